@@ -1,0 +1,1 @@
+"""The Kubernetes vocabulary that all processes share: kinds, errors, labels, quantities."""

@@ -1,0 +1,66 @@
+"""Group, version and kind: how a type of object is named on every seam."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class GroupVersionKind(NamedTuple):
+    """Names a kind, for example ("apps", "v1", "Deployment"); the core group is ""."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        """The `apiVersion` field: "v1" or "apps/v1"."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def __str__(self) -> str:
+        return f"{self.api_version}, Kind={self.kind}"
+
+
+def parse_api_version(api_version: str) -> tuple[str, str]:
+    """Split "apps/v1" into ("apps", "v1"), and "v1" into ("", "v1").
+
+    Raises:
+        ValueError: more than one slash, or an empty version.
+    """
+    group, slash, version = api_version.rpartition("/")
+    if not version or "/" in group or (slash and not group):
+        raise ValueError(f"unexpected GroupVersion string: {api_version}")
+    return group, version
+
+
+def gvk_of(obj: dict[str, Any]) -> GroupVersionKind:
+    """The kind that `obj` says it is.
+
+    Raises:
+        ValueError: `apiVersion` or `kind` is missing or malformed.
+    """
+    api_version, kind = obj.get("apiVersion"), obj.get("kind")
+    if not isinstance(api_version, str) or not isinstance(kind, str) or not kind:
+        raise ValueError("apiVersion and kind must be set")
+    return GroupVersionKind(*parse_api_version(api_version), kind)
+
+
+NAMESPACE = GroupVersionKind("", "v1", "Namespace")
+NODE = GroupVersionKind("", "v1", "Node")
+POD = GroupVersionKind("", "v1", "Pod")
+BINDING = GroupVersionKind("", "v1", "Binding")
+SERVICE = GroupVersionKind("", "v1", "Service")
+CONFIG_MAP = GroupVersionKind("", "v1", "ConfigMap")
+SECRET = GroupVersionKind("", "v1", "Secret")
+SERVICE_ACCOUNT = GroupVersionKind("", "v1", "ServiceAccount")
+EVENT = GroupVersionKind("", "v1", "Event")
+LIMIT_RANGE = GroupVersionKind("", "v1", "LimitRange")
+RESOURCE_QUOTA = GroupVersionKind("", "v1", "ResourceQuota")
+REPLICA_SET = GroupVersionKind("apps", "v1", "ReplicaSet")
+DEPLOYMENT = GroupVersionKind("apps", "v1", "Deployment")
+LEASE = GroupVersionKind("coordination.k8s.io", "v1", "Lease")
+ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
+ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleBinding")
+CLUSTER_ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole")
+CLUSTER_ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding")
+TOKEN_REQUEST = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
