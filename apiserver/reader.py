@@ -7,11 +7,14 @@ change it (copy first).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object
+
+# Called with the object before and after one change: (None, new) added, (old, None) deleted.
+ChangeHandler = Callable[[Object | None, Object | None], None]
 
 
 class Reader(Protocol):
@@ -27,6 +30,15 @@ class Reader(Protocol):
 
     def list(self, gvk: GroupVersionKind, namespace: str = "") -> Iterable[Object]:
         """All objects of a kind in the order of their keys; an empty namespace means all."""
+        ...
+
+    def add_handler(self, gvk: GroupVersionKind, handler: ChangeHandler) -> None:
+        """Call `handler` for all that the cache holds of a kind now, then for each change.
+
+        Indices are kept up to date by it, so it runs before readers can see the change, in the
+        order of revisions, and must neither wait nor raise. After a relist of the cache, a change
+        that was missed is one call with what the cache had before.
+        """
         ...
 
 
