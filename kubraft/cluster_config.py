@@ -1,0 +1,210 @@
+"""What a cluster is made of: members, nodes, replicas, ports and networks (`cluster.json`).
+
+Members and ports are fixed for the cluster's life, so that a member keeps its address over any
+stop, kill and cold restart; nodes and replicas may be more or fewer at the next start.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Final, Self
+
+from kubraft import ports
+
+MEMBER_COUNTS: Final = (1, 3, 5)
+NODES_MAX: Final = 40
+REPLICAS_MAX: Final = 5  # of apiserver, scheduler, controller manager
+_VERSION: Final = 1
+
+
+class ClusterConfigError(Exception):
+    """What is asked of a cluster cannot be; the message is one line for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberConfig:
+    """One store member and its two ports on loopback."""
+
+    name: str
+    client_port: int
+    peer_port: int
+
+    @property
+    def client_url(self) -> str:
+        return f"https://{ports.LOOPBACK}:{self.client_port}"
+
+    @property
+    def peer_url(self) -> str:
+        return f"https://{ports.LOOPBACK}:{self.peer_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeConfig:
+    """One node: its name, its agent's port and the addresses of its Pods."""
+
+    name: str
+    port: int
+    pod_cidr: str
+
+    @property
+    def runtime_name(self) -> str:
+        return self.name.replace("node-", "runtime-")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What `cluster.json` says. Members and ports never change; the other counts may."""
+
+    token: str
+    members: tuple[MemberConfig, ...]
+    nodes: tuple[NodeConfig, ...]
+    node_ports: tuple[int, ...]
+    pod_network: str  # "127.64.0", the first three numbers of node-0's /24
+    apiservers: int = 1
+    schedulers: int = 1
+    controller_managers: int = 1
+    rest_port: int = ports.REST_PORT
+    grpc_port: int = ports.GRPC_PORT
+    grpc_mtls_port: int = ports.GRPC_MTLS_PORT
+    version: int = field(default=_VERSION)
+
+    @property
+    def rest(self) -> str:
+        return f"https://{ports.LOOPBACK}:{self.rest_port}"
+
+    @property
+    def grpc(self) -> str:
+        return f"{ports.LOOPBACK}:{self.grpc_port}"
+
+    @property
+    def grpc_mtls(self) -> str:
+        return f"{ports.LOOPBACK}:{self.grpc_mtls_port}"
+
+    @property
+    def endpoints(self) -> str:
+        """The members' client URLs, as `--etcd-servers` and `--endpoints` take them."""
+        return ",".join(member.client_url for member in self.members)
+
+    @property
+    def initial_cluster(self) -> str:
+        """As etcd's flag of that name takes it."""
+        return ",".join(f"{member.name}={member.peer_url}" for member in self.members)
+
+    def with_counts(self, counts: Counts) -> ClusterConfig:
+        """This cluster with other numbers of what may change.
+
+        Raises:
+            ClusterConfigError: `counts` asks for another number of members, or is out of bounds.
+        """
+        wanted = counts.checked()
+        if wanted.members not in (None, len(self.members)):
+            raise ClusterConfigError(
+                f"this cluster has {len(self.members)} members, not {wanted.members}: "
+                "`make clean` removes it and its data"
+            )
+        node_count = len(self.nodes) if wanted.nodes is None else wanted.nodes
+        return replace(
+            self,
+            nodes=tuple(self._node(index) for index in range(node_count)),
+            apiservers=wanted.apiservers or self.apiservers,
+            schedulers=wanted.schedulers or self.schedulers,
+            controller_managers=wanted.controller_managers or self.controller_managers,
+        )
+
+    def _node(self, index: int) -> NodeConfig:
+        first, second, third = map(int, self.pod_network.split("."))
+        cidr = f"{first}.{second}.{third + index}.0/24"
+        return NodeConfig(f"node-{index}", self.node_ports[index], cidr)
+
+    def to_json(self) -> str:
+        return json.dumps({"kubraft": asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Raises ValueError, KeyError or TypeError where `text` is not such a file."""
+        values: dict[str, Any] = json.loads(text)["kubraft"]
+        if values["version"] != _VERSION:
+            raise ValueError(f"version {values['version']} is not {_VERSION}")
+        values["members"] = tuple(MemberConfig(**member) for member in values["members"])
+        values["nodes"] = tuple(NodeConfig(**node) for node in values["nodes"])
+        values["node_ports"] = tuple(values["node_ports"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many of each a user asked for; `None` is whatever the cluster has, or the default."""
+
+    members: int | None = None
+    nodes: int | None = None
+    apiservers: int | None = None
+    schedulers: int | None = None
+    controller_managers: int | None = None
+
+    def checked(self) -> Self:
+        """Itself, if every count is within its bounds.
+
+        Raises:
+            ClusterConfigError: one is not; the message names it.
+        """
+        if self.members is not None and self.members not in MEMBER_COUNTS:
+            allowed = ", ".join(map(str, MEMBER_COUNTS))
+            raise ClusterConfigError(f"MEMBERS={self.members}: a quorum has {allowed} members")
+        bounds = {
+            "NODES": (self.nodes, 0, NODES_MAX),
+            "APISERVERS": (self.apiservers, 1, REPLICAS_MAX),
+            "SCHEDULERS": (self.schedulers, 1, REPLICAS_MAX),
+            "CONTROLLER_MANAGERS": (self.controller_managers, 1, REPLICAS_MAX),
+        }
+        for name, (value, least, most) in bounds.items():
+            if value is not None and not least <= value <= most:
+                raise ClusterConfigError(f"{name}={value}: must be {least} to {most}")
+        return self
+
+
+def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> ClusterConfig:
+    """A cluster that is not on disk yet.
+
+    Args:
+        counts: how many of each; three members and two nodes where absent.
+        auto_ports: take a free block of ports and Pod addresses of its own, for clusters side by
+            side, instead of the fixed ones.
+        rng: picks the block.
+
+    Raises:
+        ClusterConfigError: a count is out of bounds.
+        OSError: no ports are free.
+    """
+    wanted = counts.checked()
+    member_count = wanted.members or 3
+    if auto_ports:
+        block = ports.free_block(rng)
+        free = iter(block.ports)
+        rest, grpc, grpc_mtls = next(free), next(free), next(free)
+        pairs = [(next(free), next(free)) for _ in range(member_count)]
+        node_ports = tuple(next(free) for _ in range(NODES_MAX))
+        # Four clusters share a /16; 127.64 is the fixed one's.
+        pod_network = f"127.{65 + block.index // 4}.{block.index % 4 * 64}"
+    else:
+        rest, grpc, grpc_mtls = ports.REST_PORT, ports.GRPC_PORT, ports.GRPC_MTLS_PORT
+        pairs = [(port, port + 1) for port in ports.MEMBER_CLIENT_PORTS[:member_count]]
+        step = ports.NODE_PORT_STEP
+        node_ports = tuple(ports.NODE_PORT_FIRST + step * index for index in range(NODES_MAX))
+        pod_network = "127.64.0"
+    members = tuple(
+        MemberConfig(f"store-{index}", client, peer) for index, (client, peer) in enumerate(pairs)
+    )
+    empty = ClusterConfig(
+        token=secrets.token_hex(8),
+        members=members,
+        nodes=(),
+        node_ports=node_ports,
+        pod_network=pod_network,
+        rest_port=rest,
+        grpc_port=grpc,
+        grpc_mtls_port=grpc_mtls,
+    )
+    return empty.with_counts(replace(wanted, nodes=2 if wanted.nodes is None else wanted.nodes))

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from kubraft import ports
+
+
+@pytest.fixture
+def listener() -> Iterator[int]:
+    with socket.socket() as server:
+        server.bind((ports.LOOPBACK, 0))
+        server.listen()
+        yield server.getsockname()[1]
+
+
+def test_a_port_with_a_listener_is_not_free(listener: int) -> None:
+    assert not ports.is_free(listener)
+    assert ports.first_taken([listener]) == listener
+
+
+def test_the_holder_of_a_port_is_named(listener: int) -> None:
+    holder = ports.find_holder(listener)
+    assert holder is not None
+    assert holder.pid == os.getpid()
+    assert str(os.getpid()) in str(holder)
+
+
+def test_a_free_port_has_no_holder() -> None:
+    assert ports.find_holder(ports.free_block(random.Random(1)).ports[0]) is None
+
+
+def test_a_block_with_a_taken_port_is_not_given_again() -> None:
+    block = ports.free_block(random.Random(7))
+    with socket.socket() as server:
+        server.bind((ports.LOOPBACK, block.ports[40]))
+        server.listen()
+        other = ports.free_block(random.Random(7))
+    assert not set(other.ports) & set(block.ports)
+
+
+def test_blocks_stay_below_the_ports_of_outgoing_connections() -> None:
+    block = ports.free_block(random.Random(3))
+    assert min(block.ports) > 1024
+    assert max(block.ports) < 32768
