@@ -1,0 +1,59 @@
+"""What the administrator logs in with: a bearer token, the API's table of it, a kubeconfig."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from pathlib import Path
+from typing import Final
+
+from kubraft.home import Home, write_private
+
+ADMIN_USER: Final = "kubernetes-admin"
+ADMIN_GROUP: Final = "system:masters"
+
+
+def make_credentials(home: Home, server: str) -> None:
+    """Write `admin.token`, `tokens.csv` and `admin.kubeconfig`; a token that exists stays.
+
+    Args:
+        home: prepared, with its PKI.
+        server: the apiserver's REST URL.
+
+    Raises:
+        OSError: a file cannot be read or written.
+    """
+    token = home.token_file.read_text().strip() if home.token_file.exists() else ""
+    if not token:
+        token = secrets.token_urlsafe(32)
+        write_private(home.token_file, token + "\n")
+    write_private(home.token_auth_file, f'{token},{ADMIN_USER},{ADMIN_USER},"{ADMIN_GROUP}"\n')
+    write_private(home.kubeconfig, kubeconfig(home.pki, server))
+
+
+def kubeconfig(pki: Path, server: str) -> str:
+    """A kubeconfig that carries the administrator's certificate and key in itself."""
+    return f"""\
+apiVersion: v1
+kind: Config
+clusters:
+- name: kubraft
+  cluster:
+    server: {server}
+    certificate-authority-data: {_encoded(pki / "ca.crt")}
+users:
+- name: {ADMIN_USER}
+  user:
+    client-certificate-data: {_encoded(pki / "admin.crt")}
+    client-key-data: {_encoded(pki / "admin.key")}
+contexts:
+- name: kubraft
+  context:
+    cluster: kubraft
+    user: {ADMIN_USER}
+current-context: kubraft
+"""
+
+
+def _encoded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
