@@ -12,7 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from apiserver.authn.bounded_cache import BoundedCache
+from apiserver.bounded_cache import BoundedCache
 from apiserver.user import User
 from kubraft.api.errors import UnauthorizedError
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 from joserfc import jws
 from joserfc.errors import JoseError
 
-from apiserver.authn.bounded_cache import BoundedCache
 from apiserver.authn.signing_keys import ALGORITHMS, VerifyingKey
+from apiserver.bounded_cache import BoundedCache
 from apiserver.reader import Reader, Writer
 from apiserver.user import User
 from kubraft.api.errors import ApiError, NotFoundError, UnauthorizedError
