@@ -1,0 +1,1 @@
+"""Deployment: a template's Pods replaced step by step, through ReplicaSets."""

@@ -1,0 +1,1 @@
+"""ReplicaSet: so many Pods of one template, no more and no fewer."""
