@@ -1,0 +1,1 @@
+"""Namespace deletion: all that is in a terminating Namespace goes, then the Namespace itself."""

@@ -1,0 +1,1 @@
+"""Node lifecycle: which nodes are alive, what that marks on them, and which Pods must go."""

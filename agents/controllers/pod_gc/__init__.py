@@ -1,0 +1,1 @@
+"""Pod garbage collection: Pods that no node agent will ever end."""
