@@ -157,7 +157,8 @@ class Wire(pb_grpc.ObjectsServicer, pb_grpc.PodsServicer):
                         )
                 yield pb.WatchEvent(type=pb.WatchEvent.BOOKMARK, resource_version=str(sent))
                 async with self.changed:
-                    await self.changed.wait_for(lambda sent=sent: self.revision > sent)
+                    while self.revision <= sent:
+                        await self.changed.wait()
         except asyncio.CancelledError:
             return
         finally:
