@@ -1,0 +1,119 @@
+"""The directory that a write-ahead log lives in: the real one, and what stands in for it in tests.
+
+Every method that changes something returns only when the change survives a loss of power.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+TEMPORARY = ".tmp"
+
+
+class Directory(Protocol):
+    """Files of one directory, by name; called from one thread at a time."""
+
+    @property
+    def label(self) -> str:
+        """What error messages call this directory."""
+
+    def names(self) -> list[str]:
+        """Names of the files, sorted; temporary ones left out."""
+
+    def read(self, name: str) -> bytes: ...
+
+    def create(self, name: str, content: bytes) -> None:
+        """Make `name` with `content`, all or nothing."""
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write `data` behind the end of `name` and sync it."""
+
+    def truncate(self, name: str, size: int) -> None: ...
+
+    def remove(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class DiskDirectory:
+    """A real directory, locked for this process from its making to `close`."""
+
+    def __init__(self, path: Path) -> None:
+        """Make `path` where it is missing, and lock it.
+
+        Raises:
+            OSError: it cannot be made, or another process holds it.
+        """
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._directory)
+            raise OSError(f"{path}: in use by another process") from None
+        for left_over in path.glob(f"*{TEMPORARY}"):
+            left_over.unlink()
+        self._open_name = ""
+        self._open_file = -1
+
+    @property
+    def label(self) -> str:
+        return str(self._path)
+
+    def names(self) -> list[str]:
+        return sorted(entry.name for entry in self._path.iterdir() if entry.suffix != TEMPORARY)
+
+    def read(self, name: str) -> bytes:
+        return (self._path / name).read_bytes()
+
+    def create(self, name: str, content: bytes) -> None:
+        temporary = self._path / (name + TEMPORARY)
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            _write_all(file, content)
+            os.fsync(file)
+        finally:
+            os.close(file)
+        temporary.rename(self._path / name)
+        os.fsync(self._directory)
+
+    def append(self, name: str, data: bytes) -> None:
+        if name != self._open_name:
+            self._close_file()
+            self._open_file = os.open(self._path / name, os.O_WRONLY | os.O_APPEND)
+            self._open_name = name
+        _write_all(self._open_file, data)
+        os.fdatasync(self._open_file)
+
+    def truncate(self, name: str, size: int) -> None:
+        file = os.open(self._path / name, os.O_WRONLY)
+        try:
+            os.ftruncate(file, size)
+            os.fsync(file)
+        finally:
+            os.close(file)
+
+    def remove(self, name: str) -> None:
+        (self._path / name).unlink()
+        os.fsync(self._directory)
+
+    def close(self) -> None:
+        self._close_file()
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
+
+    def _close_file(self) -> None:
+        if self._open_file >= 0:
+            os.close(self._open_file)
+        self._open_name, self._open_file = "", -1
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]

@@ -1,0 +1,436 @@
+"""One member's consensus without I/O: inputs step the core, outputs wait for the disk.
+
+The order is always step > persist > send. Whatever a step wants to say is held until all that the
+log noted up to then is durable; while one batch is on its way to the disk, later steps gather
+behind it (group commit), and so do proposals, which then share one entry. The shell calls one
+input at a time, then `advance`; everything here takes the time of one clock in seconds.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from store.raft import messages as m
+from store.raft.engine import (
+    Command,
+    EngineError,
+    EngineStatus,
+    LogIndex,
+    MemberID,
+    Role,
+    StateMachine,
+    Term,
+)
+from store.raft.hardened import CANDIDATE, LEADER, Core, Timing
+from store.raft.log import Base, Batch, Log
+from store.raft.packing import OVERHEAD_BYTES, PROPOSALS, pack, unpack
+from store.raft.proposals import PACKED_BYTES, Done, Proposals
+from store.raft.reads import Reads
+
+# Proposals of followers that wait at the leader; more are refused and come again.
+FORWARDED_MAX = 4_096
+# Entries behind the commit index; beyond it proposals wait.
+UNCOMMITTED_MAX = 4_096
+# Log kept in memory behind a log compaction, whatever the number of entries.
+RETAINED_BYTES_MAX = 64 << 20
+# A wakeup is never planned closer than this.
+_WAKEUP_S_MIN = 0.005
+
+
+class Shell(Protocol):
+    """What the driver asks of the world; none of these may call back at once."""
+
+    def persist(self, batch: Batch) -> None:
+        """Make `batch` durable, then call `Driver.persisted`."""
+
+    def send(self, peer: int, message: m.Message) -> None:
+        """Send; it may be lost, but what arrives on one connection arrives in order."""
+
+    def congested(self, peer: int) -> bool: ...
+
+    def stream_snapshot(self, peer: int, term: int) -> None:
+        """Stream a snapshot to `peer`, unless one is on its way, or was just now in vain."""
+
+    def streaming(self) -> bool:
+        """Whether a snapshot is being made or streamed, so that the log must stay."""
+
+    def install(self, base: Base) -> None:
+        """Let the state machine take over the received snapshot of `base`, now."""
+
+    def discard_snapshot(self, index: int, term: int) -> None:
+        """The received snapshot is not needed."""
+
+    def silent_peers(self) -> tuple[int, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of one member; times in seconds."""
+
+    timing: Timing
+    proposal_s: float
+    compact_entries: int
+    retained_entries: int
+
+
+class Driver:
+    """See the module docstring."""
+
+    def __init__(
+        self,
+        member_id: int,
+        log: Log,
+        state_machine: StateMachine,
+        shell: Shell,
+        options: Options,
+        *,
+        rng: random.Random,
+        now: float,
+    ) -> None:
+        self._member_id = member_id
+        self._log = log
+        self._state_machine = state_machine
+        self._shell = shell
+        self._options = options
+        self._now = now
+        self._durable = _replay_start(log, state_machine)
+        self._outbox: list[tuple[int, m.Message]] = []
+        self._held: list[tuple[int, m.Message]] = []
+        self._persisting = False
+        # A snapshot that the log already starts at, and whether that is on its way to the disk.
+        self._installing: Base | None = None
+        self._install_next = False
+        self._proposals = Proposals(rng.getrandbits(63))
+        self._forwarded: deque[tuple[int, m.Proposal]] = deque()
+        self._forwarded_term = 0
+        self._forward_after = 0.0
+        self._reads = Reads(retry_s=options.timing.heartbeat_s / 2)
+        self._applied_term = 0
+        self._transfer_to: int | None = None
+        self._transfer_asked = False
+        self._transfer_ends = 0.0
+        self.core = Core(member_id, log, self, options.timing, rng, applied=self._durable, now=now)
+
+    # ---- inputs
+
+    def receive(self, now: float, peer: int, message: m.Message) -> None:
+        """A message from `peer`."""
+        self._now = now
+        match message:
+            case m.Forward():
+                self._take_forward(peer, message)
+            case m.ForwardRefusal(term, sequences):
+                self._forward_after = now + self._options.timing.heartbeat_s / 2
+                self._proposals.refused(sequences, term)
+            case m.ReadRequest(_, number):
+                if not self.core.read_index(now, (peer, number)):
+                    self.send(peer, m.ReadReply(self.core.term(), number, 0))
+            case m.ReadReply(_, number, index):
+                self._reads.confirmed(now, number, index, self._applied())
+            case m.InstallSnapshot():
+                self._receive_snapshot(peer, message)
+            case _:
+                self.core.receive(now, peer, message)
+
+    def connected(self, now: float, peer: int) -> None:
+        self._now = now
+        self.core.connected(now, peer)
+
+    def disconnected(self, now: float, peer: int) -> None:
+        self._now = now
+        self.core.disconnected(now, peer)
+
+    def propose(self, now: float, data: bytes, done: Done) -> int:
+        """Replicate `data`; `done` gets the result of its apply here, or an EngineError.
+
+        Raises:
+            ProposalDroppedError: too many wait already.
+        """
+        return self._proposals.add(data, now + self._options.proposal_s, done)
+
+    def abandon(self, sequence: int) -> None:
+        self._proposals.abandon(sequence)
+
+    def read_index(self, now: float, done: Done) -> None:
+        """`done` gets a LogIndex applied here that makes a read linearizable, or an EngineError.
+
+        Raises:
+            ProposalDroppedError: too many wait already.
+        """
+        self._reads.add(now + self._options.proposal_s, done)
+
+    def transfer(self, now: float, to: int) -> None:
+        """Hand leadership to `to` within an election timeout; proposals wait meanwhile.
+
+        Raises:
+            EngineError: this member is not the leader, or `to` is not another voter.
+        """
+        if self.core.role() != LEADER:
+            raise EngineError("not the leader")
+        if to == self._member_id or to not in self.core.voters():
+            raise EngineError(f"{to:x} is not another voter")
+        self._transfer_to, self._transfer_asked = to, False
+        self._transfer_ends = now + self._options.timing.election_s
+
+    def change_voter(self, now: float, peer: int, url: str | None) -> bool:
+        """See `Core.change_voter`."""
+        return self.core.change_voter(now, peer, url)
+
+    def persisted(self, now: float) -> None:
+        """The batch given to `Shell.persist` is durable."""
+        self._now = now
+        assert self._persisting
+        self._persisting = False
+        self._log.taken_is_durable()
+        if self._install_next:
+            self._install()
+        held, self._held = self._held, []
+        for peer, message in held:
+            self._shell.send(peer, message)
+
+    def fail_waiters(self) -> None:
+        """This member stops: whoever waits learns that the outcome is unknown."""
+        self._proposals.fail_all(self._shell.silent_peers())
+        self._reads.expire(float("inf"), self._shell.silent_peers())
+
+    def advance(self, now: float) -> None:
+        """Do all that the inputs so far allow."""
+        self._now = now
+        self._transfer_if_due()
+        self._append_proposals()
+        self._begin_reads()
+        self.core.tick(now)
+        if self._proposals.next_deadline() <= now:
+            self._proposals.expire(now, self._shell.silent_peers())
+        if self._reads.next_wakeup() <= now:
+            self._reads.expire(now, self._shell.silent_peers())
+        self._flush()
+        self._compact_if_due()
+
+    # ---- what the shell may ask
+
+    def wakeup(self) -> float:
+        """When to call `advance` although no input came."""
+        times = [self.core.wakeup(), self._proposals.next_deadline(), self._reads.next_wakeup()]
+        if self._proposals.queued:
+            times.append(max(self._forward_after, self._now + self._options.timing.heartbeat_s))
+        return max(min(times), self._now + _WAKEUP_S_MIN)
+
+    def status(self) -> EngineStatus:
+        roles = {LEADER: Role.LEADER, CANDIDATE: Role.CANDIDATE}
+        role = roles.get(self.core.role(), Role.FOLLOWER)
+        if self._member_id not in self.core.voters():
+            role = Role.LEARNER
+        leader = self.core.leader()
+        return EngineStatus(
+            member_id=MemberID(self._member_id),
+            role=role,
+            term=Term(self.core.term()),
+            leader=None if leader is None else MemberID(leader),
+            commit_index=LogIndex(self.core.commit_index()),
+            applied_index=LogIndex(self._applied()),
+            last_index=LogIndex(self._log.last_index),
+            voters=tuple(MemberID(voter) for voter in sorted(self.core.voters())),
+            silent_peers=tuple(MemberID(peer) for peer in self._shell.silent_peers()),
+        )
+
+    # ---- effects of the core
+
+    def send(self, peer: int, message: m.Message) -> None:
+        self._outbox.append((peer, message))
+
+    def congested(self, peer: int) -> bool:
+        return self._shell.congested(peer)
+
+    def snapshot_wanted(self, peer: int) -> None:
+        self._shell.stream_snapshot(peer, self.core.term())
+
+    def committed(self, entries: list[m.Entry]) -> None:
+        assert self._installing is None
+        proposals: list[m.Proposal] = []
+        commands: list[Command] = []
+        for entry in entries:
+            if entry.data[0] != m.KIND_PROPOSALS:
+                continue
+            for position, proposal in enumerate(unpack(entry.data, 1)):
+                proposals.append(proposal)
+                commands.append(
+                    Command(LogIndex(entry.index), Term(entry.term), position, proposal.data)
+                )
+        results: Sequence[object] = self._state_machine.apply(commands) if commands else ()
+        assert len(results) == len(commands)
+        for proposal, result in zip(proposals, results, strict=True):
+            self._proposals.applied(proposal, result)
+        if entries[-1].term > self._applied_term:
+            self._applied_term = entries[-1].term
+            self._proposals.term_applied(self._applied_term)
+        self._reads.applied(entries[-1].index)
+
+    def installed(self, base: Base) -> None:
+        self._installing = base
+
+    def read_confirmed(self, token: Hashable, index: int) -> None:
+        assert isinstance(token, tuple)
+        peer, number = token
+        if peer == self._member_id:
+            self._reads.confirmed(self._now, number, index, self._applied())
+        else:
+            self.send(peer, m.ReadReply(self.core.term(), number, index))
+
+    # ---- parts of a step
+
+    def _applied(self) -> int:
+        """Applied by the state machine: a snapshot in the log may not be installed yet."""
+        return self._durable if self._installing is not None else self.core.applied_index()
+
+    def _flush(self) -> None:
+        """Hand what must be durable to the disk and hold the messages; or send them."""
+        if self._persisting:
+            return
+        batch = self._log.take()
+        outbox, self._outbox = self._outbox, []
+        if batch is not None:
+            self._persisting = True
+            self._install_next = self._installing is not None
+            self._held = outbox
+            self._shell.persist(batch)
+            return
+        for peer, message in outbox:
+            self._shell.send(peer, message)
+
+    def _append_proposals(self) -> None:
+        if self.core.role() != LEADER:
+            self._refuse_forwarded()
+            self._forward_proposals()
+            return
+        term = self.core.term()
+        if self._forwarded_term != term:
+            self._refuse_forwarded()
+        if self._persisting or self._transfer_to is not None:
+            return
+        while self._proposals.queued or self._forwarded:
+            if self._log.last_index - self.core.commit_index() >= UNCOMMITTED_MAX:
+                return
+            proposals = self._proposals.send(term)
+            size = sum(len(proposal.data) + OVERHEAD_BYTES for proposal in proposals)
+            while self._forwarded and (not proposals or size < PACKED_BYTES):
+                _, proposal = self._forwarded.popleft()
+                proposals.append(proposal)
+                size += len(proposal.data) + OVERHEAD_BYTES
+            if proposals:
+                appended = self.core.append(self._now, PROPOSALS + pack(proposals))
+                assert appended
+
+    def _forward_proposals(self) -> None:
+        leader = self.core.leader()
+        if leader is None or self._now < self._forward_after:
+            return
+        term = self.core.term()
+        while self._proposals.queued:
+            proposals = self._proposals.send(term)
+            if proposals:
+                self.send(leader, m.Forward(term, tuple(proposals)))
+
+    def _take_forward(self, peer: int, message: m.Forward) -> None:
+        accept = (
+            self.core.role() == LEADER
+            and message.term == self.core.term()
+            and len(self._forwarded) < FORWARDED_MAX
+        )
+        if not accept:
+            sequences = tuple(proposal.sequence for proposal in message.proposals)
+            self.send(peer, m.ForwardRefusal(message.term, sequences))
+            return
+        if self._forwarded_term != message.term:
+            self._refuse_forwarded()
+            self._forwarded_term = message.term
+        self._forwarded.extend((peer, proposal) for proposal in message.proposals)
+
+    def _refuse_forwarded(self) -> None:
+        while self._forwarded:
+            peer, proposal = self._forwarded.popleft()
+            self.send(peer, m.ForwardRefusal(self._forwarded_term, (proposal.sequence,)))
+
+    def _begin_reads(self) -> None:
+        number = self._reads.begin(self._now, self.core.term())
+        if not number:
+            return
+        leader = self.core.leader()
+        if self.core.role() == LEADER:
+            if not self.core.read_index(self._now, (self._member_id, number)):
+                self._reads.refused(self._now, number)
+        elif leader is not None:
+            self.send(leader, m.ReadRequest(self.core.term(), number))
+        else:
+            self._reads.refused(self._now, number)
+
+    def _transfer_if_due(self) -> None:
+        if self._transfer_to is None:
+            return
+        if self.core.role() != LEADER or self._now >= self._transfer_ends:
+            self._transfer_to = None
+        elif not self._transfer_asked:
+            # False until the target has the whole log; proposals wait, so it soon will.
+            self._transfer_asked = self.core.transfer(self._now, self._transfer_to)
+
+    def _receive_snapshot(self, peer: int, message: m.InstallSnapshot) -> None:
+        if self._installing is None:
+            self.core.receive(self._now, peer, message)
+        base = self._installing
+        if base is None or base.index != message.index:
+            self._shell.discard_snapshot(message.index, message.snapshot_term)
+
+    def _install(self) -> None:
+        base, self._installing, self._install_next = self._installing, None, False
+        assert base is not None
+        self._shell.install(base)
+        self._durable = base.index
+        self._applied_term = max(self._applied_term, base.term)
+        self._proposals.jumped()
+        self._reads.applied(base.index)
+
+    def _compact_if_due(self) -> None:
+        """Drop the front of the log once its effect is durable in the state machine."""
+        applied, options = self._applied(), self._options
+        due = applied - self._durable >= options.compact_entries
+        due = due or (self._log.bytes > 2 * RETAINED_BYTES_MAX and applied > self._durable)
+        if not due or self._installing is not None or self._shell.streaming():
+            return
+        durable, _ = self._state_machine.persist()
+        self._durable = max(self._durable, int(durable))
+        index = min(self._durable - options.retained_entries, applied - 1)
+        if self._log.bytes > RETAINED_BYTES_MAX:
+            index = min(self._durable, applied - 1)
+        if index > self._log.base.index:
+            self.core.compact(index)
+            self._flush()
+
+
+def _replay_start(log: Log, state_machine: StateMachine) -> int:
+    """The index behind which to apply, from what the state machine says it has.
+
+    Raises:
+        EngineError: state and log do not fit together.
+    """
+    index, term = state_machine.durable_index()
+    if index <= log.base.index:
+        if index < log.base.index and log.base.index > 1:
+            raise EngineError(
+                f"the state ends at index {index}, but the write-ahead log starts behind "
+                f"{log.base.index}"
+            )
+        return log.base.index
+    entry = log.find(index)
+    if entry is None:
+        raise EngineError(
+            f"the write-ahead log ends at index {log.last_index}, but the state has {index}"
+        )
+    if entry.term != term:
+        raise EngineError(
+            f"entry {index} is of term {entry.term} in the write-ahead log, of {term} in the state"
+        )
+    return int(index)

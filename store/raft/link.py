@@ -1,0 +1,195 @@
+"""One member's connection to one peer: dialled again and again, for what goes out to it.
+
+What comes in from the peer arrives on the connection that the peer dials. A link carries frames in
+order or not at all: when its buffer is full or it breaks, what it held is gone and the peer counts
+as disconnected until the next handshake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import structlog
+
+from store.raft.framing import (
+    HELLO_BYTES_MAX,
+    PING,
+    PONG,
+    PURPOSE_RAFT,
+    FrameError,
+    FrameReader,
+    Hello,
+    frame,
+)
+
+log = structlog.get_logger("store.raft")
+
+_CONNECT_S_MAX = 2.0
+_BACKOFF_S_MIN = 0.03
+_BACKOFF_S_MAX = 0.5
+# A peer that takes nothing holds up to this much before its connection is given up.
+BUFFER_BYTES_MAX = 32 << 20
+# Beyond this the peer gets heartbeats only.
+CONGESTED_BYTES = 2 << 20
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What a member says of itself when it dials."""
+
+    cluster_id: int
+    member_id: int
+    tls: ssl.SSLContext | None
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """The two parts of a peer URL.
+
+    Raises:
+        ValueError: it is not `http://host:port` or `https://host:port`.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port is None:
+        raise ValueError(f"peer URL {url!r} is not http(s)://host:port")
+    return parts.hostname, parts.port
+
+
+async def dial(caller: Caller, peer: int, url: str, purpose: int) -> Streams:
+    """Connect and shake hands.
+
+    Raises:
+        OSError: no connection. FrameError: the peer refuses this member. TimeoutError.
+    """
+    host, port = host_and_port(url)
+    tls = caller.tls if url.startswith("https:") else None
+    async with asyncio.timeout(_CONNECT_S_MAX):
+        reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+        try:
+            hello = Hello(caller.cluster_id, caller.member_id, peer, purpose)
+            writer.write(frame(hello.encode()))
+            answers = FrameReader(HELLO_BYTES_MAX)
+            payloads: list[bytes] = []
+            while not payloads:
+                payloads = answers.feed(await reader.read(HELLO_BYTES_MAX))
+                if reader.at_eof() and not payloads:
+                    raise ConnectionResetError("closed during the handshake")  # noqa: TRY301
+        except BaseException:
+            writer.transport.abort()
+            raise
+    if payloads[0] != b"\0":
+        writer.transport.abort()
+        raise FrameError(payloads[0].decode(errors="replace"))
+    return reader, writer
+
+
+class Link:
+    """See the module docstring; used on the event loop only."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        peer: int,
+        url: str,
+        *,
+        rng: random.Random,
+        on_up: Callable[[int], None],
+        on_down: Callable[[int], None],
+        on_heard: Callable[[int], None],
+    ) -> None:
+        self._caller = caller
+        self._peer = peer
+        self.url = url
+        self._rng = rng
+        self._on_up, self._on_down, self._on_heard = on_up, on_down, on_heard
+        self._writer: asyncio.StreamWriter | None = None
+        self._frames: list[bytes] = []
+        self._complaint = ""
+        self._task = asyncio.create_task(self._run(), name=f"raft link to {peer:x}")
+
+    @property
+    def up(self) -> bool:
+        return self._writer is not None
+
+    def send(self, payload: bytes) -> None:
+        """Queue a frame for the next `flush`; dropped while there is no connection."""
+        if self._writer is not None:
+            self._frames.append(frame(payload))
+
+    def flush(self) -> None:
+        """Write what was queued."""
+        if not self._frames:
+            return
+        frames, self._frames = self._frames, []
+        if self._writer is None:
+            return
+        self._writer.write(b"".join(frames))
+        if self._buffered() > BUFFER_BYTES_MAX:
+            log.warning("peer takes nothing, connection dropped", peer=f"{self._peer:x}")
+            self.reset()
+
+    def congested(self) -> bool:
+        return self._buffered() > CONGESTED_BYTES
+
+    def ping(self) -> None:
+        """Ask for a sign of life."""
+        self.send(PING)
+        self.flush()
+
+    def reset(self) -> None:
+        """Cut the connection; the link dials again."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def _buffered(self) -> int:
+        return 0 if self._writer is None else self._writer.transport.get_write_buffer_size()
+
+    async def _run(self) -> None:
+        backoff_s = _BACKOFF_S_MIN
+        while True:
+            try:
+                reader, writer = await dial(self._caller, self._peer, self.url, PURPOSE_RAFT)
+            except (OSError, FrameError) as error:
+                self._complain(error)
+                await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
+                backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
+                continue
+            backoff_s = _BACKOFF_S_MIN
+            await self._use(reader, writer)
+            await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
+
+    async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        log.info("peer connected", peer=f"{self._peer:x}", url=self.url)
+        self._complaint = ""
+        self._writer = writer
+        self._on_up(self._peer)
+        try:
+            while data := await reader.read(HELLO_BYTES_MAX):
+                if PONG in data:
+                    self._on_heard(self._peer)
+        except OSError:
+            pass  # the log line below says all there is to say
+        finally:
+            self._writer = None
+            self._frames = []
+            writer.transport.abort()
+            self._on_down(self._peer)
+            log.info("peer disconnected", peer=f"{self._peer:x}")
+
+    def _complain(self, error: Exception) -> None:
+        """Log a cause once, not at every attempt."""
+        complaint = str(error) or type(error).__name__
+        if complaint != self._complaint:
+            self._complaint = complaint
+            event = "peer refuses this member" if isinstance(error, FrameError) else "no connection"
+            log.warning(event, peer=f"{self._peer:x}", url=self.url, cause=complaint)

@@ -1,0 +1,403 @@
+"""`RaftEngine`: a member's consensus as the store uses it, on real sockets, disk and clock.
+
+A thin shell: the event loop feeds the driver and carries out what it asks. One thread makes WAL
+batches durable, so that an fsync never holds up the loop. A disk or state machine that fails stops
+the member: `wait_failed` says why, in one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+
+import structlog
+
+from store.raft.codec import encode
+from store.raft.config import RaftConfig, TlsFiles
+from store.raft.disk import DiskDirectory
+from store.raft.driver import Driver, Options
+from store.raft.engine import (
+    EngineError,
+    EngineStatus,
+    LogIndex,
+    MemberID,
+    NoLeaderError,
+    ProposalDroppedError,
+    StateMachine,
+    UnknownOutcomeError,
+)
+from store.raft.hardened import Timing
+from store.raft.link import Caller, Link
+from store.raft.log import Base, Batch, Log
+from store.raft.messages import InstallSnapshot, Message
+from store.raft.peer_server import PeerServer
+from store.raft.proposals import PACKED_BYTES
+from store.raft.snapshots import Snapshots
+from store.raft.wal import Identity, Wal, WalError, open_wal
+
+log = structlog.get_logger("store.raft")
+
+# A leader steps down after this many election timeouts without a quorum, and a follower campaigns
+# after up to the second many without a leader.
+_QUORUM_ELECTIONS = 1.1
+_ELECTIONS_MAX = 1.5
+
+
+class RaftEngine:
+    """One member's consensus; implements `store.raft.engine.Engine`."""
+
+    def __init__(self, config: RaftConfig, state_machine: StateMachine) -> None:
+        """Nothing happens before `start`."""
+        self._config = config
+        self._state_machine = state_machine
+        self._rng = random.Random()  # noqa: S311  # election timeouts, back-off, a session's name
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="raft-wal")
+        self._links: dict[int, Link] = {}
+        self._heard: dict[int, float] = {}
+        self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._pinger: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self._wal: Wal
+        self._driver: Driver
+        self._snapshots: Snapshots
+        self._server: PeerServer
+        self._loop: asyncio.AbstractEventLoop
+        self._failed: asyncio.Future[EngineError]
+
+    # ---- Engine
+
+    async def start(self) -> None:
+        """Recover from disk, listen, and begin to dial the peers.
+
+        Raises:
+            EngineError: the data directory cannot be used; the message names file and cause.
+            OSError: the peer URL cannot be listened on, or a TLS file cannot be read.
+        """
+        config = self._config
+        self._loop = asyncio.get_running_loop()
+        self._failed = self._loop.create_future()
+        self._caller = Caller(
+            config.cluster_id, config.member_id, _client_tls(config.tls) if config.tls else None
+        )
+        self._recover()
+        self._server = PeerServer(
+            cluster_id=config.cluster_id,
+            member_id=config.member_id,
+            frame_bytes_max=4 * self._append_bytes_max + (1 << 20),
+            on_messages=self._receive,
+            on_heard=self._hear,
+            take_snapshot=self._snapshots.receive,
+        )
+        url = config.listen_url or config.peers[config.member_id]
+        tls = _server_tls(config.tls) if config.tls and url.startswith("https:") else None
+        await self._server.listen(url, tls)
+        self._dial_peers()
+        self._ping()
+        self._kick()
+
+    async def stop(self) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        for handle in (self._timer, self._pinger):
+            if handle is not None:
+                handle.cancel()
+        await self._snapshots.close()
+        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await self._server.close()
+        self._driver.fail_waiters()
+        for _, waiter in self._waits:
+            waiter.cancel()
+        await self._loop.run_in_executor(self._writer, self._wal.close)
+        self._writer.shutdown()
+        if not self._failed.done():
+            self._state_machine.persist()
+            self._failed.cancel()
+
+    async def propose(self, data: bytes) -> object:
+        if len(data) > self._config.proposal_bytes_max:
+            raise ProposalDroppedError(f"proposal of {len(data)} bytes is too large")
+        self._check_running()
+        done: asyncio.Future[object] = self._loop.create_future()
+        number = self._driver.propose(self._loop.time(), data, _resolver(done))
+        self._kick()
+        try:
+            return _checked(await done)
+        except asyncio.CancelledError:
+            self._driver.abandon(number)
+            raise
+
+    async def read_index(self) -> LogIndex:
+        self._check_running()
+        done: asyncio.Future[object] = self._loop.create_future()
+        self._driver.read_index(self._loop.time(), _resolver(done))
+        self._kick()
+        index = _checked(await done)
+        assert isinstance(index, int)
+        return LogIndex(index)
+
+    def status(self) -> EngineStatus:
+        return self._driver.status()
+
+    async def transfer_leadership(self, to: MemberID) -> None:
+        self._check_running()
+        self._driver.transfer(self._loop.time(), to)
+        if not await self._until(lambda: self._driver.core.leader() == to):
+            raise EngineError(f"{to:x} did not take over in time")
+
+    async def wait_failed(self) -> EngineError:
+        """Wait until this member cannot go on, and say why; it must be stopped then."""
+        return await asyncio.shield(self._failed)
+
+    # ---- Shell of the driver
+
+    def persist(self, batch: Batch) -> None:
+        written = self._writer.submit(self._wal.write, batch.items)
+        written.add_done_callback(
+            lambda future: self._loop.call_soon_threadsafe(self._persisted, future)
+        )
+
+    def send(self, peer: int, message: Message) -> None:
+        link = self._links.get(peer)
+        if link is not None:
+            link.send(encode(message))
+
+    def congested(self, peer: int) -> bool:
+        link = self._links.get(peer)
+        return link is not None and link.congested()
+
+    def stream_snapshot(self, peer: int, term: int) -> None:
+        link = self._links.get(peer)
+        if link is not None and link.up:
+            self._snapshots.stream(peer, link.url, term)
+
+    def streaming(self) -> bool:
+        return self._snapshots.streaming
+
+    def install(self, base: Base) -> None:
+        self._snapshots.install(base.index, base.term)
+
+    def discard_snapshot(self, index: int, term: int) -> None:
+        self._snapshots.discard(index, term)
+
+    def silent_peers(self) -> tuple[int, ...]:
+        since = self._loop.time() - self._config.election_ms / 1000
+        voters = self._driver.core.voters()
+        return tuple(
+            peer
+            for peer in sorted(voters)
+            if peer != self._config.member_id and self._heard.get(peer, since) <= since
+        )
+
+    # ---- parts
+
+    @property
+    def _append_bytes_max(self) -> int:
+        # Above the largest entry, for the library cuts larger ones wrongly.
+        return self._config.proposal_bytes_max + 2 * PACKED_BYTES
+
+    def _recover(self) -> None:
+        """Open WAL and state, and finish the install of a snapshot that a crash cut short."""
+        config = self._config
+        directory = config.data_dir / "wal"
+        identity = Identity(config.cluster_id, config.member_id)
+        voters = {int(peer): url for peer, url in config.peers.items()}
+        try:
+            self._wal, image = open_wal(DiskDirectory(directory), identity, voters)
+            self._snapshots = Snapshots(
+                config.data_dir / "snap",
+                self._state_machine,
+                self._caller,
+                voters_at=self._voters_at,
+                on_received=self._receive_snapshot,
+            )
+            base = image.base
+            if self._state_machine.durable_index()[0] < base.index and self._snapshots.find(
+                base.index, base.term
+            ):
+                self._snapshots.install(base.index, base.term)
+            self._snapshots.clean()
+        except (OSError, WalError, ValueError) as error:
+            raise EngineError(str(error)) from error
+        self._driver = Driver(
+            config.member_id,
+            Log(image),
+            self._state_machine,
+            self,
+            Options(
+                Timing(
+                    heartbeat_s=config.heartbeat_ms / 1000,
+                    election_s=config.election_ms / 1000,
+                    election_s_max=_ELECTIONS_MAX * config.election_ms / 1000,
+                    quorum_s=_QUORUM_ELECTIONS * config.election_ms / 1000,
+                    append_bytes_max=self._append_bytes_max,
+                ),
+                proposal_s=config.proposal_timeout_ms / 1000,
+                compact_entries=config.compact_entries,
+                retained_entries=config.retained_entries,
+            ),
+            rng=self._rng,
+            now=self._loop.time(),
+        )
+
+    def _voters_at(self, index: int) -> dict[int, str]:
+        return self._driver.core.voters_at(index)
+
+    def _dial_peers(self) -> None:
+        for peer, url in self._driver.core.voters().items():
+            if peer != self._config.member_id and peer not in self._links:
+                self._links[peer] = Link(
+                    self._caller,
+                    peer,
+                    self._config.peers.get(MemberID(peer), url),
+                    rng=self._rng,
+                    on_up=self._connected,
+                    on_down=self._disconnected,
+                    on_heard=self._hear,
+                )
+
+    def _connected(self, peer: int) -> None:
+        self._hear(peer)
+        self._driver.connected(self._loop.time(), peer)
+        self._kick()
+
+    def _disconnected(self, peer: int) -> None:
+        self._heard.pop(peer, None)
+        if not self._stopping:
+            self._driver.disconnected(self._loop.time(), peer)
+            self._kick()
+
+    def _receive(self, peer: int, messages: list[Message]) -> None:
+        now = self._loop.time()
+        for message in messages:
+            self._guard(partial(self._driver.receive, now, peer, message))
+        self._kick()
+
+    def _receive_snapshot(self, peer: int, head: InstallSnapshot) -> None:
+        self._guard(partial(self._driver.receive, self._loop.time(), peer, head))
+        self._kick()
+
+    def _hear(self, peer: int) -> None:
+        self._heard[peer] = self._loop.time()
+
+    def _ping(self) -> None:
+        """Ask peers that are quiet anyhow whether they live; only errors and status need it."""
+        period_s = self._config.election_ms / 2000
+        now = self._loop.time()
+        for peer, link in self._links.items():
+            if now - self._heard.get(peer, 0.0) >= period_s / 2:
+                link.ping()
+        self._pinger = self._loop.call_later(period_s, self._ping)
+
+    def _kick(self) -> None:
+        """Let the driver advance once everything that is ready to be read has been."""
+        if not self._scheduled and not self._stopping:
+            self._scheduled = True
+            self._loop.call_soon(self._advance)
+
+    def _advance(self) -> None:
+        self._scheduled = False
+        if self._stopping or self._failed.done():
+            return
+        self._guard(partial(self._driver.advance, self._loop.time()))
+        for link in self._links.values():
+            link.flush()
+        self._notify()
+        self._plan()
+
+    def _persisted(self, written: Future[None]) -> None:
+        if self._stopping:
+            return
+        error = written.exception()
+        if error is not None:
+            self._fail(error)
+            return
+        self._guard(partial(self._driver.persisted, self._loop.time()))
+        # What waited for this batch leaves now; what it allows is done with what came meanwhile.
+        for link in self._links.values():
+            link.flush()
+        self._kick()
+
+    def _plan(self) -> None:
+        """Arm the timer; one that fires too early only plans again."""
+        wakeup = self._driver.wakeup()
+        if self._timer is not None:
+            if not self._timer.cancelled() and self._loop.time() < self._timer.when() <= wakeup:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(wakeup, self._kick)
+
+    def _guard(self, action: Callable[[], object]) -> None:
+        """Run a part of the driver; an impossible state or a failed state machine is the end."""
+        if self._failed.done():
+            return
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failed.done():
+            return
+        cause = str(error) or type(error).__name__
+        log.error("member failed", member=self._config.name, cause=cause, exc_info=error)
+        failure = EngineError(cause)
+        failure.__cause__ = error
+        self._failed.set_result(failure)
+        self._driver.fail_waiters()
+
+    def _check_running(self) -> None:
+        if self._stopping or self._failed.done():
+            raise NoLeaderError
+
+    async def _until(self, condition: Callable[[], bool]) -> bool:
+        """Wait for something that `_advance` brings about, at most two election timeouts."""
+        reached: asyncio.Future[None] = self._loop.create_future()
+        self._waits.append((condition, reached))
+        self._kick()
+        try:
+            async with asyncio.timeout(2 * self._config.election_ms / 1000):
+                await reached
+        except TimeoutError:
+            return False
+        finally:
+            self._waits = [wait for wait in self._waits if wait[1] is not reached]
+        return True
+
+    def _notify(self) -> None:
+        for condition, reached in self._waits:
+            if not reached.done() and condition():
+                reached.set_result(None)
+
+
+def _resolver(done: asyncio.Future[object]) -> Callable[[object], None]:
+    def resolve(result: object) -> None:
+        if not done.done():
+            done.set_result(result)
+
+    return resolve
+
+
+def _checked(result: object) -> object:
+    if isinstance(result, NoLeaderError | ProposalDroppedError | UnknownOutcomeError):
+        raise result
+    return result
+
+
+def _server_tls(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files.ca_file))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(files.cert_file, files.key_file)
+    return context
+
+
+def _client_tls(files: TlsFiles) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(files.ca_file))
+    context.load_cert_chain(files.cert_file, files.key_file)
+    return context

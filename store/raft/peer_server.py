@@ -1,0 +1,160 @@
+"""The peer port: who may speak, and what they say until the connection ends.
+
+A malformed frame ends the connection it came on with one log line, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from store.raft.codec import decode
+from store.raft.framing import (
+    HELLO_BYTES_MAX,
+    PING,
+    PONG,
+    PURPOSE_RAFT,
+    FrameError,
+    FrameReader,
+    Hello,
+    decode_hello,
+    frame,
+    refusal,
+)
+from store.raft.link import host_and_port
+from store.raft.messages import InstallSnapshot, Message
+
+log = structlog.get_logger("store.raft")
+
+_HANDSHAKE_S_MAX = 5.0
+_READ_BYTES = 256 << 10
+
+TakeSnapshot = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class PeerServer:
+    """Listens for peers; used on the event loop only."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: int,
+        member_id: int,
+        frame_bytes_max: int,
+        on_messages: Callable[[int, list[Message]], None],
+        on_heard: Callable[[int], None],
+        take_snapshot: TakeSnapshot,
+    ) -> None:
+        self._cluster_id = cluster_id
+        self._member_id = member_id
+        self._frame_bytes_max = frame_bytes_max
+        self._on_messages = on_messages
+        self._on_heard = on_heard
+        self._take_snapshot = take_snapshot
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._speaking: dict[int, asyncio.StreamWriter] = {}
+        self._server: asyncio.Server | None = None
+
+    async def listen(self, url: str, tls: ssl.SSLContext | None) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: the address is taken or not ours.
+        """
+        host, port = host_and_port(url)
+        try:
+            self._server = await asyncio.start_server(
+                self._serve, host, port, ssl=tls, limit=_READ_BYTES
+            )
+        except OSError as error:
+            raise OSError(f"peer URL {url}: cannot listen: {error.strerror or error}") from error
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        address = writer.get_extra_info("peername")
+        try:
+            await self._talk(reader, writer)
+        except (FrameError, ValueError) as error:
+            log.warning("peer connection refused", address=str(address), cause=str(error))
+        except (OSError, asyncio.IncompleteReadError) as error:
+            log.debug("peer connection lost", address=str(address), cause=str(error))
+        except asyncio.CancelledError:
+            pass  # `close` ends what it cancels; the stream server would report it as unhandled
+        finally:
+            self._tasks.discard(task)
+            writer.transport.abort()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(_HANDSHAKE_S_MAX):
+            hello = await self._shake_hands(reader, writer)
+        if hello is None:
+            return
+        if hello.purpose != PURPOSE_RAFT:
+            await self._take_snapshot(hello.sender, reader, writer)
+            return
+        # What an older connection of this peer still holds must not come in behind this one.
+        older = self._speaking.get(hello.sender)
+        if older is not None:
+            older.transport.abort()
+        self._speaking[hello.sender] = writer
+        try:
+            await self._listen_to(hello.sender, reader, writer)
+        finally:
+            if self._speaking.get(hello.sender) is writer:
+                del self._speaking[hello.sender]
+
+    async def _shake_hands(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Hello | None:
+        frames = FrameReader(HELLO_BYTES_MAX)
+        size = await reader.readexactly(4)
+        length = int.from_bytes(size, "little")
+        if not 0 < length <= HELLO_BYTES_MAX:
+            raise FrameError(f"first frame of {length} bytes")
+        (payload,) = frames.feed(size + await reader.readexactly(length))
+        try:
+            hello = decode_hello(payload)
+            cause = refusal(hello, cluster_id=self._cluster_id, member_id=self._member_id)
+        except FrameError as error:
+            cause = str(error)
+        if cause:
+            writer.write(frame(cause.encode()))
+            await writer.drain()
+            writer.close()
+            raise FrameError(cause)
+        writer.write(frame(b"\0"))
+        return hello
+
+    async def _listen_to(
+        self, peer: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        frames = FrameReader(self._frame_bytes_max)
+        while data := await reader.read(_READ_BYTES):
+            if self._speaking.get(peer) is not writer:
+                return
+            messages: list[Message] = []
+            for payload in frames.feed(data):
+                if payload == PING:
+                    writer.write(frame(PONG))
+                    continue
+                message = decode(payload)
+                if isinstance(message, InstallSnapshot):
+                    raise FrameError("snapshot offered without its file")
+                messages.append(message)
+            self._on_heard(peer)
+            if messages:
+                self._on_messages(peer, messages)

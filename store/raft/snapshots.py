@@ -1,0 +1,139 @@
+"""A member's snapshots: made for peers that lag, received from leaders, and installed.
+
+Shell code. One stream a peer at a time; a stream that failed is tried again after a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from store.raft.engine import StateMachine
+from store.raft.framing import PURPOSE_SNAPSHOT, FrameError, frame
+from store.raft.link import Caller, dial
+from store.raft.messages import InstallSnapshot
+from store.raft.snapshot_stream import file_name, receive_snapshot, send_snapshot
+
+log = structlog.get_logger("store.raft")
+
+_PAUSE_S = 1.0
+
+
+class Snapshots:
+    """See the module docstring; used on the event loop only."""
+
+    def __init__(
+        self,
+        directory: Path,
+        state_machine: StateMachine,
+        caller: Caller,
+        *,
+        voters_at: Callable[[int], dict[int, str]],
+        on_received: Callable[[int, InstallSnapshot], None],
+    ) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._directory = directory
+        self._state_machine = state_machine
+        self._caller = caller
+        self._voters_at = voters_at
+        self._on_received = on_received
+        self._streams: dict[int, asyncio.Task[None]] = {}
+        self._count = 0
+
+    @property
+    def streaming(self) -> bool:
+        return bool(self._streams)
+
+    def stream(self, peer: int, url: str, term: int) -> None:
+        """Begin to stream to `peer` unless that is under way."""
+        if peer not in self._streams:
+            task = asyncio.create_task(
+                self._stream(peer, url, term), name=f"raft snapshot to {peer:x}"
+            )
+            self._streams[peer] = task
+
+    async def receive(
+        self, peer: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        """Take a snapshot that `peer` streams on a connection of its own."""
+        try:
+            head = await receive_snapshot(self._directory, self._temporary(), reader)
+        except (OSError, ValueError) as error:
+            writer.write(frame((str(error) or type(error).__name__).encode()[:512]))
+            await writer.drain()
+            raise
+        log.info("snapshot received", peer=f"{peer:x}", index=head.index, term=head.snapshot_term)
+        self._on_received(peer, head)
+        writer.write(frame(b"\0"))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    def find(self, index: int, term: int) -> Path | None:
+        """The received snapshot of `index`, where there is one."""
+        path = self._directory / file_name(index, term)
+        return path if path.exists() else None
+
+    def install(self, index: int, term: int) -> None:
+        """Let the state machine take over a received snapshot.
+
+        Raises:
+            ValueError: the file is damaged, or not the one that the log starts at.
+        """
+        path = self._directory / file_name(index, term)
+        installed = self._state_machine.install_snapshot(path)
+        if installed != (index, term):
+            raise ValueError(f"{path}: holds the state at {installed}, not at {(index, term)}")
+        path.unlink(missing_ok=True)
+        log.info("snapshot installed", index=index, term=term)
+
+    def discard(self, index: int, term: int) -> None:
+        (self._directory / file_name(index, term)).unlink(missing_ok=True)
+
+    def clean(self) -> None:
+        """Remove what an earlier run left behind and nobody needs."""
+        for path in self._directory.iterdir():
+            path.unlink()
+
+    async def close(self) -> None:
+        tasks = list(self._streams.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _stream(self, peer: int, url: str, term: int) -> None:
+        path = self._directory / self._temporary()
+        try:
+            await self._make_and_send(peer, url, term, path)
+        except (OSError, FrameError) as error:
+            cause = str(error) or type(error).__name__
+            log.warning("snapshot not sent", peer=f"{peer:x}", cause=cause)
+        finally:
+            path.unlink(missing_ok=True)
+            # The log may go on shrinking during the pause.
+            if self._streams.get(peer) is asyncio.current_task():
+                await self._pause(peer)
+
+    async def _pause(self, peer: int) -> None:
+        try:
+            await asyncio.sleep(_PAUSE_S)
+        finally:
+            self._streams.pop(peer, None)
+
+    async def _make_and_send(self, peer: int, url: str, term: int, path: Path) -> None:
+        index, snapshot_term = await asyncio.to_thread(self._state_machine.save_snapshot, path)
+        voters = self._voters_at(index)
+        head = InstallSnapshot(term, 0, int(index), int(snapshot_term), voters)
+        reader, writer = await dial(self._caller, peer, url, PURPOSE_SNAPSHOT)
+        try:
+            await send_snapshot(head, path, reader, writer)
+        finally:
+            writer.transport.abort()
+        log.info("snapshot sent", peer=f"{peer:x}", index=index, term=snapshot_term)
+
+    def _temporary(self) -> str:
+        self._count += 1
+        return f"{self._count}.tmp"

@@ -1,0 +1,79 @@
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from store.raft.engine import NoLeaderError, UnknownOutcomeError
+from tests.store.raft.cluster import Cluster
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    members = Cluster(tmp_path)
+    yield members
+    await members.stop()
+
+
+async def test_every_member_proposes_and_gets_its_own_apply(cluster: Cluster) -> None:
+    await cluster.start()
+    for member in cluster.ids:
+        result = await cluster.engines[member].propose(f"by {member}".encode())
+        assert result == len(cluster.tallies[member].commands)
+    assert await cluster.settled() == ["by 1", "by 2", "by 3"]
+
+
+async def test_read_on_a_follower_covers_what_the_leader_acknowledged(
+    cluster: Cluster,
+) -> None:
+    await cluster.start()
+    leader = await cluster.leader()
+    follower = cluster.follower(leader)
+    for number in range(20):
+        await cluster.engines[leader].propose(str(number).encode())
+        await cluster.engines[follower].read_index()
+        assert cluster.tallies[follower].commands[-1] == str(number)
+
+
+async def test_writes_go_on_when_the_leader_stops(cluster: Cluster) -> None:
+    await cluster.start()
+    leader = await cluster.leader()
+    survivor = cluster.engines[cluster.follower(leader)]
+    await survivor.propose(b"before")
+    stopping = asyncio.create_task(cluster.stop(leader))
+    await survivor.propose(b"after")
+    await stopping
+    assert await cluster.settled() == ["before", "after"]
+
+
+async def test_without_quorum_writes_and_reads_name_the_missing_peers(cluster: Cluster) -> None:
+    await cluster.start()
+    await cluster.leader()
+    await cluster.stop(1, 2)
+    last = cluster.engines[cluster.ids[2]]
+    async with asyncio.timeout(4):
+        errors = await asyncio.gather(
+            last.propose(b"lost"), last.read_index(), return_exceptions=True
+        )
+    assert isinstance(errors[0], NoLeaderError | UnknownOutcomeError)
+    assert isinstance(errors[1], NoLeaderError)
+    assert [error.missing for error in errors] == [(1, 2), (1, 2)]  # type: ignore[union-attr]
+
+
+async def test_member_that_missed_the_log_is_sent_a_snapshot(cluster: Cluster) -> None:
+    await cluster.start()
+    leader = await cluster.leader()
+    lagging = cluster.follower(leader)
+    await cluster.stop(lagging)
+    for number in range(300):
+        await cluster.engines[leader].propose(str(number).encode())
+    await cluster.start(lagging)
+    assert await cluster.settled() == [str(number) for number in range(300)]
+
+
+async def test_single_member_serves_alone(tmp_path: Path) -> None:
+    single = Cluster(tmp_path, size=1)
+    await single.start()
+    assert await single.engines[single.ids[0]].propose(b"alone") == 1
+    assert await single.engines[single.ids[0]].read_index() > 1
+    await single.stop()
