@@ -1,0 +1,81 @@
+"""One write on its way through admission, and what plugins are given to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random, SystemRandom
+from typing import Any
+
+from apiserver.reader import Reader, Writer
+from apiserver.user import User
+from kubraft.api.errors import Cause, ForbiddenError
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.object import Object
+from kubraft.api.time import Clock
+
+
+class Operation(StrEnum):
+    """What a request does; a patch is an update."""
+
+    CREATE = "CREATE"
+    UPDATE = "UPDATE"
+    DELETE = "DELETE"
+    CONNECT = "CONNECT"
+
+
+@dataclass(slots=True)
+class AdmissionRequest:
+    """The write: `obj` is the new state (None: a delete), `old` the stored one (None: a create).
+
+    While mutating, a plugin may change `obj` in place or replace it, but not its kind, name or
+    namespace; while validating, nothing. `old` is shared with the cache and never changed.
+    `resource` is the plural.
+    """
+
+    operation: Operation
+    user: User
+    gvk: GroupVersionKind
+    resource: str
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    obj: Object | None = None
+    old: Object | None = None
+    dry_run: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def qualified_resource(self) -> str:
+        """As messages name it: "pods", "deployments.apps"."""
+        return f"{self.resource}.{self.gvk.group}" if self.gvk.group else self.resource
+
+    @property
+    def shown_name(self) -> str:
+        """The name for messages; of an object whose name is still to be made, its prefix."""
+        if self.name or self.obj is None:
+            return self.name or "Unknown"
+        metadata = self.obj.get("metadata") or {}
+        name: str = metadata.get("name") or metadata.get("generateName") or "Unknown"
+        return name
+
+    def forbidden(self, why: str, *, causes: Sequence[Cause] = ()) -> ForbiddenError:
+        """Upstream's refusal: `pods "web" is forbidden: WHY`."""
+        return ForbiddenError(
+            f'{self.qualified_resource} "{self.shown_name}" is forbidden: {why}',
+            group=self.gvk.group,
+            kind=self.resource,
+            name=self.shown_name,
+            causes=causes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionContext:
+    """What a plugin may use: the cache, writes as the API server itself, time and chance."""
+
+    reader: Reader
+    writer: Writer
+    clock: Clock
+    rng: Random = field(default_factory=SystemRandom)
