@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+from collections.abc import AsyncIterator, Callable
 from random import Random
 from typing import Any
 
@@ -126,18 +127,23 @@ class Candidate:
             self.acting = False
 
 
-def cluster(count: int, seed: int = 1) -> tuple[LeaseStore, ManualClock, list[Candidate]]:
-    store, clock = LeaseStore(), ManualClock()
-    candidates = [Candidate(f"c{i}", store, clock, seed * 100 + i) for i in range(count)]
-    for candidate in candidates:
-        candidate.start()
-    return store, clock, candidates
+Cluster = tuple[LeaseStore, ManualClock, list[Candidate]]
 
 
-async def stop_all(clock: ManualClock, candidates: list[Candidate]) -> None:
-    for candidate in candidates:
-        candidate.link.cut = True  # releasing is not what is tested
-        candidate.link.delay_s_max = 0
+@pytest.fixture
+async def cluster() -> AsyncIterator[Callable[..., Cluster]]:
+    made: list[Candidate] = []
+
+    def make(count: int, seed: int = 1) -> Cluster:
+        store, clock = LeaseStore(), ManualClock()
+        candidates = [Candidate(f"c{i}", store, clock, seed * 100 + i) for i in range(count)]
+        for candidate in candidates:
+            candidate.start()
+        made.extend(candidates)
+        return store, clock, candidates
+
+    yield make
+    for candidate in made:
         await candidate.stop()
 
 
@@ -145,7 +151,9 @@ def acting(candidates: list[Candidate]) -> list[str]:
     return [candidate.name for candidate in candidates if candidate.acting]
 
 
-async def test_one_acts_and_keeps_the_lease_while_it_renews() -> None:
+async def test_one_acts_and_keeps_the_lease_while_it_renews(
+    cluster: Callable[..., Cluster],
+) -> None:
     store, clock, candidates = cluster(3)
     await clock.advance(5)
     first = acting(candidates)
@@ -157,10 +165,11 @@ async def test_one_acts_and_keeps_the_lease_while_it_renews() -> None:
     assert spec["leaseDurationSeconds"] == 15
     assert spec["leaseTransitions"] == 0
     assert spec["renewTime"] > spec["acquireTime"]
-    await stop_all(clock, candidates)
 
 
-async def test_a_dead_holder_is_replaced_after_the_lease_duration() -> None:
+async def test_a_dead_holder_is_replaced_after_the_lease_duration(
+    cluster: Callable[..., Cluster],
+) -> None:
     store, clock, candidates = cluster(2)
     await clock.advance(5)
     (first,) = acting(candidates)
@@ -173,10 +182,11 @@ async def test_a_dead_holder_is_replaced_after_the_lease_duration() -> None:
     assert acting(candidates) == [other.name]
     assert dead.lost_count == 1
     assert store.read()["spec"]["leaseTransitions"] == 1
-    await stop_all(clock, candidates)
 
 
-async def test_a_holder_that_stops_cleanly_hands_over_at_once() -> None:
+async def test_a_holder_that_stops_cleanly_hands_over_at_once(
+    cluster: Callable[..., Cluster],
+) -> None:
     _, clock, candidates = cluster(2)
     await clock.advance(5)
     (first,) = acting(candidates)
@@ -185,10 +195,11 @@ async def test_a_holder_that_stops_cleanly_hands_over_at_once() -> None:
     await holder.stop()
     await clock.advance(3)
     assert other.acting
-    await stop_all(clock, [other])
 
 
-async def test_a_lease_that_somebody_else_took_ends_the_work_at_once() -> None:
+async def test_a_lease_that_somebody_else_took_ends_the_work_at_once(
+    cluster: Callable[..., Cluster],
+) -> None:
     store, clock, candidates = cluster(1)
     await clock.advance(3)
     assert acting(candidates) == ["c0"]
@@ -197,10 +208,11 @@ async def test_a_lease_that_somebody_else_took_ends_the_work_at_once() -> None:
     store.write(stolen, create=False)
     await clock.advance(3)
     assert acting(candidates) == []
-    await stop_all(clock, candidates)
 
 
-async def test_the_fence_falls_with_the_deadline_even_before_the_work_has_ended() -> None:
+async def test_the_fence_falls_with_the_deadline_even_before_the_work_has_ended(
+    cluster: Callable[..., Cluster],
+) -> None:
     _, clock, candidates = cluster(1)
     await clock.advance(3)
     elector = candidates[0].elector
@@ -212,10 +224,9 @@ async def test_the_fence_falls_with_the_deadline_even_before_the_work_has_ended(
         elector.fence()
     assert not elector.is_leading()
     await settle()
-    await stop_all(clock, candidates)
 
 
-async def test_wall_clocks_do_not_matter() -> None:
+async def test_wall_clocks_do_not_matter(cluster: Callable[..., Cluster]) -> None:
     _, clock, candidates = cluster(2)
     await clock.advance(5)
     first = acting(candidates)
@@ -223,12 +234,13 @@ async def test_wall_clocks_do_not_matter() -> None:
         clock.jump_wall(jump_s)
         await clock.advance(20)
         assert acting(candidates) == first
-    await stop_all(clock, candidates)
 
 
 @pytest.mark.sim
 @pytest.mark.parametrize("seed", range(40))
-async def test_two_never_act_at_once_whatever_fails(seed: int) -> None:
+async def test_two_never_act_at_once_whatever_fails(
+    seed: int, cluster: Callable[..., Cluster]
+) -> None:
     rng = Random(seed)
     store, clock, candidates = cluster(3, seed)
     acted: set[str] = set()
@@ -252,7 +264,6 @@ async def test_two_never_act_at_once_whatever_fails(seed: int) -> None:
     assert len(acting(candidates)) == 1, f"seed {seed}"
     assert acted
     assert store.writes
-    await stop_all(clock, candidates)
 
 
 @pytest.mark.parametrize(
