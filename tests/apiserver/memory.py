@@ -21,7 +21,7 @@ class MemoryCluster:
         self.cached: dict[GroupVersionKind, dict[ObjectKey, Object]] = {}
         self.handlers: dict[GroupVersionKind, list[ChangeHandler]] = {}
         self.hold_cache = False
-        self.writes = 0
+        self.writes = 0  # by MemoryWriter
         self._revisions = itertools.count(1)
         for obj in objects:
             self.put(obj)

@@ -1,56 +1,15 @@
 """The built-in chain on whole requests."""
 
-import copy
-from typing import Any
-
 import pytest
 
-from apiserver.admission import AdmissionContext, AdmissionRequest, Operation, Plugin, build_chain
+from apiserver.admission import Plugin, build_chain
 from apiserver.authz import Authorizer
-from apiserver.user import User
-from kubraft.api.gvk import GroupVersionKind, gvk_of
-from kubraft.api.object import Object
-from kubraft.api.time import ManualClock
-from tests.apiserver.memory import MemoryCluster, MemoryWriter
-from tests.apiserver.objects import MASTER, cluster_scoped, namespaced
+from tests.apiserver.admission.requests import context, request
+from tests.apiserver.memory import MemoryCluster
+from tests.apiserver.objects import cluster_scoped, namespaced
 
 SHOP = cluster_scoped("Namespace", "shop", status={"phase": "Active"})
 DEFAULT_ACCOUNT = namespaced("ServiceAccount", "default")
-
-
-def plural(gvk: GroupVersionKind) -> str:
-    return f"{gvk.kind.lower()}s"
-
-
-def request(
-    obj: Object | None,
-    *,
-    old: Object | None = None,
-    operation: Operation | None = None,
-    user: User = MASTER,
-    **fields: Any,
-) -> AdmissionRequest:
-    subject = obj or old
-    assert subject is not None
-    if operation is None:
-        operation = Operation.UPDATE if old else Operation.CREATE
-    gvk = gvk_of(subject)
-    metadata = subject["metadata"]
-    values: dict[str, Any] = {
-        "resource": plural(gvk),
-        "namespace": metadata.get("namespace", ""),
-        "name": metadata.get("name", ""),
-        **fields,
-    }
-    return AdmissionRequest(
-        operation, user, gvk, obj=copy.deepcopy(obj), old=copy.deepcopy(old), **values
-    )
-
-
-def context(cluster: MemoryCluster) -> AdmissionContext:
-    from random import Random
-
-    return AdmissionContext(cluster, MemoryWriter(cluster), ManualClock(), Random(1))
 
 
 def test_plugins_stand_in_upstreams_order_and_hooks_before_the_quota() -> None:
