@@ -40,6 +40,7 @@ from agents.controllers.deployment.template import (
     template_hash,
 )
 from agents.controllers.ownership import controller_reference
+from agents.controllers.status import same_status
 from kubraft.api.conditions import Condition, find_condition
 from kubraft.api.gvk import REPLICA_SET
 from kubraft.api.object import Object, annotations_of, is_terminating, key_of, uid_of
@@ -251,15 +252,6 @@ def _finished(rollout: Rollout, status: dict[str, object], now: datetime) -> Pla
     if changed is not deployment or not same_status(deployment.get("status"), status):
         rollout.actions.append(Update({**changed, "status": status}, "status"))
     return Plan(tuple(rollout.actions), next_check_s(deployment, status, now))
-
-
-def same_status(old: dict[str, object] | None, new: dict[str, object]) -> bool:
-    """Whether both say the same; an absent count is 0."""
-
-    def said(status: dict[str, object]) -> dict[str, object]:
-        return {k: v for k, v in status.items() if v not in (None, 0, [])}
-
-    return said(old or {}) == said(new)
 
 
 def _is_spent(replica_set: Object) -> bool:

@@ -91,6 +91,7 @@ class Throttle:
 
     rate: float
     _passed_s: float | None = None
+    _before_s: float | None = None
 
     def try_pass(self, now_s: float) -> bool:
         """Whether one may pass now."""
@@ -98,5 +99,9 @@ class Throttle:
             return False
         if self._passed_s is not None and now_s - self._passed_s < 1 / self.rate:
             return False
-        self._passed_s = now_s
+        self._before_s, self._passed_s = self._passed_s, now_s
         return True
+
+    def take_back(self) -> None:
+        """The last pass came to nothing: let another have it."""
+        self._passed_s = self._before_s

@@ -1,0 +1,40 @@
+"""The controllers of the manager: a further one is a module and a row here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agents.controllers.context import Context, Runnable
+from agents.controllers.deployment.controller import DeploymentController
+from agents.controllers.garbage.controller import GarbageCollector
+from agents.controllers.namespace.controller import NamespaceController
+from agents.controllers.node_lifecycle.controller import NodeLifecycleController
+from agents.controllers.node_lifecycle.taint_eviction import TaintEvictionController
+from agents.controllers.pod_gc.controller import PodGarbageCollector
+from agents.controllers.replica_set.controller import ReplicaSetController
+from agents.controllers.resource_quota import ResourceQuotaController
+from agents.controllers.root_ca import RootCaPublisher
+from agents.controllers.service_account import ServiceAccountController
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A controller: its name, as kube-controller-manager's flag --controllers has it."""
+
+    name: str
+    build: Callable[[Context], Runnable]
+
+
+CONTROLLERS = (
+    Row("deployment-controller", DeploymentController),
+    Row("replicaset-controller", ReplicaSetController),
+    Row("node-lifecycle-controller", NodeLifecycleController),
+    Row("taint-eviction-controller", TaintEvictionController),
+    Row("garbage-collector-controller", GarbageCollector),
+    Row("pod-garbage-collector-controller", PodGarbageCollector),
+    Row("namespace-controller", NamespaceController),
+    Row("serviceaccount-controller", ServiceAccountController),
+    Row("root-ca-certificate-publisher-controller", RootCaPublisher),
+    Row("resourcequota-controller", ResourceQuotaController),
+)
