@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import heapq
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
+
+_T = TypeVar("_T")
 
 
 class Clock(Protocol):
@@ -95,6 +98,25 @@ async def settle(rounds: int = 20) -> None:
     """Give other tasks `rounds` turns of the event loop."""
     for _ in range(rounds):
         await asyncio.sleep(0)
+
+
+async def within(clock: Clock, timeout_s: float, call: Coroutine[Any, Any, _T]) -> _T:
+    """The answer of `call`, if it comes within `timeout_s` of `clock`.
+
+    Raises:
+        TimeoutError: it did not; `call` has been cancelled and has ended.
+    """
+    calling = asyncio.ensure_future(call)
+    timer = asyncio.ensure_future(clock.sleep(timeout_s))
+    try:
+        await asyncio.wait({calling, timer}, return_when=asyncio.FIRST_COMPLETED)
+        if not calling.done():
+            raise TimeoutError
+        return calling.result()
+    finally:
+        for task in (calling, timer):
+            task.cancel()
+        await asyncio.gather(calling, timer, return_exceptions=True)
 
 
 def parse_time(text: str) -> datetime:

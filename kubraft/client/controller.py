@@ -13,6 +13,7 @@ from typing import Generic
 
 from kubraft.api.errors import ApiError, ConflictError, ServiceUnavailableError, TimeoutError_
 from kubraft.api.time import Clock, SystemClock
+from kubraft.client.leader_election import LeadershipLostError
 from kubraft.client.work_queue import BASE_DELAY_S, MAX_DELAY_S, K, QueueClosedError, WorkQueue
 from kubraft.log import get_logger
 
@@ -21,7 +22,10 @@ _UNAVAILABLE_DELAY_S = 1.0
 
 
 class Controller(Generic[K]):
-    """Owns the queue and the workers of one reconciler. No failure of a key ends it."""
+    """Owns the queue and the workers of one reconciler.
+
+    No failure of a key ends it, save a lost Lease.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,8 @@ class Controller(Generic[K]):
     async def _step(self, key: K) -> None:
         try:
             again_s = await self._reconcile(key)
+        except LeadershipLostError:
+            raise  # whoever lost the Lease must end
         except (ServiceUnavailableError, TimeoutError_) as error:
             self._failed(key, error, delay_s=_UNAVAILABLE_DELAY_S)
         except ApiError as error:

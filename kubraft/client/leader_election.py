@@ -15,21 +15,19 @@ Source: Kubernetes documentation, "Leases"; client-go's leader election (the fie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import LEASE, GroupVersionKind
 from kubraft.api.object import Object
-from kubraft.api.time import Clock, SystemClock, format_micro_time
+from kubraft.api.time import Clock, SystemClock, format_micro_time, within
 from kubraft.log import get_logger
 
 _JITTER = 1.2  # of the retry period, at most
 _RELEASE_TIMEOUT_S = 2.0
-
-_T = TypeVar("_T")
 
 
 class LeadershipLostError(Exception):
@@ -172,7 +170,7 @@ class LeaderElector:
         """Try to take or renew the Lease; True where this candidate has it now."""
         began_s = self._clock.monotonic_s()
         try:
-            taken = await _within(self._clock, timeout_s, self._take_or_renew())
+            taken = await within(self._clock, timeout_s, self._take_or_renew())
         except (ApiError, TimeoutError) as error:
             self._log.debug("attempt_failed", cause=str(error) or "no answer in time")
             return False
@@ -244,7 +242,7 @@ class LeaderElector:
         }
         try:
             given = self._client.update({**self._seen, "spec": spec})
-            await _within(self._clock, _RELEASE_TIMEOUT_S, given)
+            await within(self._clock, _RELEASE_TIMEOUT_S, given)
         except (ApiError, TimeoutError) as error:
             self._log.info("not_released", cause=str(error) or "no answer in time")
         else:
@@ -258,18 +256,3 @@ def _holder(lease: Object | None) -> str:
 
 async def _as_coroutine(start: Callable[[], Awaitable[None]]) -> None:
     await start()
-
-
-async def _within(clock: Clock, timeout_s: float, call: Coroutine[Any, Any, _T]) -> _T:
-    """The answer of `call`; it is cancelled, and TimeoutError raised, after `timeout_s`."""
-    calling = asyncio.ensure_future(call)
-    timer = asyncio.ensure_future(clock.sleep(timeout_s))
-    try:
-        await asyncio.wait({calling, timer}, return_when=asyncio.FIRST_COMPLETED)
-        if not calling.done():
-            raise TimeoutError
-        return calling.result()
-    finally:
-        for task in (calling, timer):
-            task.cancel()
-        await asyncio.gather(calling, timer, return_exceptions=True)

@@ -1,0 +1,146 @@
+"""The scheduler's picture of the cluster: nodes, the Pods on them, and those on their way there.
+
+A Pod is *assumed* on its node from the decision until the API server shows it bound, so that the
+next decision counts it. An assumed Pod leaves only when it is shown bound or gone, or when its
+binding is known to have failed: time alone never frees what it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from agents.scheduler.node_info import NodeInfo, empty_node
+from agents.scheduler.pod_info import PodInfo
+from kubraft.api.object import Object, ObjectKey
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All nodes as they were at one moment. Immutable."""
+
+    nodes: Mapping[str, NodeInfo]
+
+    @cached_property
+    def node_list(self) -> tuple[NodeInfo, ...]:
+        """The nodes, those of different zones taking turns, so that a prefix is a fair sample."""
+        zones: dict[str, list[NodeInfo]] = {}
+        for name in sorted(self.nodes):
+            node = self.nodes[name]
+            zones.setdefault(node.labels.get(ZONE_LABEL, ""), []).append(node)
+        ranks = [(i, zone, node) for zone, ns in zones.items() for i, node in enumerate(ns)]
+        return tuple(node for _, _, node in sorted(ranks, key=lambda rank: rank[:2]))
+
+    @cached_property
+    def has_taints(self) -> bool:
+        """Whether any node has a taint: mostly none has, and nothing needs to be checked."""
+        return any(node.taints for node in self.nodes.values())
+
+    def replaced(self, node: NodeInfo) -> Snapshot:
+        """The same cluster with another version of one node: for "what if"."""
+        return Snapshot({**self.nodes, node.name: node})
+
+
+ZONE_LABEL = "topology.kubernetes.io/zone"
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+
+
+@dataclass(slots=True)
+class Cluster:
+    """What is known now; changed by the informers' handlers and by decisions, in one task each."""
+
+    _nodes: dict[str, NodeInfo] = field(default_factory=dict)
+    _pods: dict[ObjectKey, PodInfo] = field(default_factory=dict)  # those on a node
+    _assumed: dict[ObjectKey, str] = field(default_factory=dict)  # uid by key
+    _snapshot: Snapshot | None = None
+
+    def snapshot(self) -> Snapshot:
+        """The nodes that exist, as of now; the same value while nothing changes."""
+        if self._snapshot is None:
+            self._snapshot = Snapshot({n: i for n, i in self._nodes.items() if i.node is not None})
+        return self._snapshot
+
+    def node(self, name: str) -> NodeInfo | None:
+        """One node with its Pods, or None."""
+        return self._nodes.get(name)
+
+    def set_node(self, node: Object) -> NodeInfo:
+        """Add a node, or take over its new version."""
+        name = node["metadata"]["name"]
+        known = self._nodes.get(name)
+        info = known.with_node(node) if known else empty_node(name, node)
+        self._put(info)
+        return info
+
+    def remove_node(self, name: str) -> None:
+        """Forget a node; its Pods stay counted in case it comes back."""
+        known = self._nodes.get(name)
+        if known is None:
+            return
+        if known.pods:
+            self._put(known.with_node(None))
+        else:
+            del self._nodes[name]
+            self._snapshot = None
+
+    def set_pod(self, pod: PodInfo) -> None:
+        """Take over a Pod that the API server shows on a node; ends its being assumed."""
+        assert pod.node_name
+        self._assumed.pop(pod.key, None)
+        self._place(pod)
+
+    def remove_pod(self, key: ObjectKey) -> PodInfo | None:
+        """Free what the Pod takes: it ended or is gone. Returns it, if it was there."""
+        self._assumed.pop(key, None)
+        return self._displace(key)
+
+    def assume(self, pod: PodInfo, node_name: str) -> None:
+        """Count `pod` on the node that was chosen for it."""
+        assert pod.key not in self._pods
+        self._assumed[pod.key] = pod.uid
+        self._place(_on_node(pod, node_name))
+
+    def forget(self, pod: PodInfo) -> bool:
+        """Take back `assume`: the binding failed. False where the Pod is no longer assumed."""
+        if self._assumed.get(pod.key) != pod.uid:
+            return False
+        del self._assumed[pod.key]
+        self._displace(pod.key)
+        return True
+
+    def is_assumed(self, key: ObjectKey) -> bool:
+        """Whether the Pod is on its way to a node."""
+        return key in self._assumed
+
+    def node_of(self, key: ObjectKey) -> str:
+        """The node that the Pod counts on, or ""."""
+        pod = self._pods.get(key)
+        return pod.node_name if pod else ""
+
+    def _place(self, pod: PodInfo) -> None:
+        old = self._pods.get(pod.key)
+        if old and old.node_name != pod.node_name:
+            self._displace(pod.key)
+        self._pods[pod.key] = pod
+        known = self._nodes.get(pod.node_name) or empty_node(pod.node_name)
+        self._put(known.with_pod(pod))
+
+    def _displace(self, key: ObjectKey) -> PodInfo | None:
+        pod = self._pods.pop(key, None)
+        if pod is None:
+            return None
+        info = self._nodes[pod.node_name].without_pod(key)
+        if info.node is None and not info.pods:
+            del self._nodes[pod.node_name]
+        else:
+            self._put(info)
+        return pod
+
+    def _put(self, info: NodeInfo) -> None:
+        self._nodes[info.name] = info
+        self._snapshot = None
+
+
+def _on_node(pod: PodInfo, node_name: str) -> PodInfo:
+    return replace(pod, node_name=node_name)

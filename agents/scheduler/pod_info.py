@@ -1,0 +1,123 @@
+"""A Pod as the scheduler sees it: what it asks for, read from the object once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from kubraft.api.object import Object, ObjectKey, controller_of, key_of, labels_of, uid_of
+from kubraft.api.pods import DEFAULT_SCHEDULER, all_containers, is_sidecar, node_of, pod_requests
+
+# Amounts by resource name in whole numbers: CPU in thousandths, all else in units.
+Amounts = dict[str, int]
+
+# For scoring, a container that asks for nothing counts as this much (as upstream does), so that
+# such Pods spread too.
+DEFAULT_CPU_MILLI = 100
+DEFAULT_MEMORY_BYTES = 200 * 1024 * 1024
+
+HostPort = tuple[str, str, int]  # address, protocol, port
+
+
+@dataclass(frozen=True, slots=True)
+class Toleration:
+    """A taint that the Pod does not mind; empty key, value or effect as in the API."""
+
+    key: str
+    operator: str
+    value: str
+    effect: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PodInfo:
+    """One version of a Pod. Immutable."""
+
+    obj: Object
+    key: ObjectKey
+    uid: str
+    node_name: str
+    scheduler_name: str
+    priority: int
+    labels: dict[str, str]
+    requests: Amounts
+    scored: Amounts  # CPU and memory with the defaults for scoring
+    tolerations: tuple[Toleration, ...]
+    host_ports: tuple[HostPort, ...]
+    owner_uid: str  # of its controller; empty for a Pod of its own
+    gated: bool
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        spec: dict[str, Any] = self.obj["spec"]
+        return spec
+
+    @property
+    def namespace(self) -> str:
+        return self.key.namespace
+
+
+def pod_info(pod: Object) -> PodInfo:
+    """Read a Pod object."""
+    spec = pod["spec"]
+    owner = controller_of(pod)
+    return PodInfo(
+        obj=pod,
+        key=key_of(pod),
+        uid=uid_of(pod),
+        node_name=node_of(pod),
+        scheduler_name=spec.get("schedulerName") or DEFAULT_SCHEDULER,
+        priority=spec.get("priority") or 0,
+        labels=labels_of(pod),
+        requests=_requests(pod),
+        scored=_scored(spec),
+        tolerations=tuple(map(_toleration, spec.get("tolerations") or ())),
+        host_ports=_host_ports(spec),
+        owner_uid=owner["uid"] if owner else "",
+        gated=bool(spec.get("schedulingGates")),
+    )
+
+
+def _requests(pod: Object) -> Amounts:
+    requests = pod_requests(pod)
+    return {
+        name: amount.milli_value() if name == "cpu" else amount.value()
+        for name, amount in requests.items()
+        if amount
+    }
+
+
+def _scored(spec: dict[str, Any]) -> Amounts:
+    assumed = {
+        **spec,
+        "containers": [_with_defaults(c) for c in spec.get("containers") or ()],
+        "initContainers": [_with_defaults(c) for c in spec.get("initContainers") or ()],
+    }
+    requests = pod_requests({"spec": assumed})
+    return {"cpu": requests["cpu"].milli_value(), "memory": requests["memory"].value()}
+
+
+def _with_defaults(container: dict[str, Any]) -> dict[str, Any]:
+    requests = (container.get("resources") or {}).get("requests") or {}
+    filled = {"cpu": f"{DEFAULT_CPU_MILLI}m", "memory": DEFAULT_MEMORY_BYTES, **requests}
+    return {**container, "resources": {"requests": filled}}
+
+
+def _toleration(toleration: dict[str, Any]) -> Toleration:
+    return Toleration(
+        toleration.get("key") or "",
+        toleration.get("operator") or "Equal",
+        toleration.get("value") or "",
+        toleration.get("effect") or "",
+    )
+
+
+def _host_ports(spec: dict[str, Any]) -> tuple[HostPort, ...]:
+    init = {id(c) for c in spec.get("initContainers") or () if not is_sidecar(c)}
+    return tuple(
+        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", port["hostPort"])  # noqa: S104
+        for container in all_containers(spec)
+        if id(container) not in init
+        for port in container.get("ports") or ()
+        if port.get("hostPort")
+    )
