@@ -1,0 +1,54 @@
+"""A real etcd as a child process, for tests that hold our layers to the real thing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def find_etcd() -> str | None:
+    beside = Path(sys.executable).with_name("etcd")
+    return str(beside) if beside.exists() else shutil.which("etcd")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_etcd(folder: Path) -> Iterator[str]:
+    """Yields the client URL of a fresh single-member etcd; it is gone afterwards."""
+    executable = find_etcd()
+    assert executable is not None
+    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    command = [executable, "--name", "e0", "--data-dir", str(folder / "etcd")]
+    command += ["--listen-client-urls", client, "--advertise-client-urls", client]
+    command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
+    command += ["--initial-cluster", f"e0={peer}", "--unsafe-no-fsync", "--log-level", "error"]
+    with (folder / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait_listening(client, process)
+        yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_listening(url: str, process: subprocess.Popen[bytes]) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "etcd ended"
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), 0.5):
+            return
+        time.sleep(0.02)
+    raise AssertionError("etcd does not listen")
