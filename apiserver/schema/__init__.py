@@ -1,0 +1,1 @@
+"""The Kubernetes 1.37 schema: decoding as kube-apiserver decodes, and validation."""

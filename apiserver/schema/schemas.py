@@ -1,0 +1,103 @@
+"""Decoding and validation by schema of all kinds that are served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, NamedTuple
+
+import jsonschema_rs
+
+from apiserver.schema.decoder import UNKNOWN_FIELDS_MAX, Decoder, TypeMismatchError
+from apiserver.schema.definitions import Schema, load
+from apiserver.schema.strict import compile_strict
+from kubraft.api.errors import BadRequestError, Cause
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.object import Object
+
+
+class FieldValidation(Enum):
+    """What becomes of unknown fields."""
+
+    IGNORE = "Ignore"
+    WARN = "Warn"
+    STRICT = "Strict"
+
+
+class Decoded(NamedTuple):
+    """An object without nulls and unknown fields; a warning for each that was dropped."""
+
+    obj: Object
+    warnings: tuple[str, ...] = ()
+
+
+class Schemas:
+    """Reads the definitions when first needed; compiles each kind's when it is first written."""
+
+    def __init__(self, kinds: Iterable[GroupVersionKind]) -> None:
+        self._kinds = tuple(kinds)
+        self._definitions: dict[str, Schema] = {}
+        self._roots: dict[GroupVersionKind, str] = {}
+        self._strict: dict[GroupVersionKind, jsonschema_rs.Draft7Validator] = {}
+
+    def decode(
+        self, gvk: GroupVersionKind, obj: Object, mode: FieldValidation = FieldValidation.STRICT
+    ) -> Decoded:
+        """Check an object's shape, and drop what decoding drops. `obj` itself may be returned.
+
+        Raises:
+            BadRequestError: a field has the wrong type, or is unknown in STRICT mode.
+        """
+        if self._validator(gvk).is_valid(obj):
+            return Decoded(obj)
+        decoder = Decoder(self._definitions)
+        try:
+            decoded: Object = decoder.decode(self._roots[gvk], obj)
+        except TypeMismatchError as error:
+            raise _unreadable(gvk, str(error)) from error
+        unknown = [f'unknown field "{path}"' for path in decoder.unknown[:UNKNOWN_FIELDS_MAX]]
+        if unknown and mode is FieldValidation.STRICT:
+            raise _unreadable(gvk, f"strict decoding error: {', '.join(unknown)}")
+        return Decoded(decoded, tuple(unknown) if mode is FieldValidation.WARN else ())
+
+    def validate(self, gvk: GroupVersionKind, obj: Object) -> list[Cause]:
+        """Causes for each required field that is missing, outside status.
+
+        Raises:
+            BadRequestError: a field has the wrong type (an admission hook put it there).
+        """
+        if self._validator(gvk).is_valid(obj):
+            return []
+        decoder = Decoder(self._definitions)
+        root = self._roots[gvk]
+        try:
+            decoder.decode(root, obj)
+        except TypeMismatchError as error:
+            raise _unreadable(gvk, str(error)) from error
+        return [
+            Cause("FieldValueRequired", "Required value", path)
+            for path in decoder.missing(root, obj)
+        ]
+
+    def definition(self, gvk: GroupVersionKind) -> tuple[dict[str, Schema], str]:
+        """All definitions, and the name of that of `gvk`: for patch strategies."""
+        self._load()
+        return self._definitions, self._roots[gvk]
+
+    def _load(self) -> None:
+        if not self._definitions:
+            self._definitions, self._roots = load(self._kinds)
+
+    def _validator(self, gvk: GroupVersionKind) -> Any:
+        validator = self._strict.get(gvk)
+        if validator is None:
+            self._load()
+            validator = compile_strict(self._definitions, self._roots[gvk])
+            self._strict[gvk] = validator
+        return validator
+
+
+def _unreadable(gvk: GroupVersionKind, why: str) -> BadRequestError:
+    return BadRequestError(
+        f'{gvk.kind} in version "{gvk.version}" cannot be handled as a {gvk.kind}: {why}'
+    )
