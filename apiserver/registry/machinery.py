@@ -1,0 +1,50 @@
+"""What the verbs work with: the store, the reads, the schemas, time and chance."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random, SystemRandom
+
+from apiserver.registry.allocator import ServiceAllocator
+from apiserver.registry.resource import Resource
+from apiserver.registry.resources import Resources
+from apiserver.registry.strategy import Strategy
+from apiserver.schema.schemas import Schemas
+from apiserver.storage.reads import Reads
+from apiserver.storage.store import Store
+from kubraft.api.errors import Cause
+from kubraft.api.object import Object
+from kubraft.api.time import Clock, format_time
+
+
+def _new_uid() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """Shared by all verbs; holds no state of its own."""
+
+    store: Store
+    reads: Reads
+    resources: Resources
+    schemas: Schemas
+    services: ServiceAllocator
+    clock: Clock
+    rng: Random = field(default_factory=SystemRandom)
+    new_uid: Callable[[], str] = _new_uid
+
+    def now(self) -> str:
+        """The time as metadata has it."""
+        return format_time(self.clock.now())
+
+    def allocate(self, resource: Resource, obj: Object) -> list[Cause]:
+        """Fill in what the cluster gives to an object of this kind."""
+        return self.services.allocate(obj) if claims_things(resource.strategy) else []
+
+
+def claims_things(strategy: Strategy) -> bool:
+    """Whether objects of this kind hold something that no other may hold."""
+    return type(strategy).claims is not Strategy.claims

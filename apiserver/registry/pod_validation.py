@@ -1,0 +1,184 @@
+"""Rules on a Pod's spec beyond the schema, in Pods and in templates.
+
+Source: Kubernetes API reference, core/v1 PodSpec; texts of upstream's validation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apiserver.registry.causes import (
+    all_invalid,
+    duplicate,
+    forbidden,
+    invalid,
+    required,
+    unsupported,
+)
+from apiserver.registry.container_validation import validate_container
+from apiserver.registry.metadata import label_causes
+from apiserver.registry.numbers import non_negative
+from kubraft.api.errors import Cause
+from kubraft.api.names import (
+    dns1123_label_errors,
+    dns1123_subdomain_errors,
+    qualified_name_errors,
+)
+
+Json = dict[str, Any]
+
+_TOLERATION_OPERATORS = ("Exists", "Equal", "Lt", "Gt")
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
+    """What is wrong with a spec that is defaulted and fits the schema."""
+    causes: list[Cause] = []
+    volumes, volume_causes = _volumes(spec, f"{field}.volumes")
+    causes += volume_causes
+    causes += _containers(spec, field, volumes)
+    causes += _choice(spec, field, "restartPolicy", ("Always", "OnFailure", "Never"))
+    policies = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
+    causes += _choice(spec, field, "dnsPolicy", policies)
+    causes += non_negative(f"{field}.terminationGracePeriodSeconds", spec)
+    deadline = spec.get("activeDeadlineSeconds")
+    if deadline is not None and not 1 <= deadline <= 2**31 - 1:
+        causes.append(
+            invalid(
+                f"{field}.activeDeadlineSeconds",
+                deadline,
+                "must be between 1 and 2147483647, inclusive",
+            )
+        )
+    for name in ("nodeName", "serviceAccountName"):
+        if value := spec.get(name):
+            causes += all_invalid(f"{field}.{name}", value, dns1123_subdomain_errors(value))
+    for name in ("hostname", "subdomain"):
+        if value := spec.get(name):
+            causes += all_invalid(f"{field}.{name}", value, dns1123_label_errors(value))
+    causes += label_causes(f"{field}.nodeSelector", spec.get("nodeSelector") or {})
+    for index, toleration in enumerate(spec.get("tolerations") or ()):
+        causes += _toleration(toleration, f"{field}.tolerations[{index}]")
+    for index, spread in enumerate(spec.get("topologySpreadConstraints") or ()):
+        causes += _spread(spread, f"{field}.topologySpreadConstraints[{index}]")
+    return causes
+
+
+def _choice(holder: Json, field: str, name: str, choices: tuple[str, ...]) -> list[Cause]:
+    value = holder.get(name)
+    if not value:
+        return [required(f"{field}.{name}")]
+    return [] if value in choices else [unsupported(f"{field}.{name}", value, choices)]
+
+
+def _containers(spec: Json, field: str, volumes: Mapping[str, Json]) -> list[Cause]:
+    causes: list[Cause] = []
+    if not spec.get("containers"):
+        causes.append(required(f"{field}.containers"))
+    names: set[str] = set()
+    for kind in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            path = f"{field}.{kind}[{index}]"
+            causes += validate_container(container, path, volumes, kind=kind)
+            name = container.get("name", "")
+            if name and name in names:
+                causes.append(duplicate(f"{path}.name", name))
+            names.add(name)
+    return causes
+
+
+def _volumes(spec: Json, field: str) -> tuple[dict[str, Json], list[Cause]]:
+    causes: list[Cause] = []
+    volumes: dict[str, Json] = {}
+    for index, volume in enumerate(spec.get("volumes") or ()):
+        path, name = f"{field}[{index}]", volume.get("name", "")
+        if not name:
+            causes.append(required(f"{path}.name"))
+        else:
+            causes += all_invalid(f"{path}.name", name, dns1123_label_errors(name))
+            if name in volumes:
+                causes.append(duplicate(f"{path}.name", name))
+        volumes[name] = volume
+        sources = sorted(key for key in volume if key != "name")
+        causes += [
+            forbidden(f"{path}.{source}", "may not specify more than 1 volume type")
+            for source in sources[1:]
+        ]
+        causes += _volume_source(volume, path)
+    return volumes, causes
+
+
+def _volume_source(volume: Json, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    if "secret" in volume and not volume["secret"].get("secretName"):
+        causes.append(required(f"{path}.secret.secretName"))
+    if "configMap" in volume and not volume["configMap"].get("name"):
+        causes.append(required(f"{path}.configMap.name"))
+    if "hostPath" in volume and ".." in volume["hostPath"].get("path", "").split("/"):
+        causes.append(
+            invalid(f"{path}.hostPath.path", volume["hostPath"]["path"], "must not contain '..'")
+        )
+    for source in ("secret", "configMap", "downwardAPI", "projected"):
+        mode = (volume.get(source) or {}).get("defaultMode")
+        if mode is not None and not 0 <= mode <= 0o777:
+            causes.append(
+                invalid(
+                    f"{path}.{source}.defaultMode",
+                    mode,
+                    "must be a number between 0 and 0777 (octal), both inclusive",
+                )
+            )
+    return causes
+
+
+def _toleration(toleration: Json, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    key, operator = toleration.get("key", ""), toleration.get("operator", "")
+    effect = toleration.get("effect", "")
+    if key:
+        causes += all_invalid(f"{path}.key", key, qualified_name_errors(key))
+    elif operator != "Exists":
+        causes.append(
+            invalid(
+                f"{path}.operator",
+                operator,
+                "operator must be Exists when `key` is empty, which means "
+                '"match all values and all keys"',
+            )
+        )
+    if operator and operator not in _TOLERATION_OPERATORS:
+        causes.append(unsupported(f"{path}.operator", operator, _TOLERATION_OPERATORS[:2]))
+    if operator == "Exists" and toleration.get("value"):
+        causes.append(
+            invalid(
+                f"{path}.operator", toleration, "value must be empty when `operator` is 'Exists'"
+            )
+        )
+    if effect and effect not in _EFFECTS:
+        causes.append(unsupported(f"{path}.effect", effect, _EFFECTS))
+    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+        causes.append(
+            invalid(
+                f"{path}.effect",
+                effect,
+                "effect must be 'NoExecute' when `tolerationSeconds` is set",
+            )
+        )
+    return causes
+
+
+def _spread(spread: Json, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    if spread.get("maxSkew", 0) <= 0:
+        causes.append(
+            invalid(f"{path}.maxSkew", spread.get("maxSkew", 0), "must be greater than zero")
+        )
+    if not spread.get("topologyKey"):
+        causes.append(required(f"{path}.topologyKey", "can not be empty"))
+    choices = ("DoNotSchedule", "ScheduleAnyway")
+    if spread.get("whenUnsatisfiable") not in choices:
+        causes.append(
+            unsupported(f"{path}.whenUnsatisfiable", spread.get("whenUnsatisfiable", ""), choices)
+        )
+    return causes

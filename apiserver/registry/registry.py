@@ -1,0 +1,196 @@
+"""The verbs of the API on all kinds, for every front: authorize, then do.
+
+A front translates a request into one call here, and the answer or the error back; it knows
+nothing of rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+
+from apiserver.registry import attributes, binding, failures
+from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
+from apiserver.registry.create import create, placed
+from apiserver.registry.delete import delete
+from apiserver.registry.machinery import Machinery
+from apiserver.registry.policy import Policy
+from apiserver.registry.resources import Resources
+from apiserver.registry.update import Change, patch, update
+from apiserver.storage.entry import Entry, WatchEvent
+from apiserver.storage.reads import Listing, ListOptions, WatchOptions
+from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
+from kubraft.api.object import Object
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """Which objects of a resource; `resource_version` as clients write it, "" for the newest."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchQuery:
+    """Which changes; "" and "0" begin with what exists."""
+
+    label_selector: str = ""
+    field_selector: str = ""
+    resource_version: str = ""
+    bookmarks: bool = False
+    initial_events: bool = False
+
+
+class Registry:
+    """All verbs; each raises the errors of kubraft.api.errors and nothing else on purpose."""
+
+    def __init__(self, machinery: Machinery, policy: Policy) -> None:
+        self.machinery = machinery
+        self.policy = policy
+
+    @property
+    def resources(self) -> Resources:
+        return self.machinery.resources
+
+    async def get(self, call: Call, resource_version: str = "") -> Entry:
+        """One object, as fresh as a quorum read where no resourceVersion is given."""
+        self.policy.check(call, "get")
+        if call.subresource not in ("", "status"):
+            raise failures.not_supported(call.resource, "get")
+        entry = await self.machinery.reads.get(
+            call.resource.prefix, call.key, resource_version=_version(resource_version)
+        )
+        if entry is None:
+            raise failures.not_found(call.resource, call.name)
+        return entry
+
+    async def list(self, call: Call, query: ListQuery) -> Listing:
+        """A page of objects in key order."""
+        self.policy.check(
+            _named(call, query.field_selector), "list", field_selector=query.field_selector
+        )
+        selection = attributes.select(call.resource, query.label_selector, query.field_selector)
+        if query.limit < 0:
+            raise BadRequestError("limit must not be negative")
+        options = ListOptions(
+            limit=query.limit,
+            continue_token=query.continue_token,
+            resource_version=_version(query.resource_version),
+            exact=_exact(query),
+            predicate=selection.predicate,
+        )
+        within = call.resource.within(call.namespace)
+        return await self.machinery.reads.list(call.resource.prefix, within, options)
+
+    def watch(self, call: Call, query: WatchQuery) -> AsyncGenerator[WatchEvent]:
+        """Changes in order; authorization and the query are checked before this returns."""
+        self.policy.check(
+            _named(call, query.field_selector), "watch", field_selector=query.field_selector
+        )
+        selection = attributes.select(call.resource, query.label_selector, query.field_selector)
+        after = _version(query.resource_version) or None
+        if query.initial_events:
+            after = None
+        options = WatchOptions(
+            after=after,
+            initial_end=query.initial_events,
+            bookmarks=query.bookmarks,
+            predicate=selection.predicate,
+        )
+        within = call.resource.within(call.namespace)
+        return self.machinery.reads.watch(call.resource.prefix, within, options)
+
+    async def create(self, call: Call, obj: Object, options: WriteOptions) -> Written:
+        """Store a new object."""
+        if call.subresource:
+            raise failures.not_supported(call.resource, "create")
+        return await create(self.machinery, self.policy, call, obj, options)
+
+    async def update(self, call: Call, obj: Object, options: WriteOptions) -> Written:
+        """Replace an object or one of its subresources."""
+        _check_writable(call)
+        return await update(self.machinery, self.policy, call, obj, options)
+
+    async def patch(self, call: Call, change: Change, options: WriteOptions) -> Written:
+        """Change an object or one of its subresources."""
+        _check_writable(call)
+        return await patch(self.machinery, self.policy, call, change, options)
+
+    async def delete(self, call: Call, options: DeleteOptions) -> Written:
+        """Delete an object, or begin to."""
+        return await delete(self.machinery, self.policy, call, options)
+
+    async def bind(self, call: Call, obj: Object, options: WriteOptions) -> Object:
+        """Create pods/binding; the answer is a Status."""
+        call = replace(placed(call, obj), subresource="binding")
+        await binding.bind(self.machinery, self.policy, call, obj, options)
+        return binding.SUCCESS
+
+    async def create_token(self, call: Call, request: Object) -> Object:
+        """Create serviceaccounts/token: the TokenRequest with its status."""
+        call = replace(placed(call, request), subresource="token")
+        self.policy.check(call, "create")
+        if self.policy.issuer is None:
+            raise ServiceUnavailableError(
+                "tokens cannot be issued: the server has no --service-account-signing-key-file"
+            )
+        entry = await self.machinery.reads.get(call.resource.prefix, call.key)
+        if entry is None:
+            raise failures.not_found(call.resource, call.name)
+        return await self.policy.issuer.issue(entry.decode(), request)
+
+
+def _check_writable(call: Call) -> None:
+    if call.subresource and call.subresource not in call.resource.subresources:
+        raise NotFoundError("the server could not find the requested resource")
+    if call.subresource not in ("", "status", "finalize"):
+        raise failures.not_supported(call.resource, "update")
+
+
+def _named(call: Call, field_selector: str) -> Call:
+    """A list or watch of one name is authorized as such, as upstream."""
+    if call.name or "metadata.name=" not in field_selector:
+        return call
+    selection = attributes.select(call.resource, "", field_selector)
+    return replace(call, name=selection.name or "")
+
+
+def _version(text: str) -> int | None:
+    """A resourceVersion as a revision; None for "".
+
+    Raises:
+        BadRequestError: it is no number.
+    """
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise BadRequestError(f'Invalid value: "{text}": resourceVersion must be a number')
+    return int(text)
+
+
+def _exact(query: ListQuery) -> bool:
+    match = query.resource_version_match
+    if match not in ("", "Exact", "NotOlderThan"):
+        raise BadRequestError(
+            f'resourceVersionMatch: Unsupported value: "{match}": '
+            'supported values: "Exact", "NotOlderThan"'
+        )
+    if match and not query.resource_version:
+        raise BadRequestError(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless "
+            "resourceVersion is provided"
+        )
+    if match == "Exact" and query.resource_version == "0":
+        raise BadRequestError(
+            'resourceVersionMatch: Forbidden: resourceVersionMatch "Exact" is forbidden for '
+            'resourceVersion "0"'
+        )
+    # A limited list at a version means that version, as upstream.
+    return match == "Exact" or (
+        not match and bool(query.limit) and query.resource_version not in ("", "0")
+    )

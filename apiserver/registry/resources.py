@@ -1,0 +1,189 @@
+"""The resource table: every kind that is served. A further kind is one more row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from apiserver.registry import cells, pod_cells
+from apiserver.registry.config import ConfigMapStrategy, SecretStrategy
+from apiserver.registry.core import (
+    EventStrategy,
+    LeaseStrategy,
+    LimitRangeStrategy,
+    NamespaceStrategy,
+    NodeStrategy,
+    ResourceQuotaStrategy,
+    ServiceAccountStrategy,
+)
+from apiserver.registry.pod import PodStrategy
+from apiserver.registry.rbac import BindingStrategy, RoleStrategy
+from apiserver.registry.resource import Resource
+from apiserver.registry.service import ServiceStrategy
+from apiserver.registry.workloads import DeploymentStrategy, ReplicaSetStrategy
+from kubraft.api import gvk
+from kubraft.api.gvk import GroupVersionKind, parse_api_version
+
+_EVENT_FIELDS = (
+    "involvedObject.kind",
+    "involvedObject.namespace",
+    "involvedObject.name",
+    "involvedObject.uid",
+    "involvedObject.apiVersion",
+    "involvedObject.resourceVersion",
+    "involvedObject.fieldPath",
+    "reason",
+    "reportingComponent",
+    "source",
+    "type",
+)
+_POD_FIELDS = (
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.podIP",
+    "status.nominatedNodeName",
+)
+
+TABLE: tuple[Resource, ...] = (
+    Resource(
+        gvk.NAMESPACE,
+        "namespaces",
+        NamespaceStrategy(),
+        cells.NAMESPACE,
+        namespaced=False,
+        short_names=("ns",),
+        subresources=("status", "finalize"),
+        selectable_fields=("status.phase",),
+    ),
+    Resource(
+        gvk.NODE,
+        "nodes",
+        NodeStrategy(),
+        cells.NODE,
+        namespaced=False,
+        short_names=("no",),
+        subresources=("status",),
+        selectable_fields=("spec.unschedulable",),
+        folder="minions",
+    ),
+    Resource(
+        gvk.POD,
+        "pods",
+        PodStrategy(),
+        pod_cells.POD,
+        short_names=("po",),
+        categories=("all",),
+        subresources=("status", "binding", "log"),
+        selectable_fields=_POD_FIELDS,
+    ),
+    Resource(
+        gvk.SERVICE,
+        "services",
+        ServiceStrategy(),
+        cells.SERVICE,
+        short_names=("svc",),
+        categories=("all",),
+        subresources=("status",),
+        selectable_fields=("spec.clusterIP", "spec.type"),
+        folder="services/specs",
+    ),
+    Resource(
+        gvk.CONFIG_MAP, "configmaps", ConfigMapStrategy(), cells.CONFIG_MAP, short_names=("cm",)
+    ),
+    Resource(gvk.SECRET, "secrets", SecretStrategy(), cells.SECRET, selectable_fields=("type",)),
+    Resource(
+        gvk.SERVICE_ACCOUNT,
+        "serviceaccounts",
+        ServiceAccountStrategy(),
+        cells.SERVICE_ACCOUNT,
+        short_names=("sa",),
+        subresources=("token",),
+    ),
+    Resource(
+        gvk.EVENT,
+        "events",
+        EventStrategy(),
+        cells.EVENT,
+        short_names=("ev",),
+        selectable_fields=_EVENT_FIELDS,
+    ),
+    Resource(
+        gvk.LIMIT_RANGE,
+        "limitranges",
+        LimitRangeStrategy(),
+        cells.LIMIT_RANGE,
+        short_names=("limits",),
+    ),
+    Resource(
+        gvk.RESOURCE_QUOTA,
+        "resourcequotas",
+        ResourceQuotaStrategy(),
+        cells.RESOURCE_QUOTA,
+        short_names=("quota",),
+        subresources=("status",),
+    ),
+    Resource(
+        gvk.REPLICA_SET,
+        "replicasets",
+        ReplicaSetStrategy(),
+        cells.REPLICA_SET,
+        short_names=("rs",),
+        categories=("all",),
+        subresources=("status",),
+        selectable_fields=("status.replicas",),
+    ),
+    Resource(
+        gvk.DEPLOYMENT,
+        "deployments",
+        DeploymentStrategy(),
+        cells.DEPLOYMENT,
+        short_names=("deploy",),
+        categories=("all",),
+        subresources=("status",),
+    ),
+    Resource(gvk.LEASE, "leases", LeaseStrategy(), cells.LEASE),
+    Resource(gvk.ROLE, "roles", RoleStrategy(cluster=False), cells.ROLE),
+    Resource(gvk.ROLE_BINDING, "rolebindings", BindingStrategy(cluster=False), cells.BINDING),
+    Resource(
+        gvk.CLUSTER_ROLE, "clusterroles", RoleStrategy(cluster=True), cells.ROLE, namespaced=False
+    ),
+    Resource(
+        gvk.CLUSTER_ROLE_BINDING,
+        "clusterrolebindings",
+        BindingStrategy(cluster=True),
+        cells.BINDING,
+        namespaced=False,
+    ),
+)
+
+# Kinds that are written to a subresource of another, and the subresource.
+SUBRESOURCE_KINDS: dict[GroupVersionKind, tuple[GroupVersionKind, str]] = {
+    gvk.BINDING: (gvk.POD, "binding"),
+    gvk.TOKEN_REQUEST: (gvk.SERVICE_ACCOUNT, "token"),
+}
+
+
+class Resources:
+    """Looks up rows by kind; the first version of a group in the table is its preferred one."""
+
+    def __init__(self, table: Iterable[Resource] = TABLE) -> None:
+        self._by_gvk = {resource.gvk: resource for resource in table}
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(self._by_gvk.values())
+
+    def __getitem__(self, kind: GroupVersionKind) -> Resource:
+        return self._by_gvk[kind]
+
+    def find(self, api_version: str, kind: str) -> Resource | None:
+        """The row of a kind by name; an empty `api_version` takes the preferred version."""
+        if api_version:
+            try:
+                return self._by_gvk.get(GroupVersionKind(*parse_api_version(api_version), kind))
+            except ValueError:
+                return None
+        named = (r for r in self._by_gvk.values() if r.gvk.kind == kind)
+        return next(named, None)

@@ -1,0 +1,258 @@
+"""Update and patch: read, change, compare-and-swap, again where somebody else was faster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from apiserver.admission.request import AdmissionRequest, Operation
+from apiserver.registry import failures, metadata
+from apiserver.registry.call import Call, WriteOptions, Written
+from apiserver.registry.create import default, placed, validate_content
+from apiserver.registry.machinery import Machinery, claims_things
+from apiserver.registry.policy import Policy
+from apiserver.storage import codec
+from apiserver.storage.entry import Entry
+from apiserver.storage.errors import ClaimTakenError, RevisionMismatchError
+from kubraft.api.errors import Cause
+from kubraft.api.object import Object
+
+ATTEMPTS_MAX = 32
+
+# Makes the wanted object from the stored one, which it may change; called once an attempt.
+Change = Callable[[Object], Object]
+
+
+class _Attempt(NamedTuple):
+    new: Object
+    old: Object
+    warnings: tuple[str, ...]
+
+
+async def update(
+    machinery: Machinery, policy: Policy, call: Call, obj: Object, options: WriteOptions
+) -> Written:
+    """Replace an object by `obj`, at its resourceVersion where it has one.
+
+    Raises:
+        NotFoundError, ConflictError, InvalidError, ForbiddenError, BadRequestError: unchanged.
+    """
+    call = placed(call, obj)
+    if not options.trusted:
+        policy.check(call, "update")
+    body = codec.json_copy(obj)
+
+    def replacement(_: Object) -> Object:
+        return codec.decode(body)
+
+    return await _guaranteed_update(machinery, policy, call, replacement, options)
+
+
+async def patch(
+    machinery: Machinery, policy: Policy, call: Call, change: Change, options: WriteOptions
+) -> Written:
+    """Replace an object by what `change` makes of it; raises as `update` and `change` do."""
+    if not options.trusted:
+        policy.check(call, "patch")
+    return await _guaranteed_update(machinery, policy, call, change, options)
+
+
+async def _guaranteed_update(
+    machinery: Machinery, policy: Policy, call: Call, change: Change, options: WriteOptions
+) -> Written:
+    entry = await _cached(machinery, call)
+    fresh = False
+    for _ in range(ATTEMPTS_MAX):
+        if entry is None and not fresh:
+            entry, fresh = await _stored(machinery, call), True
+        if entry is None:
+            raise failures.not_found(call.resource, call.name)
+        try:
+            attempt = await _attempt(machinery, policy, call, entry, change=change, options=options)
+            return await _write(machinery, call, entry, attempt, options)
+        except (_StaleError, RevisionMismatchError) as error:
+            if fresh and isinstance(error, _StaleError):
+                raise failures.conflict(call.resource, call.name, error.cause) from error
+            if isinstance(error, RevisionMismatchError) and error.current is not None:
+                kv = error.current
+                entry, fresh = Entry.stored(kv.key, kv.mod_revision, kv.value), True
+            else:
+                entry, fresh = await _stored(machinery, call), True
+    raise failures.conflict(call.resource, call.name)
+
+
+class _StaleError(Exception):
+    """The object at hand is not the one that the request wants; a cached one may be old."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+async def _cached(machinery: Machinery, call: Call) -> Entry | None:
+    return await machinery.reads.get(call.resource.prefix, call.key, resource_version=0)
+
+
+async def _stored(machinery: Machinery, call: Call) -> Entry | None:
+    kv = await machinery.store.find(call.key)
+    return Entry.stored(kv.key, kv.mod_revision, kv.value) if kv else None
+
+
+async def _attempt(
+    machinery: Machinery,
+    policy: Policy,
+    call: Call,
+    entry: Entry,
+    *,
+    change: Change,
+    options: WriteOptions,
+) -> _Attempt:
+    """Compute the new object from the one at hand; writes nothing."""
+    resource, strategy, old = call.resource, call.resource.strategy, entry.decode()
+    decoded = machinery.schemas.decode(
+        resource.gvk, change(entry.decode()), options.field_validation
+    )
+    new = decoded.obj
+    _check_identity(new, old)
+    metadata.keep_system_fields(new["metadata"], old["metadata"])
+    prepare = {
+        "": strategy.prepare_for_update,
+        "status": strategy.prepare_for_status_update,
+        "finalize": _prepare_finalize,
+        "binding": _keep_status,
+    }[call.subresource]
+    if call.subresource != "status":
+        default(call, new)
+    request = _admission_request(call, new, old, options)
+    if not options.trusted:
+        await policy.admission.mutate(request)
+        assert request.obj is not None
+        new = request.obj
+        if call.subresource != "status":
+            default(call, new)
+    prepare(new, old)
+    metadata.tidy(new["metadata"])
+    _set_generation(strategy.has_generation, new, old, call)
+    _validate(machinery, call, new, old)
+    if not options.trusted:
+        request.obj = new
+        await policy.admission.validate(request)
+    return _Attempt(new, old, decoded.warnings)
+
+
+def _check_identity(new: Object, old: Object) -> None:
+    after, before = new["metadata"], old["metadata"]
+    if (uid := after.get("uid")) and uid != before["uid"]:
+        raise _StaleError(
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before['uid']}"
+        )
+    if (wanted := after.get("resourceVersion")) and wanted != before["resourceVersion"]:
+        raise _StaleError(failures.MODIFIED)
+
+
+def _set_generation(counts: bool, new: Object, old: Object, call: Call) -> None:  # noqa: FBT001
+    generation = old["metadata"].get("generation", 0)
+    if counts and call.subresource != "status" and call.resource.strategy.changed_spec(new, old):
+        new["metadata"]["generation"] = generation + 1
+
+
+def _validate(machinery: Machinery, call: Call, new: Object, old: Object) -> None:
+    resource, strategy = call.resource, call.resource.strategy
+    causes: list[Cause] = metadata.validate_update(new, old)
+    causes += metadata.validate(
+        new, namespaced=resource.namespaced, name_errors=strategy.name_errors
+    )
+    if call.subresource == "status":
+        causes += strategy.validate_status_update(new, old)
+    elif call.subresource == "":
+        schema = machinery.schemas.validate(resource.gvk, new)
+        seen = {cause.field for cause in schema}
+        causes += schema
+        causes += [c for c in strategy.validate_update(new, old) if c.field not in seen]
+        causes += machinery.allocate(resource, new)
+    else:
+        causes += validate_content(machinery, call, new, [])
+    if causes:
+        raise failures.invalid(resource, call.name, causes)
+
+
+async def _write(
+    machinery: Machinery, call: Call, entry: Entry, attempt: _Attempt, options: WriteOptions
+) -> Written:
+    new, old, warnings = attempt
+    value = codec.encode(new)
+    if _same(new, old):
+        return Written(entry, warnings)
+    if options.dry_run:
+        return Written(Entry.stored(entry.key, entry.revision, value), warnings)
+    strategy = call.resource.strategy
+    claims, held = strategy.claims(new), strategy.claims(old)
+    if is_finished(new, old):
+        revision = await machinery.store.remove(
+            entry.key, mod_revision=entry.revision, releases=list(held)
+        )
+        return Written(Entry.stored(entry.key, revision, value), warnings, gone=True)
+    try:
+        revision = await machinery.store.replace(
+            entry.key,
+            value,
+            mod_revision=entry.revision,
+            claims={key: value for key, value in claims.items() if key not in held},
+            releases=[key for key in held if key not in claims],
+        )
+    except ClaimTakenError as error:
+        assert claims_things(strategy)
+        cause = machinery.services.claim_cause(error.key, new)
+        raise failures.invalid(call.resource, call.name, [cause]) from error
+    return Written(Entry.stored(entry.key, revision, value), warnings)
+
+
+def _same(new: Object, old: Object) -> bool:
+    """Whether nothing is to be written; the resourceVersion does not count."""
+    metadata = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"]}
+    return {**new, "metadata": metadata} == old
+
+
+def is_finished(new: Object, old: Object) -> bool:
+    """Whether an update takes away the last that kept a deleted object."""
+    metadata_ = new["metadata"]
+    if not metadata_.get("deletionTimestamp") or metadata_.get("finalizers"):
+        return False
+    if new["kind"] == "Namespace":
+        return not (new.get("spec") or {}).get("finalizers")
+    had_finalizers = bool(old["metadata"].get("finalizers"))
+    return had_finalizers and not metadata_.get("deletionGracePeriodSeconds")
+
+
+def _prepare_finalize(new: Object, old: Object) -> None:
+    """Only spec.finalizers may change."""
+    spec, meta = new.get("spec") or {}, new["metadata"]
+    new.clear()
+    new.update(old)
+    new["metadata"] = {**old["metadata"], "finalizers": meta.get("finalizers")}
+    new["spec"] = {**(old.get("spec") or {}), "finalizers": spec.get("finalizers") or []}
+    if not new["spec"]["finalizers"]:
+        del new["spec"]["finalizers"]
+
+
+def _keep_status(new: Object, old: Object) -> None:
+    """A binding sets the Pod's node and its condition at once."""
+    del new, old
+
+
+def _admission_request(
+    call: Call, new: Object, old: Object, options: WriteOptions
+) -> AdmissionRequest:
+    return AdmissionRequest(
+        operation=Operation.UPDATE,
+        user=call.user,
+        gvk=call.resource.gvk,
+        resource=call.resource.plural,
+        subresource=call.subresource,
+        namespace=call.namespace,
+        name=call.name,
+        obj=new,
+        old=old,
+        dry_run=options.dry_run,
+        options={"fieldManager": options.field_manager},
+    )
