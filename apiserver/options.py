@@ -1,0 +1,94 @@
+"""The flags of `python -m apiserver`; names are kube-apiserver's where it has them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one API server is told at its start."""
+
+    identity: str
+    bind_address: str
+    secure_port: int
+    grpc_port: int
+    grpc_mtls_port: int
+    etcd_servers: tuple[str, ...]
+    etcd_cafile: Path | None
+    etcd_certfile: Path | None
+    etcd_keyfile: Path | None
+    tls_cert_file: Path
+    tls_private_key_file: Path
+    client_ca_file: Path
+    token_auth_file: Path | None
+    service_account_key_files: tuple[Path, ...]
+    service_account_signing_key_file: Path | None
+    service_account_issuer: str
+    api_audiences: tuple[str, ...]
+    kubelet_certificate_authority: Path | None
+    kubelet_client_certificate: Path | None
+    kubelet_client_key: Path | None
+    service_cluster_ip_range: str
+    default_toleration_s: int
+    log_level: str
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line; ends the process with a usage message where it is wrong."""
+    parser = argparse.ArgumentParser(prog="apiserver", description="The Kubraft API server.")
+    add = parser.add_argument
+    add("--identity", default="apiserver-0", help="name in logs")
+    add("--bind-address", default="127.0.0.1")
+    add("--secure-port", type=int, default=6443, help="HTTPS: probes, version, metrics")
+    add("--grpc-port", type=int, default=6444, help="gRPC over TLS, bearer tokens")
+    add("--grpc-mtls-port", type=int, default=6445, help="gRPC over TLS, client certificates")
+    add("--etcd-servers", required=True, help="URLs of the store's members, comma-separated")
+    for name in ("--etcd-cafile", "--etcd-certfile", "--etcd-keyfile"):
+        add(name, type=Path, help="mutual TLS with the store, PEM")
+    for name in ("--tls-cert-file", "--tls-private-key-file", "--client-ca-file"):
+        add(name, type=Path, required=True, help="TLS of this server, PEM")
+    add("--token-auth-file", type=Path, help="static tokens: token,user,uid,groups")
+    add("--service-account-key-file", type=Path, action="append", default=[])
+    add("--service-account-signing-key-file", type=Path)
+    add("--service-account-issuer", default="https://kubernetes.default.svc.cluster.local")
+    add("--api-audiences", default="", help="comma-separated; the issuer where empty")
+    for name in ("certificate-authority", "client-certificate", "client-key"):
+        add(f"--kubelet-{name}", type=Path, help="TLS with node agents, PEM")
+    add("--service-cluster-ip-range", default="10.96.0.0/16")
+    add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
+    add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    found = parser.parse_args(arguments)
+    audiences = _split(found.api_audiences) or (found.service_account_issuer,)
+    return Options(
+        identity=found.identity,
+        bind_address=found.bind_address,
+        secure_port=found.secure_port,
+        grpc_port=found.grpc_port,
+        grpc_mtls_port=found.grpc_mtls_port,
+        etcd_servers=_split(found.etcd_servers),
+        etcd_cafile=found.etcd_cafile,
+        etcd_certfile=found.etcd_certfile,
+        etcd_keyfile=found.etcd_keyfile,
+        tls_cert_file=found.tls_cert_file,
+        tls_private_key_file=found.tls_private_key_file,
+        client_ca_file=found.client_ca_file,
+        token_auth_file=found.token_auth_file,
+        service_account_key_files=tuple(found.service_account_key_file),
+        service_account_signing_key_file=found.service_account_signing_key_file,
+        service_account_issuer=found.service_account_issuer,
+        api_audiences=audiences,
+        kubelet_certificate_authority=found.kubelet_certificate_authority,
+        kubelet_client_certificate=found.kubelet_client_certificate,
+        kubelet_client_key=found.kubelet_client_key,
+        service_cluster_ip_range=found.service_cluster_ip_range,
+        default_toleration_s=found.default_toleration_seconds,
+        log_level=found.log_level,
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,146 @@
+"""The service kubraft.v1.Pods: passes a Pod's logs on from its node agent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from apiserver.registry.call import Call
+from apiserver.registry.registry import Registry
+from apiserver.rpc.caller import Authenticator, credentials_of
+from apiserver.rpc.failure import Context
+from kubraft.api.errors import (
+    BadRequestError,
+    InternalError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
+from kubraft.api.gvk import NODE, POD
+from kubraft.api.object import Object
+from kubraft.pb.v1 import node_pb2_grpc
+from kubraft.pb.v1 import objects_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTls:
+    """Files for calling node agents, PEM."""
+
+    ca_file: Path
+    cert_file: Path
+    key_file: Path
+
+
+class PodsService:
+    """Handlers of kubraft.v1.Pods. Keeps one connection a node agent."""
+
+    def __init__(
+        self, registry: Registry, authenticator: Authenticator, tls: NodeTls | None
+    ) -> None:
+        self._registry = registry
+        self._authenticator = authenticator
+        self._tls = tls
+        self._channels: dict[str, grpc.aio.Channel] = {}
+
+    async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
+        user = await self._authenticator.authenticate(credentials_of(context))
+        resource = self._registry.resources[POD]
+        call = Call(user, resource, request.namespace or "default", request.pod, "log")
+        self._registry.policy.check(call, "get")
+        pod = await self._find(POD, call.namespace, call.name)
+        if pod is None:
+            raise NotFoundError(f'pods "{request.pod}" not found', kind="pods", name=request.pod)
+        asked = pb.LogsRequest()
+        asked.CopyFrom(request)
+        asked.namespace = call.namespace
+        asked.container = _container(pod, request.container)
+        channel = await self._node_channel(pod)
+        stub = node_pb2_grpc.NodeAgentStub(channel)
+        stream = stub.Logs(asked)
+        try:
+            async for chunk in stream:
+                yield chunk
+        except grpc.aio.AioRpcError as error:
+            raise _node_error(error, pod["spec"]["nodeName"]) from error
+        finally:
+            stream.cancel()
+
+    async def close(self) -> None:
+        for channel in self._channels.values():
+            await channel.close(None)
+
+    async def _find(self, gvk: Any, namespace: str, name: str) -> Object | None:
+        resource = self._registry.resources[gvk]
+        key = resource.key(namespace, name)
+        entry = await self._registry.machinery.reads.get(resource.prefix, key)
+        return entry.decode() if entry else None
+
+    async def _node_channel(self, pod: Object) -> grpc.aio.Channel:
+        name = pod["spec"].get("nodeName")
+        if not name:
+            raise BadRequestError(f"pod {pod['metadata']['name']} does not have a host assigned")
+        node = await self._find(NODE, "", name)
+        if node is None:
+            raise NotFoundError(f'nodes "{name}" not found', kind="nodes", name=name)
+        target = _address(node)
+        channel = self._channels.get(target)
+        if channel is None:
+            channel = self._channels[target] = self._connect(target)
+        return channel
+
+    def _connect(self, target: str) -> grpc.aio.Channel:
+        if self._tls is None:
+            raise ServiceUnavailableError(
+                "logs cannot be had: the server has no --kubelet-client-certificate"
+            )
+        credentials = grpc.ssl_channel_credentials(
+            self._tls.ca_file.read_bytes(),
+            self._tls.key_file.read_bytes(),
+            self._tls.cert_file.read_bytes(),
+        )
+        options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
+        return grpc.aio.secure_channel(target, credentials, options)
+
+
+def _container(pod: Object, asked: str) -> str:
+    """The container whose log is meant: the Pod's only one where none is named."""
+    spec, name = pod["spec"], pod["metadata"]["name"]
+    names = [c["name"] for c in spec.get("containers") or ()]
+    everything = names + [c["name"] for c in spec.get("initContainers") or ()]
+    if asked:
+        if asked not in everything:
+            raise BadRequestError(f"container {asked} is not valid for pod {name}")
+        return asked
+    if len(names) == 1:
+        return str(names[0])
+    raise BadRequestError(
+        f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
+    )
+
+
+def _address(node: Object) -> str:
+    status = node.get("status") or {}
+    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
+    for type_ in ("InternalIP", "ExternalIP", "Hostname"):
+        for address in status.get("addresses") or ():
+            if address.get("type") == type_ and port:
+                host = address["address"]
+                return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = node["metadata"]["name"]
+    raise ServiceUnavailableError(f"node {name} has not said where its agent listens")
+
+
+def _node_error(error: grpc.aio.AioRpcError, node: str) -> Exception:
+    details = error.details() or str(error.code())
+    match error.code():
+        case grpc.StatusCode.NOT_FOUND:
+            return NotFoundError(details)
+        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.FAILED_PRECONDITION:
+            return BadRequestError(details)
+        case grpc.StatusCode.UNAVAILABLE:
+            return ServiceUnavailableError(f"the agent of node {node} does not answer: {details}")
+    return InternalError(f"the agent of node {node} failed: {details}")

@@ -1,0 +1,269 @@
+"""The service kubraft.v1.Objects: each method is decode, one verb of the registry, encode."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+
+from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
+from apiserver.registry.patches import change_of
+from apiserver.registry.registry import ListQuery, Registry
+from apiserver.registry.resource import Resource
+from apiserver.registry.resources import SUBRESOURCE_KINDS
+from apiserver.registry.table import table
+from apiserver.rpc import body, wire
+from apiserver.rpc.caller import Authenticator, credentials_of
+from apiserver.rpc.failure import Context
+from apiserver.rpc.watching import watch_answers
+from apiserver.schema.schemas import FieldValidation
+from apiserver.storage.entry import Entry
+from apiserver.user import User
+from kubraft.api.errors import BadRequestError, NotFoundError
+from kubraft.api.object import Object
+from kubraft.pb.v1 import objects_pb2 as pb
+
+WARNINGS_KEY = "x-kubernetes-warning"
+
+
+class ObjectsService:
+    """Handlers of kubraft.v1.Objects; errors are raised as kubraft.api.errors."""
+
+    def __init__(self, registry: Registry, authenticator: Authenticator) -> None:
+        self._registry = registry
+        self._authenticator = authenticator
+
+    async def Get(self, request: pb.GetRequest, context: Context) -> Any:  # noqa: N802
+        call = await self._call(request, context, request.subresource)
+        _check_name(request.name)
+        entry = await self._registry.get(call, request.resource_version)
+        return self._object(call.resource, entry, request.encoding)
+
+    async def List(self, request: pb.ListRequest, context: Context) -> Any:  # noqa: N802
+        call = await self._call(request, context)
+        query = ListQuery(
+            label_selector=request.label_selector,
+            field_selector=request.field_selector,
+            limit=request.limit,
+            continue_token=request.continue_token,
+            resource_version=request.resource_version,
+            resource_version_match=request.resource_version_match,
+        )
+        listing = await self._registry.list(call, query)
+        revision, token = listing.revision, listing.continue_token
+        if request.encoding == pb.ENCODING_JSON:
+            raws = (entry.raw for entry in listing.entries)
+            return wire.list_response(raws, revision, token, listing.remaining)
+        answer = pb.ListResponse(
+            resource_version=str(revision),
+            continue_token=token,
+            remaining_item_count=listing.remaining or 0,
+        )
+        if request.encoding == pb.ENCODING_TABLE:
+            metadata: dict[str, Any] = {"resourceVersion": str(revision)}
+            if token:
+                metadata |= {"continue": token, "remainingItemCount": listing.remaining}
+            answer.table = self._table(call.resource, listing.entries, metadata)
+            return answer
+        for entry in listing.entries:
+            answer.items.add(object=body.to_struct(entry.decode()))
+        return answer
+
+    async def Put(self, request: pb.PutRequest, context: Context) -> Any:  # noqa: N802
+        user = await self._user(context)
+        obj, form = _read_put(request)
+        encoding = request.encoding if request.HasField("encoding") else form
+        options = _write_options(request)
+        if not obj.get("kind") or not isinstance(obj["kind"], str):
+            raise BadRequestError("Object 'Kind' is missing: kind must be set")
+        kind, subresource = self._subresource_kind(obj), request.subresource
+        if kind is not None:
+            parent, subresource = kind
+            call = Call(user, parent, request.namespace, request.name, "")
+            _check_segments(call)
+            if subresource == "binding":
+                answer = await self._registry.bind(call, obj, options)
+            else:
+                answer = await self._registry.create_token(call, obj)
+            return self._answer(orjson.dumps(answer), encoding)
+        resource = self._resource(_text(obj, "apiVersion"), obj["kind"])
+        obj["apiVersion"] = resource.gvk.api_version
+        call = Call(user, resource, request.namespace, request.name, subresource)
+        _check_segments(call)
+        metadata = obj.get("metadata")
+        versioned = isinstance(metadata, dict) and metadata.get("resourceVersion")
+        if versioned or subresource:
+            _check_name(request.name or _text(metadata or {}, "name"))
+            written = await self._registry.update(call, obj, options)
+        else:
+            written = await self._registry.create(call, obj, options)
+        return self._written(context, call.resource, written, encoding)
+
+    async def Patch(self, request: pb.PatchRequest, context: Context) -> Any:  # noqa: N802
+        call = await self._call(request, context, request.subresource)
+        _check_name(request.name)
+        form, content = pb.ENCODING_STRUCT, None
+        if request.WhichOneof("patch") == "merge":
+            content = body.from_struct(request.merge)
+        elif request.WhichOneof("patch") == "json":
+            form = pb.ENCODING_JSON
+            content = body.read_json(request.json, strict=False)
+        if content is None:
+            raise BadRequestError("one of merge and json must be set")
+        change = change_of(request.patch_type, content)
+        if request.resource_version:
+            change = _at_version(change, request.resource_version)
+        encoding = request.encoding if request.HasField("encoding") else form
+        written = await self._registry.patch(call, change, _write_options(request))
+        return self._written(context, call.resource, written, encoding)
+
+    async def Delete(self, request: pb.DeleteRequest, context: Context) -> Any:  # noqa: N802
+        call = await self._call(request, context)
+        _check_name(request.name)
+        grace = request.HasField("grace_period_seconds")
+        options = DeleteOptions(
+            grace_period_s=request.grace_period_seconds if grace else None,
+            propagation=request.propagation_policy,
+            uid=request.uid,
+            resource_version=request.resource_version,
+            dry_run=request.dry_run,
+        )
+        written = await self._registry.delete(call, options)
+        answer = pb.DeleteResponse(gone=written.gone)
+        encoded = self._object(call.resource, written.entry, request.encoding)
+        answer.object.MergeFromString(wire.serialize(encoded))
+        return answer
+
+    async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
+        call = await self._call(request, context)
+        clock = self._registry.machinery.clock
+        async for answer in watch_answers(self._registry, call, request, clock.now):
+            yield answer
+
+    async def Kinds(self, request: pb.KindsRequest, context: Context) -> pb.KindsResponse:  # noqa: N802
+        del request
+        await self._user(context)
+        return pb.KindsResponse(
+            kinds=[
+                pb.Kind(
+                    group=row.gvk.group,
+                    version=row.gvk.version,
+                    kind=row.gvk.kind,
+                    plural=row.plural,
+                    singular=row.singular,
+                    short_names=row.short_names,
+                    categories=row.categories,
+                    namespaced=row.namespaced,
+                    verbs=row.verbs,
+                    subresources=row.subresources,
+                )
+                for row in self._registry.resources
+            ]
+        )
+
+    async def _user(self, context: Context) -> User:
+        return await self._authenticator.authenticate(credentials_of(context))
+
+    async def _call(self, request: Any, context: Context, subresource: str = "") -> Call:
+        user = await self._user(context)
+        resource = self._resource(request.api_version, request.kind)
+        namespace = request.namespace if resource.namespaced else ""
+        name = getattr(request, "name", "")
+        if name and resource.namespaced and not namespace:
+            namespace = "default"
+        call = Call(user, resource, namespace, name, subresource)
+        _check_segments(call)
+        return call
+
+    def _resource(self, api_version: str, kind: str) -> Resource:
+        if not kind:
+            raise BadRequestError("kind must be set")
+        resource = self._registry.resources.find(api_version, kind)
+        if resource is None:
+            version = f' in version "{api_version}"' if api_version else ""
+            raise NotFoundError(f'no matches for kind "{kind}"{version}', kind=kind)
+        return resource
+
+    def _subresource_kind(self, obj: Object) -> tuple[Resource, str] | None:
+        api_version = _text(obj, "apiVersion")
+        for gvk, (parent, subresource) in SUBRESOURCE_KINDS.items():
+            if obj["kind"] == gvk.kind and api_version in ("", gvk.api_version):
+                obj["apiVersion"] = gvk.api_version
+                return self._registry.resources[parent], subresource
+        return None
+
+    def _written(
+        self, context: Context, resource: Resource, written: Written, encoding: int
+    ) -> Any:
+        if written.warnings:
+            context.set_trailing_metadata(tuple((WARNINGS_KEY, w) for w in written.warnings))
+        return self._object(resource, written.entry, encoding)
+
+    def _object(self, resource: Resource, entry: Entry, encoding: int) -> Any:
+        if encoding == pb.ENCODING_TABLE:
+            return wire.object_json(self._table(resource, [entry], {}))
+        return self._answer(entry.raw, encoding)
+
+    def _answer(self, raw: bytes, encoding: int) -> Any:
+        if encoding == pb.ENCODING_STRUCT:
+            return pb.Object(object=body.to_struct(orjson.loads(raw)))
+        return wire.object_json(raw)
+
+    def _table(self, resource: Resource, entries: list[Entry], metadata: dict[str, Any]) -> bytes:
+        now = self._registry.machinery.clock.now()
+        return orjson.dumps(table(resource, (e.decode() for e in entries), now, metadata))
+
+
+def _read_put(request: pb.PutRequest) -> tuple[Object, int]:
+    form = request.WhichOneof("form")
+    if form == "json":
+        strict = request.field_validation in ("", "Strict")
+        return body.read_object(request.json, strict=strict), pb.ENCODING_JSON
+    if form == "object":
+        return body.from_struct(request.object), pb.ENCODING_STRUCT
+    raise BadRequestError("one of object and json must be set")
+
+
+def _write_options(request: pb.PutRequest | pb.PatchRequest) -> WriteOptions:
+    try:
+        validation = FieldValidation(request.field_validation or "Strict")
+    except ValueError as error:
+        raise BadRequestError(
+            f'fieldValidation: Unsupported value: "{request.field_validation}": '
+            'supported values: "", "Ignore", "Strict", "Warn"'
+        ) from error
+    return WriteOptions(
+        dry_run=request.dry_run,
+        field_manager=request.field_manager,
+        field_validation=validation,
+    )
+
+
+def _at_version(change: Any, resource_version: str) -> Any:
+    def changed(obj: Object) -> Object:
+        new: Object = change(obj)
+        metadata = {**new["metadata"], "resourceVersion": resource_version}
+        return {**new, "metadata": metadata}
+
+    return changed
+
+
+def _check_name(name: str) -> None:
+    if not name:
+        raise BadRequestError("name must be set")
+
+
+def _check_segments(call: Call) -> None:
+    for field, value in (("namespace", call.namespace), ("name", call.name)):
+        if "/" in value or "\0" in value or len(value) > 253 or value in (".", ".."):
+            raise BadRequestError(f"{field} {value[:64]!r} is not one that an object can have")
+
+
+def _text(obj: dict[str, Any], field: str) -> str:
+    value = obj.get(field)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadRequestError(f"{field} must be a string")
+    return value

@@ -1,0 +1,249 @@
+"""One API server: puts the parts together, starts them in order, and stops them cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+import uuid
+from random import SystemRandom
+
+from apiserver.admission import AdmissionContext, build_chain, load_hooks
+from apiserver.authn import Authenticator
+from apiserver.authn.certificate import CertificateAuthenticator
+from apiserver.authn.service_account import ServiceAccountAuthenticator
+from apiserver.authn.signing_keys import load_signing_key, load_verifying_keys
+from apiserver.authn.token_file import TokenFile, load_token_file
+from apiserver.authn.token_issuer import TokenIssuer
+from apiserver.authz import Authorizer
+from apiserver.bootstrap import bootstrap
+from apiserver.health.checks import ping
+from apiserver.health.front import HealthFront
+from apiserver.health.http_server import HttpServer
+from apiserver.options import Options
+from apiserver.registry.allocator import ServiceAllocator
+from apiserver.registry.internal import CacheReader, InternalWriter
+from apiserver.registry.machinery import Machinery
+from apiserver.registry.policy import Policy
+from apiserver.registry.registry import Registry
+from apiserver.registry.resources import SUBRESOURCE_KINDS, Resources
+from apiserver.rpc.logs import NodeTls, PodsService
+from apiserver.rpc.objects import ObjectsService
+from apiserver.rpc.server import RpcServer, ServerTls
+from apiserver.schema.schemas import Schemas
+from apiserver.storage.cached_reads import CachedReads
+from apiserver.storage.compactor import Compactor
+from apiserver.storage.endpoints import Endpoints, StoreTls
+from apiserver.storage.etcd_store import EtcdStore
+from apiserver.storage.watch_cache import WatchCache
+from kubraft.api.errors import ApiError, ServiceUnavailableError
+from kubraft.api.gvk import SERVICE
+from kubraft.api.time import Clock, SystemClock
+from kubraft.log import get_logger
+
+STORE_CHECK_TIMEOUT_S = 2.0
+
+_log = get_logger("apiserver")
+
+
+class ApiServer:
+    """Owns every task and socket of the process; `run` is its whole life."""
+
+    def __init__(self, options: Options, clock: Clock | None = None) -> None:
+        """Raises OSError or ValueError where a file or flag cannot be used."""
+        self._options = options
+        self._clock = clock or SystemClock()
+        self._ready = False
+        self._stopping = asyncio.Event()
+        # Replicas begin with different members, so that not all of them lose the same one.
+        self._store = EtcdStore(
+            Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
+        )
+        resources = Resources()
+        self._cache = WatchCache(self._store, [row.prefix for row in resources])
+        self._reader = CacheReader(self._cache, resources)
+        rng = SystemRandom()
+        allocator = ServiceAllocator(
+            lambda: self._reader.list(SERVICE), rng, options.service_cluster_ip_range
+        )
+        machinery = Machinery(
+            store=self._store,
+            reads=CachedReads(self._store, self._cache),
+            resources=resources,
+            schemas=Schemas([*(row.gvk for row in resources), *SUBRESOURCE_KINDS]),
+            services=allocator,
+            clock=self._clock,
+            rng=rng,
+        )
+        self._writer = InternalWriter(machinery, lambda: self._registry.policy)
+        self._authorizer = Authorizer(self._reader)
+        self._authenticator = self._make_authenticator()
+        self._registry = Registry(machinery, self._make_policy(rng))
+        self._rpc = RpcServer(
+            ObjectsService(self._registry, self._authenticator),
+            PodsService(self._registry, self._authenticator, _node_tls(options)),
+        )
+        self._http = HttpServer(self._make_front().handle)
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start, serve until `stop`, and stop.
+
+        Raises:
+            OSError: an address is taken.
+        """
+        options = self._options
+        tasks = [
+            asyncio.create_task(self._cache.run(), name="watch-cache"),
+            asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
+        ]
+        try:
+            await self._http.start(options.bind_address, options.secure_port, _https(options))
+            if await self._prepared():
+                await self._serve()
+                await self._stopping.wait()
+        finally:
+            await self._shut_down(tasks)
+
+    async def _prepared(self) -> bool:
+        """Fill the caches and bootstrap; False where the stop came first."""
+
+        async def prepare() -> None:
+            await self._cache.wait_synced()
+            await bootstrap(self._reader, self._writer)
+            # Authorization must see what bootstrap wrote before the first request comes.
+            await self._cache.reach(await self._store.revision())
+
+        preparing = asyncio.create_task(prepare(), name="prepare")
+        stopping = asyncio.create_task(self._stopping.wait(), name="wait-for-stop")
+        await asyncio.wait((preparing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not preparing.done():
+            preparing.cancel()
+            return False
+        preparing.result()
+        return True
+
+    async def _serve(self) -> None:
+        options = self._options
+        tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
+        host = options.bind_address
+        await self._rpc.start(f"{host}:{options.grpc_port}", tls)
+        await self._rpc.start(f"{host}:{options.grpc_mtls_port}", tls, mutual=True)
+        await self._rpc.set_serving(serving=True)
+        self._ready = True
+        _log.info("ready", identity=options.identity, grpc=options.grpc_port)
+
+    async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
+        self._ready = False
+        await self._rpc.set_serving(serving=False)
+        self._cache.close(ServiceUnavailableError("the API server is shutting down"))
+        await self._rpc.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._http.stop()
+        await self._store.close()
+        _log.info("stopped", identity=self._options.identity)
+
+    def _make_authenticator(self) -> Authenticator:
+        options = self._options
+        keys = load_verifying_keys(options.service_account_key_files)
+        accounts = ServiceAccountAuthenticator(
+            keys=keys,
+            issuer=options.service_account_issuer,
+            audiences=options.api_audiences,
+            reader=self._reader,
+            writer=self._writer,
+            now=self._now_s,
+        )
+        tokens = options.token_auth_file
+        return Authenticator(
+            certificates=CertificateAuthenticator(self._now_s),
+            tokens=load_token_file(tokens) if tokens else TokenFile(()),
+            service_accounts=accounts if keys else None,
+        )
+
+    def _make_policy(self, rng: SystemRandom) -> Policy:
+        options = self._options
+        context = AdmissionContext(self._reader, self._writer, self._clock, rng)
+        chain = build_chain(
+            context,
+            self._authorizer,
+            load_hooks(context),
+            toleration_s=options.default_toleration_s,
+        )
+        issuer: TokenIssuer | None = None
+        if options.service_account_signing_key_file:
+            issuer = TokenIssuer(
+                key=load_signing_key(options.service_account_signing_key_file),
+                issuer=options.service_account_issuer,
+                audiences=options.api_audiences,
+                writer=self._writer,
+                now=self._now_s,
+                new_id=lambda: str(uuid.uuid4()),
+            )
+        return Policy(self._authorizer, chain, issuer)
+
+    def _make_front(self) -> HealthFront:
+        live = {"ping": ping}
+        ready = {
+            **live,
+            "etcd": self._check_store,
+            "informer-sync": self._check_caches,
+            "poststarthook/bootstrap": self._check_ready,
+            "shutdown": self._check_shutdown,
+        }
+        checks = {"livez": live, "readyz": ready, "healthz": {**live, "etcd": self._check_store}}
+        return HealthFront(checks, self._authenticator, self._authorizer)
+
+    async def _check_store(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            try:
+                async with asyncio.timeout(STORE_CHECK_TIMEOUT_S):
+                    await self._store.revision()
+            except ApiError as error:
+                return error.message
+            return ""
+        return "the store did not answer in time"
+
+    async def _check_caches(self) -> str:
+        return "" if self._cache.synced else "the watch caches are not filled"
+
+    async def _check_ready(self) -> str:
+        return "" if self._ready or self._stopping.is_set() else "not finished"
+
+    async def _check_shutdown(self) -> str:
+        return "process is shutting down" if self._stopping.is_set() else ""
+
+    def _now_s(self) -> float:
+        return self._clock.now().timestamp()
+
+
+def _store_tls(options: Options) -> StoreTls | None:
+    files = (options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
+    ca, cert, key = files
+    if ca and cert and key:
+        return StoreTls(ca, cert, key)
+    if any(files):
+        raise ValueError("--etcd-cafile, --etcd-certfile and --etcd-keyfile go together")
+    return None
+
+
+def _node_tls(options: Options) -> NodeTls | None:
+    ca = options.kubelet_certificate_authority
+    cert, key = options.kubelet_client_certificate, options.kubelet_client_key
+    return NodeTls(ca, cert, key) if ca and cert and key else None
+
+
+def _https(options: Options) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
+    context.load_verify_locations(options.client_ca_file)
+    context.verify_mode = ssl.CERT_OPTIONAL
+    return context
