@@ -1,0 +1,302 @@
+"""Where records rest: LMDB on disk, and in front of it what is not yet flushed.
+
+Durability is the write-ahead log's business. So a change goes into a buffer in memory, reads look
+there first, and from time to time the whole buffer becomes one LMDB transaction together with the
+log index it was applied at. That transaction is committed with a full sync, so a power loss leaves
+either the state before it or the state after it, and the log is replayed from there.
+
+A flush has two halves: `begin_flush` fills the LMDB transaction on the event loop (microseconds a
+record), and `Flush.commit`, which waits for the disk, may run in a worker thread. Between the two
+the buffer that is being flushed is still read from memory.
+
+The environment is opened without LMDB's own locks, because its writer lock belongs to a thread and
+a flush changes threads. What replaces it: the member locks its data directory; there is one writer
+at a time (`_writer`); and the only long-lived reader is renewed before the next flush begins, so
+that no writer reuses a page that a reader can see.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import lmdb
+
+from store.mvcc.revision import PackedRevision, from_bytes, to_bytes
+
+FILE_NAME = "db"
+_DATABASES = 4
+
+
+class Buffer:
+    """Changes that are not in LMDB yet; `None` deletes."""
+
+    __slots__ = ("approximate_bytes", "deleted", "leases", "meta", "records")
+
+    def __init__(self) -> None:
+        # Ascending: revisions only grow.
+        self.records: dict[PackedRevision, bytes] = {}
+        self.deleted: list[PackedRevision] = []
+        self.leases: dict[int, bytes | None] = {}
+        self.meta: dict[bytes, bytes] = {}
+        self.approximate_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.records or self.deleted or self.leases or self.meta)
+
+
+class Flush:
+    """One LMDB transaction, filled and waiting for the disk."""
+
+    def __init__(self, txn: lmdb.Transaction) -> None:
+        self._txn = txn
+        self._done = threading.Event()
+        self.error: Exception | None = None
+
+    def commit(self) -> None:
+        """Write and fsync; blocks; any thread. The outcome is told by `Backend.end_flush`."""
+        try:
+            self._txn.commit()
+        except (lmdb.Error, OSError) as error:
+            self.error = error
+        finally:
+            self._done.set()
+
+    def wait(self) -> None:
+        self._done.wait()
+
+
+class Backend:
+    """Records by packed revision, leases by id, and a few named values."""
+
+    def __init__(self, directory: Path, *, map_bytes: int) -> None:
+        """Open or create the database in `directory`.
+
+        Raises:
+            OSError, lmdb.Error: it cannot be opened.
+        """
+        self.directory = directory
+        self.map_bytes = map_bytes
+        self._writer = threading.Lock()
+        self._active = Buffer()
+        self._flushing: Buffer | None = None
+        self._flush: Flush | None = None
+        self._open()
+
+    def _open(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._env = lmdb.open(
+            str(self.directory / FILE_NAME),
+            subdir=False,
+            map_size=self.map_bytes,
+            max_dbs=_DATABASES,
+            mode=0o600,
+            lock=False,
+            readahead=True,
+        )
+        self._records_db = self._env.open_db(b"key")
+        self._leases_db = self._env.open_db(b"lease")
+        self._meta_db = self._env.open_db(b"meta")
+        self._reader = self._env.begin()
+        self._page_bytes: int = self._env.stat()["psize"]
+        self._last_page: int = self._env.info()["last_pgno"]
+
+    # Reading.
+
+    def get(self, packed: PackedRevision) -> bytes:
+        """The record at `packed`, which the caller knows to exist."""
+        record = self.find(packed)
+        assert record is not None, f"revision {packed:#x} is in the index but not in the backend"
+        return record
+
+    def find(self, packed: PackedRevision) -> bytes | None:
+        record = self._active.records.get(packed)
+        if record is None and self._flushing is not None:
+            record = self._flushing.records.get(packed)
+        if record is None:
+            record = self._reader.get(to_bytes(packed), db=self._records_db)
+        return record
+
+    def records(self, start: PackedRevision) -> Iterator[tuple[PackedRevision, bytes]]:
+        """Records from `start` on, ascending, as of this moment.
+
+        The caller consumes it before it changes anything or lets a flush end. Records that a
+        compaction has deleted may still appear until it is flushed.
+        """
+        with self._reader.cursor(self._records_db) as cursor:
+            if cursor.set_range(to_bytes(start)):
+                for key, record in cursor.iternext():
+                    yield from_bytes(key), record
+        for buffer in (self._flushing, self._active):
+            if buffer is not None:
+                for packed, record in buffer.records.items():
+                    if packed >= start:
+                        yield packed, record
+
+    def leases(self) -> dict[int, bytes]:
+        """All leases by id; only what is flushed, so it is for the start."""
+        with self._reader.cursor(self._leases_db) as cursor:
+            return {int.from_bytes(key, "big"): bytes(value) for key, value in cursor.iternext()}
+
+    def meta(self, name: bytes) -> bytes | None:
+        """A named value as flushed."""
+        return self._reader.get(name, db=self._meta_db)
+
+    def all_meta(self, prefix: bytes) -> list[tuple[bytes, bytes]]:
+        """Named values whose name begins with `prefix`, as flushed."""
+        found: list[tuple[bytes, bytes]] = []
+        with self._reader.cursor(self._meta_db) as cursor:
+            if cursor.set_range(prefix):
+                for name, value in cursor.iternext():
+                    if not name.startswith(prefix):
+                        break
+                    found.append((bytes(name), bytes(value)))
+        return found
+
+    # Writing.
+
+    def put(self, packed: PackedRevision, record: bytes) -> None:
+        self._active.records[packed] = record
+        self._active.approximate_bytes += len(record) + 64
+
+    def delete(self, packed: PackedRevision) -> None:
+        """Forget a record. The history before it must not need it any more."""
+        if self._active.records.pop(packed, None) is None:
+            self._active.deleted.append(packed)
+
+    def set_lease(self, lease_id: int, value: bytes | None) -> None:
+        self._active.leases[lease_id] = value
+
+    def set_meta(self, name: bytes, value: bytes) -> None:
+        self._active.meta[name] = value
+
+    @property
+    def pending_bytes(self) -> int:
+        """About how much memory waits for a flush."""
+        return self._active.approximate_bytes
+
+    @property
+    def is_dirty(self) -> bool:
+        return bool(self._active)
+
+    # Flushing.
+
+    def begin_flush(self) -> Flush | None:
+        """Move the buffer into an LMDB transaction; None if there is nothing to do.
+
+        Followed by `Flush.commit` and then `end_flush`, before the next call.
+        """
+        assert self._flush is None, "one flush at a time"
+        if not self._active:
+            return None
+        # Waits only while a snapshot is being copied, which is not done on the event loop's path.
+        self._writer.acquire()
+        self._flushing, self._active = self._active, Buffer()
+        txn = self._env.begin(write=True)
+        self._fill(txn, self._flushing)
+        self._flush = Flush(txn)
+        return self._flush
+
+    def can_flush(self) -> bool:
+        """Whether `begin_flush` would not block: no flush and no snapshot is under way."""
+        return self._flush is None and not self._writer.locked()
+
+    def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> None:
+        for packed in buffer.deleted:
+            txn.delete(to_bytes(packed), db=self._records_db)
+        with txn.cursor(self._records_db) as cursor:
+            for packed, record in buffer.records.items():
+                appended = cursor.put(to_bytes(packed), record, append=True)
+                assert appended, "revisions are flushed in ascending order"
+        for lease_id, value in buffer.leases.items():
+            key = lease_id.to_bytes(8, "big")
+            if value is None:
+                txn.delete(key, db=self._leases_db)
+            else:
+                txn.put(key, value, db=self._leases_db)
+        for name, value in buffer.meta.items():
+            txn.put(name, value, db=self._meta_db)
+
+    def end_flush(self) -> bool:
+        """Take the committed flush as the new ground; on the event loop.
+
+        Returns:
+            False when somebody who could not wait (`flush`) has done it already.
+
+        Raises:
+            OSError, lmdb.Error: the commit failed; nothing of it is durable and the member must
+                not go on.
+        """
+        flush, self._flush = self._flush, None
+        if flush is None:
+            return False
+        flush.wait()
+        self._reader.abort()
+        self._reader = self._env.begin()
+        self._last_page = self._env.info()["last_pgno"]
+        self._flushing = None
+        self._writer.release()
+        if flush.error is not None:
+            raise flush.error
+        return True
+
+    def flush(self) -> None:
+        """Flush everything now and wait for the disk."""
+        if self._flush is not None:
+            self.end_flush()
+        flush = self.begin_flush()
+        if flush is not None:
+            flush.commit()
+            self.end_flush()
+
+    # Whole-file work.
+
+    def copy(self, path: Path) -> None:
+        """Write a compacted copy of the flushed state to `path`; blocks; any thread."""
+        with self._writer, path.open("wb") as file:
+            self._env.copyfd(file.fileno(), compact=True)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def replace(self, path: Path) -> None:
+        """Take the database file at `path` in place of the present one, dropping the buffers."""
+        if self._flush is not None:
+            self.end_flush()
+        with self._writer:
+            self._reader.abort()
+            self._env.close()
+            path.replace(self.directory / FILE_NAME)
+            _sync_directory(self.directory)
+            self._active = Buffer()
+            self._open()
+
+    def used_bytes(self) -> int:
+        """The size of the file, cheaply; what waits for a flush is not in it."""
+        return (self._last_page + 1) * self._page_bytes
+
+    def file_bytes(self) -> tuple[int, int]:
+        """The size of the file, and how much of it is in use."""
+        info, stat = self._env.info(), self._env.stat()
+        total = (info["last_pgno"] + 1) * stat["psize"]
+        pages = 0
+        for database in (self._records_db, self._leases_db, self._meta_db):
+            part = self._reader.stat(database)
+            pages += part["branch_pages"] + part["leaf_pages"] + part["overflow_pages"]
+        return total, pages * stat["psize"]
+
+    def close(self) -> None:
+        """Release the file; what is not flushed is lost here and replayed from the log."""
+        if self._flush is not None:
+            self.end_flush()
+        self._reader.abort()
+        self._env.close()
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
