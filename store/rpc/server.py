@@ -1,0 +1,117 @@
+"""The gRPC server of a member: every method, its handler, and the server's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import _async as aio_health
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from store.rpc import cluster, compact, delete_range, lease, maintenance, put, txn, watch
+from store.rpc.range import range_
+from store.rpc.service import REQUEST_OVERHEAD_BYTES, MemberServices
+
+Verb = Callable[[MemberServices, bytes], Awaitable[bytes]]
+
+_UNARY: dict[str, dict[str, Verb]] = {
+    "etcdserverpb.KV": {
+        "Range": range_,
+        "Put": put.put,
+        "DeleteRange": delete_range.delete_range,
+        "Txn": txn.txn,
+        "Compact": compact.compact,
+    },
+    "etcdserverpb.Watch": {},
+    "etcdserverpb.Lease": {
+        "LeaseGrant": lease.grant,
+        "LeaseRevoke": lease.revoke,
+        "LeaseTimeToLive": lease.time_to_live,
+        "LeaseLeases": lease.leases,
+    },
+    "etcdserverpb.Cluster": {"MemberList": cluster.member_list},
+    "etcdserverpb.Maintenance": {
+        "Status": maintenance.status,
+        "Alarm": maintenance.alarm,
+        "Hash": maintenance.hash_,
+        "HashKV": maintenance.hash_of_revision,
+        "MoveLeader": maintenance.move_leader,
+    },
+}
+_STREAMS: dict[str, dict[str, Callable[[MemberServices], grpc.RpcMethodHandler[bytes, bytes]]]] = {
+    "etcdserverpb.Watch": {"Watch": watch.handler},
+    "etcdserverpb.Lease": {"LeaseKeepAlive": lease.keep_alive_handler},
+    "etcdserverpb.Maintenance": {"Snapshot": maintenance.snapshot_handler},
+}
+# Clients ping to notice a dead member. Source: etcd, --grpc-keepalive-min-time.
+_PING_INTERVAL_MS_MIN = 5000
+
+
+def options(request_bytes_max: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", request_bytes_max + REQUEST_OVERHEAD_BYTES),
+        ("grpc.max_send_message_length", -1),
+        # A port that somebody else has is an error, not shared.
+        ("grpc.so_reuseport", 0),
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MS_MIN),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+
+
+class StoreServer:
+    """Serves etcd v3, health and reflection; `listen`, then `start`, at last `stop`."""
+
+    def __init__(self, services: MemberServices) -> None:
+        self._server = grpc.aio.server(options=options(services.options.request_bytes_max))
+        self._health = aio_health.HealthServicer()
+        self._names = tuple(_UNARY)
+        for service, verbs in _UNARY.items():
+            handlers = {
+                name: services.unary(_bound(verb, services)) for name, verb in verbs.items()
+            }
+            for name, make in _STREAMS.get(service, {}).items():
+                handlers[name] = make(services)
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service, handlers),)
+            )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+        """Bind `address` (host:port); returns the port.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        try:
+            if credentials is None:
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}") from error
+
+    async def start(self) -> None:
+        await self._server.start()
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """Tell health checks of the member and of every service."""
+        states = health_pb2.HealthCheckResponse
+        state = states.SERVING if serving else states.NOT_SERVING
+        for name in ("", *self._names):
+            await self._health.set(name, state)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, let running ones end for `grace_s`, then cut them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)
+
+
+def _bound(verb: Verb, services: MemberServices) -> Callable[[bytes], Awaitable[bytes]]:
+    async def handle(data: bytes) -> bytes:
+        return await verb(services, data)
+
+    return handle

@@ -1,0 +1,175 @@
+"""What all services of a member share: the way into the log, linearizable reads, headers, errors.
+
+Handlers take and give bytes. A request is decoded once to be checked and then proposed as it came;
+a response is the header's bytes in front of the body that the state machine has encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from store.mvcc import command
+from store.mvcc.command import Kind
+from store.mvcc.errors import MvccError, NoSpaceError
+from store.mvcc.lease_expiry import LeaseExpiry
+from store.mvcc.machine import KvMachine
+from store.mvcc.store import MvccStore, Reply
+from store.mvcc.watch import WatchHub
+from store.mvcc.wire import field_bytes, field_varint
+from store.raft.engine import Engine, EngineError
+from store.rpc.errors import (
+    NO_LEADER,
+    TOO_LARGE,
+    UNREADABLE,
+    RefusedError,
+    refusal_of_engine,
+    refusal_of_request,
+)
+
+# Source: etcd, defaults of --max-request-bytes and --max-txn-ops, and what gRPC adds to the first.
+REQUEST_BYTES_MAX = 3 * 512 * 1024
+REQUEST_OVERHEAD_BYTES = 512 * 1024
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# What `Context.read` returns when the client has no more requests.
+END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
+M = TypeVar("M", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterMember:
+    """A member as the cluster was told of it at its start."""
+
+    id: int
+    name: str
+    peer_urls: tuple[str, ...]
+    client_urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceOptions:
+    request_bytes_max: int = REQUEST_BYTES_MAX
+    txn_ops_max: int = 128
+    quota_bytes: int = 2 << 30
+    lease_ttl_s_min: int = 2
+    watch_progress_interval_s: float = 600.0
+
+
+class MemberServices:
+    """One member as its services see it."""
+
+    def __init__(
+        self,
+        *,
+        cluster_id: int,
+        member_id: int,
+        members: Mapping[int, ClusterMember],
+        engine: Engine,
+        machine: KvMachine,
+        expiry: LeaseExpiry,
+        options: ServiceOptions,
+    ) -> None:
+        self.cluster_id = cluster_id
+        self.member_id = member_id
+        self.members = members
+        self.engine = engine
+        self.machine = machine
+        self.expiry = expiry
+        self.options = options
+        self.hub = WatchHub(machine.store.find_at)
+        self.names = {member.id: member.name for member in members.values()}
+        self._ids = field_varint(1, cluster_id) + field_varint(2, member_id)
+
+    @property
+    def store(self) -> MvccStore:
+        return self.machine.store
+
+    def header(self, revision: int) -> bytes:
+        """Field 1 of a response."""
+        term = self.engine.status().term
+        return field_bytes(1, self._ids + field_varint(3, revision) + field_varint(4, term))
+
+    def response(self, reply: Reply) -> bytes:
+        return self.header(reply.revision) + reply.body
+
+    async def propose(self, kind: Kind, request: bytes) -> Reply:
+        """Replicate a checked request and return what it came to.
+
+        Raises:
+            RefusedError, MvccError, EngineError: see `guarded`.
+        """
+        if len(request) > self.options.request_bytes_max:
+            raise RefusedError(*TOO_LARGE)
+        result = await self.engine.propose(command.encode(kind, request))
+        if isinstance(result, MvccError):
+            raise result
+        assert isinstance(result, Reply)
+        return result
+
+    def check_space(self) -> None:
+        """Refuse what makes the store grow once it is over its quota.
+
+        Raises:
+            NoSpaceError: compact and defragment, or raise the quota.
+        """
+        if self.machine.backend.used_bytes() > self.options.quota_bytes:
+            raise NoSpaceError
+
+    async def make_linearizable(self) -> None:
+        """Wait until a local read shows everything acknowledged before this call.
+
+        Raises:
+            EngineError: no quorum confirmed it.
+        """
+        await self.engine.read_index()
+
+    def unary(
+        self, handle: Callable[[bytes], Awaitable[bytes]]
+    ) -> grpc.RpcMethodHandler[bytes, bytes]:
+        """A method handler around `handle`, which takes and gives encoded messages."""
+
+        async def call(data: bytes, context: Context) -> bytes:
+            try:
+                self.check_leader(context)
+                return await handle(data)
+            except (RefusedError, MvccError, EngineError, DecodeError) as error:
+                await self.abort(context, error)
+                raise
+
+        return grpc.unary_unary_rpc_method_handler(call)
+
+    def check_leader(self, context: Context) -> None:
+        """Refuse a call that says it needs a leader while there is none.
+
+        Source: etcd, clientv3.WithRequireLeader (metadata `hasleader: true`).
+        """
+        if self.engine.status().leader is None and requires_leader(context):
+            raise RefusedError(grpc.StatusCode.UNAVAILABLE, NO_LEADER)
+
+    async def abort(self, context: Context, error: Exception) -> None:
+        """End the call with the status that belongs to `error`."""
+        if isinstance(error, RefusedError):
+            refusal = error.refusal
+        elif isinstance(error, MvccError):
+            refusal = refusal_of_request(error)
+        elif isinstance(error, EngineError):
+            refusal = refusal_of_engine(error, self.engine.status(), self.names)
+        else:
+            refusal = UNREADABLE
+        await context.abort(refusal.code, refusal.message)
+
+
+def requires_leader(context: Context) -> bool:
+    metadata = context.invocation_metadata() or ()
+    return any(key == "hasleader" and value == "true" for key, value in metadata)
+
+
+def parse(kind: type[M], data: bytes) -> M:
+    """Raises DecodeError: not an encoded message of that kind."""
+    return kind.FromString(data)
