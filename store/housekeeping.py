@@ -1,0 +1,143 @@
+"""What a member does by itself: flush to disk, clear up after compactions, expire leases.
+
+Each is one task of the member; a failure of a task is a failure of the member.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from kubraft.pb.etcdserverpb.rpc_pb2 import CompactionRequest, LeaseCheckpoint
+from store.auto_compaction import AutoCompactor
+from store.mvcc import command, compaction
+from store.mvcc.command import Kind
+from store.mvcc.lease_expiry import LeaseExpiry
+from store.mvcc.machine import KvMachine
+from store.raft.engine import Engine, EngineError, Role
+from store.state_machine import StoreStateMachine
+
+log = structlog.get_logger("store.housekeeping")
+
+# Source: etcd, server/lease (look twice a second, expire at most so many at once).
+_LEASE_POLL_S = 0.5
+_EXPIRE_AT_ONCE = 500
+# A buffer of this size is flushed without waiting for the interval.
+_FLUSH_BYTES = 16 << 20
+_FLUSH_POLL_S = 0.1
+_COMPACTION_PAUSE_S = 0.002
+_AUTO_COMPACTION_POLL_S = 30.0
+
+
+class Housekeeping:
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        machine: KvMachine,
+        expiry: LeaseExpiry,
+        state_machine: StoreStateMachine,
+        flush_interval_s: float,
+        election_s: float,
+        auto_compactor: AutoCompactor | None,
+    ) -> None:
+        self._engine = engine
+        self._machine = machine
+        self._expiry = expiry
+        self._applied = state_machine.applied
+        self._flush_interval_s = flush_interval_s
+        self._election_s = election_s
+        self._auto_compactor = auto_compactor
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="flush")
+
+    async def run(self) -> None:
+        """Run until cancelled.
+
+        Raises:
+            ExceptionGroup: of what went wrong, an OSError or lmdb.Error where it was the disk.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_flushed(), name="flush")
+            tasks.create_task(self._expire_leases(), name="leases")
+            if self._auto_compactor is not None:
+                tasks.create_task(self._compact_history(self._auto_compactor), name="compaction")
+
+    async def _keep_flushed(self) -> None:
+        """Clear up after compactions and flush, some time after something was applied."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._applied.wait()
+            self._applied.clear()
+            await self._clear_up()
+            due = loop.time() + self._flush_interval_s
+            while (left := due - loop.time()) > 0:
+                if self._machine.backend.pending_bytes > _FLUSH_BYTES:
+                    break
+                await asyncio.sleep(min(left, _FLUSH_POLL_S))
+            if not self._machine.backend.can_flush():
+                # A snapshot is being copied; what is buffered waits for the next round.
+                self._applied.set()
+                await asyncio.sleep(self._flush_interval_s)
+                continue
+            flush = self._machine.begin_flush()
+            if flush is not None:
+                await loop.run_in_executor(self._disk, flush.commit)
+                self._machine.end_flush()
+
+    async def _clear_up(self) -> None:
+        while self._machine.store.compaction_queue:
+            compaction.step(self._machine.store)
+            await asyncio.sleep(_COMPACTION_PAUSE_S)
+
+    async def _expire_leases(self) -> None:
+        """As the leader, propose the end of leases; on every member, extend them when it changes.
+
+        Proposals that fail are made again later by whoever leads then.
+        """
+        loop = asyncio.get_running_loop()
+        seen: object = None
+        while True:
+            await asyncio.sleep(_LEASE_POLL_S)
+            status = self._engine.status()
+            lessor = self._machine.store.lessor
+            if status.leader is not None and seen != (status.term, status.leader):
+                seen = (status.term, status.leader)
+                self._expiry.extend_all(lessor, grace_s=self._election_s, now=loop.time())
+            if status.role is not Role.LEADER:
+                continue
+            overdue = self._expiry.expired(now=loop.time(), limit=_EXPIRE_AT_ONCE)
+            # Deadlines of leases that are gone fall out of the queue only when looked at.
+            requests = [
+                LeaseCheckpoint(ID=lease.id, remaining_TTL=lease.renewed)
+                for lease in map(lessor.find, overdue)
+                if lease is not None
+            ]
+            await asyncio.gather(*map(self._expire, requests))
+
+    async def _expire(self, request: LeaseCheckpoint) -> None:
+        try:
+            data = command.encode(Kind.LEASE_EXPIRE, request.SerializeToString())
+            await self._engine.propose(data)
+        except EngineError as error:
+            log.warning("lease expiry not proposed", lease=request.ID, cause=str(error))
+
+    async def _compact_history(self, compactor: AutoCompactor) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(min(_AUTO_COMPACTION_POLL_S, compactor.interval_s))
+            store = self._machine.store
+            target = compactor.target(now=loop.time(), revision=store.revision)
+            if target <= store.compacted or self._engine.status().role is not Role.LEADER:
+                continue
+            request = CompactionRequest(revision=target)
+            try:
+                await self._engine.propose(
+                    command.encode(Kind.COMPACT, request.SerializeToString())
+                )
+            except EngineError as error:
+                log.warning("compaction not proposed", revision=target, cause=str(error))
+
+    def close(self) -> None:
+        self._disk.shutdown()
