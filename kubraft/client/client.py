@@ -279,8 +279,11 @@ class ApiClient:
         field_selector: str = "",
         send_initial_events: bool = False,
         timeout_s: int = 0,
+        as_table: bool = False,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Events after `resource_version` (empty: begins with what exists) until the server ends.
+
+        With `as_table` each event's object is a Table of one row, as `table` returns it.
 
         Raises:
             ExpiredError: the history from there on is gone; list again.
@@ -295,7 +298,7 @@ class ApiClient:
             allow_bookmarks=True,
             send_initial_events=send_initial_events,
             timeout_seconds=timeout_s,
-            encoding=pb.ENCODING_JSON,
+            encoding=pb.ENCODING_TABLE if as_table else pb.ENCODING_JSON,
         )
         await until_connected(self._channel, self._connect_timeout_s)
         call = self._objects.Watch(request, metadata=self._metadata)
