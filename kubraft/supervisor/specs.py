@@ -1,0 +1,179 @@
+"""Which processes a cluster has, in the order they depend on each other, with their flags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from kubraft.cluster_config import ClusterConfig, MemberConfig, NodeConfig
+from kubraft.home import Home
+from kubraft.ports import LOOPBACK
+
+SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
+
+# The local profile: how long things take to be noticed. docs/node-failure.md explains them.
+LEADER_ELECT_FLAGS: Final = (
+    "--leader-elect-lease-duration=6s",
+    "--leader-elect-renew-deadline=4s",
+    "--leader-elect-retry-period=1s",
+)
+NODE_FLAGS: Final = ()
+CONTROLLER_FLAGS: Final = ()
+
+
+class Stage(IntEnum):
+    """What must be up before what; started in this order, stopped in reverse."""
+
+    STORE = 0
+    APISERVER = 1
+    RUNTIME = 2
+    AGENT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process: `python -m module arguments`.
+
+    Attributes:
+        name: unique; names its log too.
+        machine: the node it is a part of: killing that node kills it too. Empty for the others.
+    """
+
+    name: str
+    module: str
+    arguments: tuple[str, ...]
+    stage: Stage
+    machine: str = ""
+
+
+def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
+    """All processes of `cluster`, by stage."""
+    return [
+        *(_member(home, cluster, member) for member in cluster.members),
+        *(_apiserver(home, cluster, index) for index in range(cluster.apiservers)),
+        *(_runtime(home, node) for node in cluster.nodes),
+        *(
+            _agent(home, cluster, "scheduler", "agents.scheduler", index)
+            for index in range(cluster.schedulers)
+        ),
+        *(
+            _agent(home, cluster, "controller-manager", "agents.controllers", index)
+            for index in range(cluster.controller_managers)
+        ),
+        *(_node(home, cluster, node) for node in cluster.nodes),
+    ]
+
+
+def companions(specs: Iterable[ProcessSpec], name: str) -> list[ProcessSpec]:
+    """What is killed or started with `name`: a node's agent takes its whole machine along.
+
+    Empty where no process has that name.
+    """
+    found = {spec.name: spec for spec in specs}
+    if name not in found:
+        return []
+    rest = [spec for spec in found.values() if spec.machine == name and spec.name != name]
+    return sorted([found[name], *rest], key=lambda spec: spec.stage)
+
+
+def _member(home: Home, cluster: ClusterConfig, member: MemberConfig) -> ProcessSpec:
+    pki, name = _absolute(home.pki), member.name
+    flags = {
+        "name": name,
+        "data-dir": _absolute(home.data(name)),
+        "listen-client-urls": member.client_url,
+        "advertise-client-urls": member.client_url,
+        "listen-peer-urls": member.peer_url,
+        "initial-advertise-peer-urls": member.peer_url,
+        "initial-cluster": cluster.initial_cluster,
+        "initial-cluster-state": "new",
+        "initial-cluster-token": cluster.token,
+        "cert-file": pki / f"{name}-server.crt",
+        "key-file": pki / f"{name}-server.key",
+        "trusted-ca-file": pki / "store-ca.crt",
+        "peer-cert-file": pki / f"{name}-peer.crt",
+        "peer-key-file": pki / f"{name}-peer.key",
+        "peer-trusted-ca-file": pki / "store-ca.crt",
+    }
+    switches = ("--client-cert-auth", "--peer-client-cert-auth")
+    return ProcessSpec(name, "store", (*_flags(flags), *switches), Stage.STORE)
+
+
+def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
+    pki, name = _absolute(home.pki), f"apiserver-{index}"
+    flags = {
+        "identity": name,
+        "bind-address": LOOPBACK,
+        "secure-port": cluster.rest_port,
+        "grpc-port": cluster.grpc_port,
+        "grpc-mtls-port": cluster.grpc_mtls_port,
+        "etcd-servers": cluster.endpoints,
+        "etcd-cafile": pki / "ca.crt",
+        "etcd-certfile": pki / "store-client.crt",
+        "etcd-keyfile": pki / "store-client.key",
+        "tls-cert-file": pki / "apiserver.crt",
+        "tls-private-key-file": pki / "apiserver.key",
+        "client-ca-file": pki / "ca.crt",
+        "token-auth-file": _absolute(home.token_auth_file),
+        "service-account-key-file": pki / "sa.pub",
+        "service-account-signing-key-file": pki / "sa.key",
+        "service-account-issuer": SERVICE_ACCOUNT_ISSUER,
+        "kubelet-certificate-authority": pki / "ca.crt",
+        "kubelet-client-certificate": pki / "apiserver-kubelet-client.crt",
+        "kubelet-client-key": pki / "apiserver-kubelet-client.key",
+    }
+    return ProcessSpec(name, "apiserver", _flags(flags), Stage.APISERVER)
+
+
+def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: int) -> ProcessSpec:
+    extra = CONTROLLER_FLAGS if role == "controller-manager" else ()
+    flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
+    arguments = (*_flags(flags), *LEADER_ELECT_FLAGS, *extra)
+    return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
+
+
+def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:
+    flags = {
+        "listen": f"unix://{home.socket(node.runtime_name)}",
+        "root-dir": _absolute(home.data(node.runtime_name)),
+        "pod-cidr": node.pod_cidr,
+    }
+    name = node.runtime_name
+    return ProcessSpec(name, "agents.runtime", _flags(flags), Stage.RUNTIME, node.name)
+
+
+def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
+    pki = _absolute(home.pki)
+    flags = {
+        "name": node.name,
+        **_client_flags(home, cluster, node.name),
+        "root-dir": _absolute(home.data(node.name)),
+        "runtime-endpoint": f"unix://{home.socket(node.runtime_name)}",
+        "port": node.port,
+        "tls-cert-file": pki / f"{node.name}-server.crt",
+        "tls-private-key-file": pki / f"{node.name}-server.key",
+        "client-ca-file": pki / "ca.crt",
+    }
+    arguments = (*_flags(flags), *NODE_FLAGS)
+    return ProcessSpec(node.name, "agents.node", arguments, Stage.AGENT, node.name)
+
+
+def _client_flags(home: Home, cluster: ClusterConfig, certificate: str) -> dict[str, object]:
+    pki = _absolute(home.pki)
+    return {
+        "server": cluster.grpc_mtls,
+        "ca-file": pki / "ca.crt",
+        "cert-file": pki / f"{certificate}.crt",
+        "key-file": pki / f"{certificate}.key",
+    }
+
+
+def _flags(values: dict[str, object]) -> tuple[str, ...]:
+    return tuple(f"--{name}={value}" for name, value in values.items())
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute()
