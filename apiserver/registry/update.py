@@ -119,7 +119,7 @@ async def _attempt(
         "": strategy.prepare_for_update,
         "status": strategy.prepare_for_status_update,
         "finalize": _prepare_finalize,
-        "binding": _keep_status,
+        "binding": _keep_all,
     }[call.subresource]
     if call.subresource != "status":
         default(call, new)
@@ -152,7 +152,7 @@ def _check_identity(new: Object, old: Object) -> None:
 
 def _set_generation(counts: bool, new: Object, old: Object, call: Call) -> None:  # noqa: FBT001
     generation = old["metadata"].get("generation", 0)
-    if counts and call.subresource != "status" and call.resource.strategy.changed_spec(new, old):
+    if counts and not call.subresource and call.resource.strategy.changed_spec(new, old):
         new["metadata"]["generation"] = generation + 1
 
 
@@ -235,7 +235,7 @@ def _prepare_finalize(new: Object, old: Object) -> None:
         del new["spec"]["finalizers"]
 
 
-def _keep_status(new: Object, old: Object) -> None:
+def _keep_all(new: Object, old: Object) -> None:
     """A binding sets the Pod's node and its condition at once."""
     del new, old
 

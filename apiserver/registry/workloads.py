@@ -35,7 +35,7 @@ class _WorkloadStrategy(Strategy):
         template = spec.get("template")
         if isinstance(template, dict):
             template.setdefault("metadata", {})
-            default_pod_spec(template.setdefault("spec", {}), is_pod=True)
+            default_pod_spec(template.setdefault("spec", {}), is_pod=False)
 
     def validate(self, obj: Object) -> list[Cause]:
         spec = obj["spec"]

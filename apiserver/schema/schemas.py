@@ -48,6 +48,11 @@ class Schemas:
         Raises:
             BadRequestError: a field has the wrong type, or is unknown in STRICT mode.
         """
+        if (obj.get("apiVersion"), obj.get("kind")) != (gvk.api_version, gvk.kind):
+            raise BadRequestError(
+                f"the object provided is unrecognized (must be of type {gvk.kind}): "
+                f"{obj.get('apiVersion')}, Kind={obj.get('kind')}"
+            )
         if self._validator(gvk).is_valid(obj):
             return Decoded(obj)
         decoder = Decoder(self._definitions)
