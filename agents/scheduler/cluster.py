@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import zip_longest
+from typing import NamedTuple
 
 from agents.scheduler.node_info import NodeInfo, empty_node
 from agents.scheduler.pod_info import PodInfo
@@ -21,25 +23,41 @@ class Snapshot:
     """All nodes as they were at one moment. Immutable."""
 
     nodes: Mapping[str, NodeInfo]
+    layout: Layout
 
     @cached_property
-    def node_list(self) -> tuple[NodeInfo, ...]:
-        """The nodes, those of different zones taking turns, so that a prefix is a fair sample."""
-        zones: dict[str, list[NodeInfo]] = {}
-        for name in sorted(self.nodes):
-            node = self.nodes[name]
-            zones.setdefault(node.labels.get(ZONE_LABEL, ""), []).append(node)
-        ranks = [(i, zone, node) for zone, ns in zones.items() for i, node in enumerate(ns)]
-        return tuple(node for _, _, node in sorted(ranks, key=lambda rank: rank[:2]))
-
-    @cached_property
-    def has_taints(self) -> bool:
-        """Whether any node has a taint: mostly none has, and nothing needs to be checked."""
-        return any(node.taints for node in self.nodes.values())
+    def node_list(self) -> list[NodeInfo]:
+        """The nodes in the order of `layout`; read-only."""
+        nodes = self.nodes
+        return [nodes[name] for name in self.layout.order]
 
     def replaced(self, node: NodeInfo) -> Snapshot:
-        """The same cluster with another version of one node: for "what if"."""
-        return Snapshot({**self.nodes, node.name: node})
+        """The same cluster with other Pods on one node: for "what if"."""
+        return Snapshot({**self.nodes, node.name: node}, self.layout)
+
+
+class Layout(NamedTuple):
+    """What is known of the nodes whatever Pods they have; made anew only when a node changes."""
+
+    # Those of different zones take turns, so that a part of the nodes is a fair sample.
+    order: tuple[str, ...]
+    # Mostly no node has any, and then nothing needs to be checked.
+    has_taints: bool
+    has_cordoned: bool
+
+
+def layout_of(nodes: Mapping[str, NodeInfo]) -> Layout:
+    """Read the nodes' layout."""
+    zones: dict[str, list[str]] = {}
+    for name in sorted(nodes):
+        zones.setdefault(nodes[name].labels.get(ZONE_LABEL, ""), []).append(name)
+    rounds = zip_longest(*(zones[zone] for zone in sorted(zones)))
+    order = tuple(name for each in rounds for name in each if name is not None)
+    return Layout(
+        order,
+        has_taints=any(node.taints for node in nodes.values()),
+        has_cordoned=any(node.unschedulable for node in nodes.values()),
+    )
 
 
 ZONE_LABEL = "topology.kubernetes.io/zone"
@@ -54,11 +72,15 @@ class Cluster:
     _pods: dict[ObjectKey, PodInfo] = field(default_factory=dict)  # those on a node
     _assumed: dict[ObjectKey, str] = field(default_factory=dict)  # uid by key
     _snapshot: Snapshot | None = None
+    _layout: Layout | None = None
 
     def snapshot(self) -> Snapshot:
         """The nodes that exist, as of now; the same value while nothing changes."""
         if self._snapshot is None:
-            self._snapshot = Snapshot({n: i for n, i in self._nodes.items() if i.node is not None})
+            nodes = {n: i for n, i in self._nodes.items() if i.node is not None}
+            if self._layout is None:
+                self._layout = layout_of(nodes)
+            self._snapshot = Snapshot(nodes, self._layout)
         return self._snapshot
 
     def node(self, name: str) -> NodeInfo | None:
@@ -67,6 +89,7 @@ class Cluster:
 
     def set_node(self, node: Object) -> NodeInfo:
         """Add a node, or take over its new version."""
+        self._layout = None
         name = node["metadata"]["name"]
         known = self._nodes.get(name)
         info = known.with_node(node) if known else empty_node(name, node)
@@ -78,6 +101,7 @@ class Cluster:
         known = self._nodes.get(name)
         if known is None:
             return
+        self._layout = None
         if known.pods:
             self._put(known.with_node(None))
         else:

@@ -6,13 +6,16 @@ of them, costs nothing to keep, and "what if that Pod were gone" is one more val
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agents.scheduler.pod_info import Amounts, HostPort, PodInfo
 from kubraft.api.object import Object, ObjectKey, labels_of
 from kubraft.api.quantity import parse_quantity
+
+# Answers that are remembered for one value of a node.
+MEMO_MAX = 256
 
 # Pods that a node takes where its status does not say.
 PODS = "pods"
@@ -60,8 +63,8 @@ class NodeInfo:
         return frozenset(port for pod in self.pods.values() for port in pod.host_ports)
 
     @cached_property
-    def memo(self) -> dict[Hashable, int]:
-        """For plugins: what they counted on this very value, which cannot change."""
+    def memo(self) -> dict[Hashable, float]:
+        """What plugins found out about this very value, which cannot change; see `remembered`."""
         return {}
 
     def free(self, resource: str) -> int:
@@ -103,6 +106,26 @@ class NodeInfo:
             scored=_sum(self.scored, pod.scored, -1),
             owners=owners,
         )
+
+
+def remembered(
+    nodes: Sequence[NodeInfo], key: Hashable, find_out: Callable[[NodeInfo], float]
+) -> list[float]:
+    """`find_out` of each node, computed once for each value of a node and `key`.
+
+    Pods come in series that ask for the same, and each changes one node: of a thousand answers all
+    but one are known. `key` must name all that the answer depends on besides the node.
+    """
+    answers = []
+    for node in nodes:
+        memo = node.memo
+        answer = memo.get(key)
+        if answer is None:
+            if len(memo) >= MEMO_MAX:
+                memo.clear()
+            answer = memo[key] = find_out(node)
+        answers.append(answer)
+    return answers
 
 
 def empty_node(name: str, node: Object | None = None) -> NodeInfo:

@@ -11,7 +11,7 @@ from math import sqrt
 
 from agents.scheduler.cluster import Snapshot
 from agents.scheduler.framework import SCORE_MAX, Change, Check, Rejection
-from agents.scheduler.node_info import PODS, NodeInfo
+from agents.scheduler.node_info import PODS, NodeInfo, remembered
 from agents.scheduler.pod_info import PodInfo
 
 
@@ -42,10 +42,11 @@ class NodeResourcesFit:
         self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]
     ) -> Sequence[float] | None:
         cpu, memory = pod.scored["cpu"], pod.scored["memory"]
-        return [
-            (_left(node, "cpu", cpu) + _left(node, "memory", memory)) * (SCORE_MAX / 2)
-            for node in nodes
-        ]
+
+        def rate(node: NodeInfo) -> float:
+            return (_left(node, "cpu", cpu) + _left(node, "memory", memory)) * (SCORE_MAX / 2)
+
+        return remembered(nodes, (self.name, cpu, memory), rate)
 
 
 def _shortage(pod: PodInfo, node: NodeInfo) -> Rejection | None:
@@ -75,10 +76,14 @@ class NodeResourcesBalancedAllocation:
     def score(
         self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]
     ) -> Sequence[float] | None:
-        names = [name for name in ("cpu", "memory") if name in pod.requests]
-        if not names:
+        cpu, memory = pod.requests.get("cpu", 0), pod.requests.get("memory", 0)
+        if not cpu and not memory:
             return None
-        return [SCORE_MAX * (1 - _imbalance(pod, node)) for node in nodes]
+
+        def rate(node: NodeInfo) -> float:
+            return SCORE_MAX * (1 - _imbalance(pod, node))
+
+        return remembered(nodes, (self.name, cpu, memory), rate)
 
 
 def _imbalance(pod: PodInfo, node: NodeInfo) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 
 from agents.scheduler.cluster import HOSTNAME_LABEL, ZONE_LABEL, Snapshot
 from agents.scheduler.framework import NODE_CHANGES, SCORE_MAX, Change, Check, Rejection
-from agents.scheduler.node_info import NodeInfo
+from agents.scheduler.node_info import NodeInfo, remembered
 from agents.scheduler.plugins.placement import NodePredicate, required_nodes
 from agents.scheduler.plugins.taints import untolerated
 from agents.scheduler.pod_info import PodInfo
@@ -43,9 +43,9 @@ class _Constraint:
     topology_key: str
     max_skew: int
     min_domains: int
-    counts: Callable[[NodeInfo], int]  # the Pods on a node that it is about
+    counts: Callable[[Sequence[NodeInfo]], list[float]]  # the Pods on each that it is about
     matches_self: bool
-    eligible: NodePredicate  # nodes whose domains and Pods it is about
+    eligible: NodePredicate | None  # nodes whose domains and Pods it is about
 
     def domain(self, node: NodeInfo) -> str | None:
         return node.labels.get(self.topology_key)
@@ -63,8 +63,11 @@ class PodTopologySpread:
         constraints = _constraints(pod, "DoNotSchedule")
         if not constraints:
             return None
-        nodes = [node for node in snapshot.node_list if _has_keys(node, constraints)]
-        prepared = [(c, _by_domain(c, nodes), _smallest(c, nodes)) for c in constraints]
+        nodes = snapshot.node_list
+        for constraint in constraints:
+            nodes = [node for node in nodes if constraint.topology_key in node.labels]
+        totals = [_by_domain(constraint, nodes) for constraint in constraints]
+        prepared = [(c, t, _smallest(c, t)) for c, t in zip(constraints, totals, strict=True)]
 
         def check(node: NodeInfo) -> Rejection | None:
             for constraint, by_domain, smallest in prepared:
@@ -92,10 +95,8 @@ class PodTopologySpread:
         costs = [0.0] * len(nodes)
         for constraint in constraints:
             _add_costs(costs, constraint, snapshot, nodes)
-        ignored = [
-            not _has_keys(node, constraints) if pod.spec.get("topologySpreadConstraints") else False
-            for node in nodes
-        ]
+        given = bool(pod.spec.get("topologySpreadConstraints"))
+        ignored = [given and not _has_keys(node, constraints) for node in nodes]
         counted = [cost for cost, skip in zip(costs, ignored, strict=True) if not skip]
         return _normalized(costs, ignored, counted) if counted else None
 
@@ -116,8 +117,7 @@ def _add_costs(
     if constraint.topology_key == HOSTNAME_LABEL:
         # A host is its own domain: no need to add up the whole cluster.
         weight = log(len(nodes) + 2)
-        by_host = [constraint.counts(node) for node in nodes]
-        for index, count in enumerate(by_host):
+        for index, count in enumerate(constraint.counts(nodes)):
             costs[index] += count * weight + constraint.max_skew - 1
         return
     domains = {constraint.domain(node) for node in nodes} - {None}
@@ -150,13 +150,14 @@ def _read(pod: PodInfo, given: Mapping[str, Any]) -> _Constraint:
 
 def _default_constraints(pod: PodInfo) -> list[_Constraint]:
     """Over hosts and zones, among Pods of the same owner."""
+    uid = pod.owner_uid
 
-    def counts(node: NodeInfo) -> int:
-        return node.owners.get(pod.owner_uid, 0)
+    def counts(nodes: Sequence[NodeInfo]) -> list[float]:
+        return [node.owners.get(uid, 0) for node in nodes]
 
     return [
-        _Constraint(HOSTNAME_LABEL, 3, 1, counts, True, _anywhere),
-        _Constraint(ZONE_LABEL, 5, 1, counts, True, _anywhere),
+        _Constraint(HOSTNAME_LABEL, 3, 1, counts, True, None),
+        _Constraint(ZONE_LABEL, 5, 1, counts, True, None),
     ]
 
 
@@ -175,29 +176,28 @@ def _selector(pod: PodInfo, given: Mapping[str, Any]) -> LabelSelector:
     return LabelSelector([*selector.requirements, *same])
 
 
-def _counter(namespace: str, selector: LabelSelector) -> Callable[[NodeInfo], int]:
-    """How many Pods on a node match; remembered with the node's value, which never changes."""
-    memo_key = (namespace, str(selector), selector == NOTHING)
+def _counter(
+    namespace: str, selector: LabelSelector
+) -> Callable[[Sequence[NodeInfo]], list[float]]:
+    """How many Pods on each node match."""
+    key = (namespace, str(selector), selector == NOTHING)
 
-    def counts(node: NodeInfo) -> int:
-        known = node.memo.get(memo_key)
-        if known is None:
-            known = node.memo[memo_key] = sum(
-                pod.namespace == namespace
-                and selector.matches(pod.labels)
-                and not is_terminating(pod.obj)
-                for pod in node.pods.values()
-            )
-        return known
+    def count(node: NodeInfo) -> float:
+        return sum(
+            pod.namespace == namespace
+            and selector.matches(pod.labels)
+            and not is_terminating(pod.obj)
+            for pod in node.pods.values()
+        )
 
-    return counts
+    return lambda nodes: remembered(nodes, key, count)
 
 
-def _eligible(pod: PodInfo, given: Mapping[str, Any]) -> NodePredicate:
+def _eligible(pod: PodInfo, given: Mapping[str, Any]) -> NodePredicate | None:
     allows = required_nodes(pod) if given.get("nodeAffinityPolicy", "Honor") == "Honor" else None
     taints_too = given.get("nodeTaintsPolicy", "Ignore") == "Honor"
     if allows is None and not taints_too:
-        return _anywhere
+        return None
 
     def eligible(node: NodeInfo) -> bool:
         if allows is not None and not allows(node):
@@ -208,28 +208,25 @@ def _eligible(pod: PodInfo, given: Mapping[str, Any]) -> NodePredicate:
     return eligible
 
 
-def _anywhere(_node: NodeInfo) -> bool:
-    return True
-
-
 def _has_keys(node: NodeInfo, constraints: Sequence[_Constraint]) -> bool:
     return all(constraint.topology_key in node.labels for constraint in constraints)
 
 
-def _by_domain(constraint: _Constraint, nodes: Sequence[NodeInfo]) -> dict[str, int]:
+def _by_domain(constraint: _Constraint, nodes: Sequence[NodeInfo]) -> dict[str, float]:
     """Matching Pods by domain; a domain without any is there with 0."""
-    totals: dict[str, int] = {}
-    counts, eligible, key = constraint.counts, constraint.eligible, constraint.topology_key
-    for node in nodes:
+    totals: dict[str, float] = {}
+    key = constraint.topology_key
+    if constraint.eligible is not None:
+        nodes = [node for node in nodes if constraint.eligible(node)]
+    for node, count in zip(nodes, constraint.counts(nodes), strict=True):
         domain = node.labels.get(key)
-        if domain is not None and eligible(node):
-            totals[domain] = totals.get(domain, 0) + counts(node)
+        if domain is not None:
+            totals[domain] = totals.get(domain, 0) + count
     return totals
 
 
-def _smallest(constraint: _Constraint, nodes: Sequence[NodeInfo]) -> int:
+def _smallest(constraint: _Constraint, totals: Mapping[str, float]) -> float:
     """What the skew is measured from; 0 while there are fewer domains than there should be."""
-    totals = _by_domain(constraint, nodes)
     if not totals or len(totals) < constraint.min_domains:
         return 0
     return min(totals.values())

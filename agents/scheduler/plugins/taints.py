@@ -57,7 +57,7 @@ class TaintToleration:
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
 
     def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
-        if not snapshot.has_taints:
+        if not snapshot.layout.has_taints:
             return None
         tolerations = pod.tolerations
 
@@ -75,7 +75,7 @@ class TaintToleration:
     def score(
         self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]
     ) -> Sequence[float] | None:
-        if not snapshot.has_taints:
+        if not snapshot.layout.has_taints:
             return None
         counts = [
             sum(
@@ -98,7 +98,7 @@ class NodeUnschedulable:
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
 
     def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
-        if self._tolerated(pod):
+        if not snapshot.layout.has_cordoned or self._tolerated(pod):
             return None
         return _check_cordoned
 

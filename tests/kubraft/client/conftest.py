@@ -3,7 +3,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kubraft.client.client import ApiClient
-from tests.kubraft.client.wire import Wire
+from tests.harness.wire import Wire
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from kubraft.api.errors import (
 from kubraft.api.gvk import CONFIG_MAP, POD
 from kubraft.client.client import ApiClient
 from kubraft.client.leader_election import LeadershipLostError
-from tests.eventually import eventually
-from tests.kubraft.client.wire import Wire, unavailable
+from tests.harness.eventually import eventually
+from tests.harness.wire import Wire, unavailable
 
 
 def config_map(name: str, **data: str) -> dict[str, Any]:

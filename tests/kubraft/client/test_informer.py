@@ -10,8 +10,8 @@ from kubraft.api.gvk import POD
 from kubraft.api.object import Object, ObjectKey
 from kubraft.client.client import ApiClient
 from kubraft.client.informer import Informer
-from tests.eventually import eventually
-from tests.kubraft.client.wire import Wire
+from tests.harness.eventually import eventually
+from tests.harness.wire import Wire
 
 
 def pod(name: str, node: str = "", namespace: str = "default") -> dict[str, Any]:

@@ -1,0 +1,45 @@
+"""Who descends from whom, read from /proc. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def children(pid: int) -> list[int]:
+    """The direct children of all of `pid`'s threads; empty where it is gone."""
+    found: list[int] = []
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
+        try:
+            text = Path(f"/proc/{pid}/task/{thread}/children").read_text()
+        except OSError:
+            continue
+        found.extend(map(int, text.split()))
+    return found
+
+
+def descendants(pid: int) -> list[int]:
+    """Everything below `pid`, parents before children; a moment's picture."""
+    found: list[int] = []
+    pending = children(pid)
+    while pending:
+        child = pending.pop()
+        found.append(child)
+        pending.extend(children(child))
+    return found
+
+
+def start_time(pid: int) -> int | None:
+    """When `pid` started, in clock ticks since boot; None where it is gone.
+
+    With the pid it names a process for good: pids are used again, pairs are not.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    return int(text[text.rindex(")") + 2 :].split()[19])

@@ -1,0 +1,173 @@
+"""The whole scheduler against the Objects service, with what can go wrong between the two."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from random import Random
+from typing import Any
+
+import grpc
+import orjson
+import pytest
+
+from agents.scheduler.profile import default_profile
+from agents.scheduler.scheduler import Scheduler
+from kubraft.api.conditions import conditions_of, find_condition
+from kubraft.api.errors import ConflictError
+from kubraft.api.object import Object, ObjectKey
+from kubraft.api.pods import node_of
+from kubraft.api.time import SystemClock
+from kubraft.client.client import ApiClient
+from kubraft.client.events import EventRecorder
+from kubraft.pb.v1 import objects_pb2 as pb
+from tests.agents.scheduler.world import node, pod
+from tests.harness.eventually import eventually
+from tests.harness.wire import Wire, fail
+
+
+class BindingWire(Wire):
+    """Knows bindings as well; may lose the answer to one, before or after it took effect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lose_after = 0
+        self.lose_before = 0
+
+    async def Put(self, request: pb.PutRequest, context: Any) -> pb.Object:  # noqa: N802
+        if request.subresource != "binding":
+            return await super().Put(request, context)
+        if self.lose_before:
+            self.lose_before -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
+        bound = self.objects[("Pod", request.namespace, request.name)]
+        if node_of(bound):
+            await fail(context, ConflictError(f"pod {request.name} is already assigned to a node"))
+        name = orjson.loads(request.json)["target"]["name"]
+        await self.put({**bound, "spec": {**bound["spec"], "nodeName": name}})
+        if self.lose_after:
+            self.lose_after -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
+        return pb.Object(json=request.json)
+
+    def pod(self, name: str) -> Object:
+        return self.objects[("Pod", "default", name)]
+
+    def node_of(self, name: str) -> str:
+        return node_of(self.pod(name))
+
+    def events(self, reason: str) -> list[str]:
+        return [
+            obj["message"]
+            for (kind, _, _), obj in self.objects.items()
+            if kind == "Event" and obj["reason"] == reason
+        ]
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[BindingWire]:
+    server = BindingWire()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def scheduler(wire: BindingWire) -> AsyncIterator[Scheduler]:
+    client, clock = ApiClient(wire.address, ca_file=None), SystemClock()
+    recorder = EventRecorder(client, "default-scheduler", clock=clock)
+    made = Scheduler(
+        client, profile=default_profile(), recorder=recorder, clock=clock, rng=Random(1)
+    )
+    tasks = [asyncio.ensure_future(work) for work in (made.follow(), made.run(), recorder.run())]
+    yield made
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await client.close()
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_pods_get_nodes_and_an_event_says_so(wire: BindingWire) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(node("b", cpu="1"))
+    for name in ("p", "q"):
+        await wire.put(pod(name, cpu="1"))
+    await eventually(lambda: {wire.node_of("p"), wire.node_of("q")} == {"a", "b"})
+    message = f"Successfully assigned default/p to {wire.node_of('p')}"
+    await eventually(lambda: message in wire.events("Scheduled"))
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_pod_that_fits_nowhere_says_why_and_goes_once_there_is_room(
+    wire: BindingWire,
+) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(pod("big", cpu="2"))
+    message = "0/1 nodes are available: 1 Insufficient cpu."
+
+    def condition() -> dict[str, Any]:
+        return find_condition(conditions_of(wire.pod("big")), "PodScheduled") or {}
+
+    await eventually(lambda: condition().get("message") == message)
+    assert (condition()["status"], condition()["reason"]) == ("False", "Unschedulable")
+    await eventually(lambda: message in wire.events("FailedScheduling"))
+    await wire.put(node("b", cpu="2"))
+    await eventually(lambda: wire.node_of("big") == "b")
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_pod_that_left_makes_room(wire: BindingWire) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(pod("first", cpu="1"))
+    await eventually(lambda: wire.node_of("first") == "a")
+    await wire.put(pod("second", cpu="1"))
+    await eventually(lambda: wire.events("FailedScheduling"))
+    ended = {**wire.pod("first"), "status": {"phase": "Succeeded"}}
+    await wire.put(ended)
+    await eventually(lambda: wire.node_of("second") == "a")
+
+
+async def test_pods_of_other_schedulers_are_left_alone(
+    wire: BindingWire, scheduler: Scheduler
+) -> None:
+    await wire.put(node("a"))
+    await wire.put(pod("other", schedulerName="mine"))
+    await wire.put(pod("ours"))
+    await eventually(lambda: wire.node_of("ours"))
+    assert wire.node_of("other") == ""
+    assert len(scheduler.queue) == 0
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_lost_answer_neither_loses_nor_doubles_a_pod(
+    wire: BindingWire, scheduler: Scheduler, when: str
+) -> None:
+    await wire.put(node("a", cpu="2"))
+    setattr(wire, f"lose_{when}", 1)
+    await wire.put(pod("p", cpu="1"))
+    await eventually(lambda: wire.node_of("p") == "a")
+    await eventually(lambda: not scheduler.cluster.is_assumed(ObjectKey("default", "p")))
+    free = scheduler.cluster.snapshot().nodes["a"].free("cpu")
+    assert free == 1000
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_many_pods_fill_the_nodes_exactly(wire: BindingWire) -> None:
+    for index in range(10):
+        await wire.put(node(f"n{index}", cpu="4"))
+    wire.lose_after, wire.lose_before = 5, 5
+    for index in range(45):
+        await wire.put(pod(f"p{index}", cpu="1"))
+    await eventually(lambda: sum(bool(wire.node_of(f"p{i}")) for i in range(45)) == 40)
+    counts = [wire.node_of(f"p{i}") for i in range(45)]
+    assert all(counts.count(f"n{i}") == 4 for i in range(10))
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_a_restarted_api_server_changes_nothing(wire: BindingWire) -> None:
+    await wire.put(node("a"))
+    await wire.put(pod("p"))
+    await eventually(lambda: wire.node_of("p"))
+    await wire.stop()
+    await wire.put(pod("q"))
+    await wire.start()
+    await eventually(lambda: wire.node_of("q"))
