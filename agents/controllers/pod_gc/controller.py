@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from agents.controllers.context import Context
+from agents.controllers.node_lifecycle.taint import taints_of
 from agents.controllers.pod_gc.plan import Cause, failed, next_check_s, plan
 from kubraft.api.errors import ApiError, NotFoundError
 from kubraft.api.gvk import NODE, POD
-from kubraft.api.object import Object, key_of, uid_of
+from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, uid_of
 from kubraft.api.pods import node_of
 from kubraft.log import get_logger
 
 # Source: upstream's gcCheckPeriod and quarantineTime.
 _PERIOD_S = 20.0
 _QUARANTINE_S = 40.0
-# So that a due moment a millisecond away makes no busy loop.
+# The least time between two looks, however much happens.
 _PERIOD_S_MIN = 0.5
 
 
 class PodGarbageCollector:
-    """One loop; it looks earlier when a Pod of an unreachable node becomes due."""
+    """One loop; it looks earlier when a Pod of a lost node ends, and when one becomes due."""
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
@@ -27,7 +30,10 @@ class PodGarbageCollector:
         self._pods = context.informers.of(POD)
         self._nodes = context.informers.of(NODE)
         self._missing_since_s: dict[str, float] = {}
+        self._wake = asyncio.Event()
         self._log = get_logger("pod-garbage-collector-controller")
+        self._pods.add_handler(self._on_pod)
+        self._nodes.add_handler(self._on_node)
 
     async def run(self) -> None:
         while True:
@@ -35,8 +41,19 @@ class PodGarbageCollector:
             due_s = next_check_s(
                 self._pods.list(), self._nodes_by_name(), self._rules, self._clock.now()
             )
-            wait_s = _PERIOD_S if due_s is None else min(due_s, _PERIOD_S)
-            await self._clock.sleep(max(wait_s, _PERIOD_S_MIN))
+            await self._clock.sleep(_PERIOD_S_MIN)
+            await self._wait(_PERIOD_S if due_s is None else min(due_s, _PERIOD_S))
+
+    async def _wait(self, delay_s: float) -> None:
+        """Return after `delay_s` seconds, or earlier when there is something to look at."""
+        timer = asyncio.ensure_future(self._clock.sleep(delay_s))
+        woken = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({timer, woken}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            timer.cancel()
+            woken.cancel()
+        self._wake.clear()
 
     async def collect(self) -> None:
         """Look at all Pods once; what cannot be removed now is left for the next look."""
@@ -76,6 +93,17 @@ class PodGarbageCollector:
         ):
             await self._client.update(marked, "status")
         await self._client.delete(POD, key.name, key.namespace, grace_period_s=0, uid=uid_of(pod))
+
+    def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        if new is None or not is_terminating(new) or (old is not None and is_terminating(old)):
+            return
+        node = self._nodes.get(ObjectKey("", node_of(new)))
+        if node is None or taints_of(node):
+            self._wake.set()
+
+    def _on_node(self, old: Object | None, new: Object | None) -> None:
+        if new is None or (old is not None and taints_of(old) != taints_of(new)):
+            self._wake.set()
 
     def _nodes_by_name(self) -> dict[str, Object]:
         return {key_of(node).name: node for node in self._nodes.list()}
