@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from kubraft.cli.cluster_commands import register as register_cluster_commands
 from kubraft.cli.object_commands import add_connection_options
 from kubraft.cli.object_commands import register as register_object_commands
 
@@ -25,6 +26,7 @@ def make_app() -> typer.Typer:
     )
     add_connection_options(app)
     register_object_commands(app)
+    register_cluster_commands(app)
     return app
 
 

@@ -21,7 +21,12 @@ LEADER_ELECT_FLAGS: Final = (
     "--leader-elect-retry-period=1s",
 )
 NODE_FLAGS: Final = ()
-CONTROLLER_FLAGS: Final = ()
+CONTROLLER_FLAGS: Final = (
+    "--node-monitor-period=1s",
+    "--node-monitor-grace-period=6s",
+    "--node-eviction-rate=1",
+)
+DEFAULT_TOLERATION_S: Final = 2
 
 
 class Stage(IntEnum):
@@ -124,12 +129,15 @@ def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
         "kubelet-certificate-authority": pki / "ca.crt",
         "kubelet-client-certificate": pki / "apiserver-kubelet-client.crt",
         "kubelet-client-key": pki / "apiserver-kubelet-client.key",
+        "default-toleration-seconds": DEFAULT_TOLERATION_S,
     }
     return ProcessSpec(name, "apiserver", _flags(flags), Stage.APISERVER)
 
 
 def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: int) -> ProcessSpec:
-    extra = CONTROLLER_FLAGS if role == "controller-manager" else ()
+    extra: tuple[str, ...] = ()
+    if role == "controller-manager":
+        extra = (*CONTROLLER_FLAGS, f"--root-ca-file={_absolute(home.pki)}/ca.crt")
     flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
     arguments = (*_flags(flags), *LEADER_ELECT_FLAGS, *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)

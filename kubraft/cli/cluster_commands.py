@@ -1,0 +1,141 @@
+"""The commands on the cluster itself, as the command line declares them.
+
+What a command does is in a module of its own, imported when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+_PANEL = "Commands on the cluster"
+
+Members = Annotated[
+    int | None, typer.Option("--members", help="Store members: 1, 3 or 5.", show_default="3")
+]
+Nodes = Annotated[int | None, typer.Option("--nodes", help="Nodes.", show_default="2")]
+Apiservers = Annotated[
+    int | None, typer.Option("--apiservers", help="API servers on one port.", show_default="1")
+]
+Schedulers = Annotated[
+    int | None, typer.Option("--schedulers", help="Schedulers, of which one acts.")
+]
+ControllerManagers = Annotated[
+    int | None, typer.Option("--controller-managers", help="Of which one acts.")
+]
+Name = Annotated[
+    str, typer.Argument(help="As `kubraft status` lists it: store-1, apiserver-0, node-1, ...")
+]
+Output = Annotated[str, typer.Option("--output", "-o", help="json, for scripts.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    for function in (up, status, kill, start, down, clean):
+        app.command(function.__name__, rich_help_panel=_PANEL)(function)
+
+
+def up(
+    members: Members = None,
+    nodes: Nodes = None,
+    apiservers: Apiservers = None,
+    schedulers: Schedulers = None,
+    controller_managers: ControllerManagers = None,
+) -> None:
+    """Start a cluster in $KUBRAFT_HOME or ./.kubraft, or start it again with its data."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_up import bring_up  # noqa: PLC0415
+        from kubraft.cluster_config import Counts  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        counts = Counts(members, nodes, apiservers, schedulers, controller_managers)
+        bring_up(Home.from_environment(), counts)
+
+    _run(work)
+
+
+def status(output: Output = "") -> None:
+    """Show every process: whether it runs, and what each member of the store says of itself."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_status import show_status  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        show_status(Home.from_environment(), output)
+
+    _run(work)
+
+
+def kill(name: Name) -> None:
+    """SIGKILL a process; it stays down until `kubraft start`. A node dies as a machine."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_change import kill_process  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        kill_process(Home.from_environment(), name)
+
+    _run(work)
+
+
+def start(name: Name) -> None:
+    """Start a process that is down, and wait until it is ready."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_change import start_process  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        start_process(Home.from_environment(), name)
+
+    _run(work)
+
+
+def down() -> None:
+    """Stop everything in order; the data stays."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_change import take_down  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        take_down(Home.from_environment())
+
+    _run(work)
+
+
+def clean() -> None:
+    """Remove a cluster that is down, with its data, keys and logs."""
+
+    def work() -> None:
+        from kubraft.cli.cluster_change import remove  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        remove(Home.from_environment())
+
+    _run(work)
+
+
+def _run(work: Callable[[], None]) -> None:
+    """Run `work`; what goes wrong is one line on standard error and exit status 1."""
+    from kubraft.cluster_config import ClusterConfigError  # noqa: PLC0415
+    from kubraft.home import HomeError  # noqa: PLC0415
+    from kubraft.supervisor.control import ControlError  # noqa: PLC0415
+    from kubraft.supervisor.daemon import DaemonError  # noqa: PLC0415
+
+    try:
+        work()
+    except (HomeError, ClusterConfigError, ControlError, DaemonError) as error:
+        _fail(str(error))
+    except OSError as error:
+        subject = f"{error.filename}: " if error.filename else ""
+        _fail(f"{subject}{error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    sys.stderr.write(f"kubraft: {message}\n")
+    sys.exit(1)
