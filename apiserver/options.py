@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 
@@ -88,6 +88,21 @@ def parse(arguments: Sequence[str]) -> Options:
         default_toleration_s=found.default_toleration_seconds,
         log_level=found.log_level,
     )
+
+
+def check_files(options: Options) -> None:
+    """Raises OSError, naming flag and file, for the first file that cannot be read."""
+    for field in fields(options):
+        value = getattr(options, field.name)
+        for path in value if isinstance(value, tuple) else (value,):
+            if not isinstance(path, Path):
+                continue
+            try:
+                with path.open("rb"):
+                    pass
+            except OSError as error:
+                flag = field.name.removesuffix("s").replace("_", "-")
+                raise OSError(f"--{flag} {path}: {error.strerror}") from error
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from apiserver.bootstrap import bootstrap
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.health.http_server import HttpServer
-from apiserver.options import Options
+from apiserver.options import Options, check_files
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.internal import CacheReader, InternalWriter
 from apiserver.registry.machinery import Machinery
@@ -52,6 +52,7 @@ class ApiServer:
 
     def __init__(self, options: Options, clock: Clock | None = None) -> None:
         """Raises OSError or ValueError where a file or flag cannot be used."""
+        check_files(options)
         self._options = options
         self._clock = clock or SystemClock()
         self._ready = False

@@ -38,7 +38,7 @@ class ApiProcess:
         self.ports = like.ports if like else tuple(free_port() for _ in range(3))
         self.log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._command = self._make_command(etcd_servers, tokens)
+        self.command = self._make_command(etcd_servers, tokens)
 
     @property
     def target(self) -> str:
@@ -55,7 +55,7 @@ class ApiProcess:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
+            self._process = subprocess.Popen(self.command, cwd=ROOT, stdout=log, stderr=log)
 
     def wait_ready(self, timeout_s: float = 30) -> None:
         deadline = time.monotonic() + timeout_s

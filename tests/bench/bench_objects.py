@@ -96,7 +96,9 @@ class Load:
         return self.stub.Watch(request, metadata=self.metadata)
 
 
-async def rate(count: int, in_flight: int, work: Callable[[int], Awaitable[None]]) -> dict[str, Any]:
+async def rate(
+    count: int, in_flight: int, work: Callable[[int], Awaitable[None]]
+) -> dict[str, Any]:
     """Run `work` for 0..count-1 with so many at once."""
     numbers = iter(range(count))
     latencies_ms: list[float] = []
@@ -176,10 +178,10 @@ async def measure(load: Load, scale: float) -> dict[str, Any]:
     return figures
 
 
-async def bench(target: str, ca_file: Path, token: str, scale: float) -> dict[str, Any]:
-    """Measure the server at `target`."""
+async def bench(target: str, ca: bytes, token: str, scale: float) -> dict[str, Any]:
+    """Measure the server at `target`; `ca` is its authority, PEM."""
     options = [("grpc.max_receive_message_length", -1)]
-    credentials = grpc.ssl_channel_credentials(ca_file.read_bytes())
+    credentials = grpc.ssl_channel_credentials(ca)
     async with grpc.aio.secure_channel(target, credentials, options) as channel:
         return await measure(Load(channel, token), scale)
 
@@ -212,7 +214,7 @@ def main() -> None:
             target, ca_file, token = given.server, given.ca_file, given.token
         else:
             target, ca_file, token = stack.enter_context(own_server(given.etcd_servers))
-        figures = uvloop.run(bench(target, ca_file, token, given.scale))
+        figures = uvloop.run(bench(target, ca_file.read_bytes(), token, given.scale))
     print(orjson.dumps(figures, option=orjson.OPT_INDENT_2).decode())  # noqa: T201
 
 
