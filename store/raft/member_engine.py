@@ -328,10 +328,16 @@ class RaftEngine:
         """Arm the timer; one that fires too early only plans again."""
         wakeup = self._driver.wakeup()
         if self._timer is not None:
-            if not self._timer.cancelled() and self._loop.time() < self._timer.when() <= wakeup:
+            if self._timer.when() <= wakeup:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(wakeup, self._kick)
+        self._timer = self._loop.call_at(wakeup, self._wake)
+
+    def _wake(self) -> None:
+        # uvloop may fire up to half a millisecond early: whether a timer is still to come is
+        # known only by forgetting it here.
+        self._timer = None
+        self._kick()
 
     def _guard(self, action: Callable[[], object]) -> None:
         """Run a part of the driver; an impossible state or a failed state machine is the end."""
