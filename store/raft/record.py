@@ -70,7 +70,7 @@ def scan(content: bytes, *, segment: int, last: bool) -> Scan:
             break
         payloads.append(payload)
         at += _extent(len(payload))
-    return Scan(payloads, min(at, len(content)))
+    return Scan(payloads, at)
 
 
 def _seed(segment: int) -> int:
@@ -97,7 +97,7 @@ def _read(content: bytes, at: int, segment: int) -> tuple[bytes | None, str]:
         return None, "header does not match its CRC"
     start = at + _HEADER.size
     payload = content[start : start + length]
-    if len(payload) < length:
+    if at + _extent(length) > len(content):  # padding too: the next record must start aligned
         return None, "payload cut short"
     if zlib.crc32(payload, seed) != payload_crc:
         return None, "payload does not match its CRC"

@@ -1,0 +1,92 @@
+"""One seed: faults and load for a while, then faults off, and progress must resume."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from functools import partial
+
+from tests.sim.checkers import Violation
+from tests.sim.cluster import Cluster
+from tests.sim.faults import Faults
+from tests.sim.workload import Workload
+
+FAULTY_S = 8.0
+# After the faults a leader must be found and everyone catch up within this.
+HEALING_S = 6.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What happened under one seed."""
+
+    seed: int
+    profile: str
+    violations: tuple[Violation, ...]
+    acknowledged: int
+    reads: int
+    crashes: int
+    faults: int
+    messages: int
+    leaders: int
+    changes: int
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed} profile {self.profile}"]
+        lines += [f"  {v.kind} at {v.time}: {v.detail}" for v in self.violations]
+        lines.append(f"  replay: make sim SEED={self.seed} N=1 PROFILE={self.profile}")
+        return "\n".join(lines)
+
+
+def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
+    """Run one seed; the same seed and profile give the same report, in every process."""
+    rng = random.Random(f"{profile}/{seed}")
+    members = profile == "members"
+    ids = list(range(1, 6 if members else rng.choice((3, 3, 5)) + 1))
+    latencies = (0.005, 0.03, 0.1) if profile == "churn" else (0.001, 0.005, 0.02, 0.05)
+    cluster = Cluster(
+        rng, ids=ids, voters=ids[:3] if members else ids, latency=rng.choice(latencies)
+    )
+    cluster.network.jitter = profile != "calm"
+    faults = Faults(cluster, profile)
+    load = Workload(cluster, transfers=profile != "calm", members=members)
+    for member in ids:
+        cluster.start(member)
+    load.begin()
+    cluster.clock.after(1.2, faults.begin)
+    cluster.clock.run_until(cluster.clock.now + faulty_s)
+    load.stop()
+    faults.stop()
+    cluster.clock.run_until(cluster.clock.now + HEALING_S)
+    _check_progress(cluster, load)
+    cluster.checkers.at_the_end(cluster.clock.now)
+    return Report(
+        seed,
+        profile,
+        tuple(cluster.checkers.violations),
+        acknowledged=len(cluster.checkers.acknowledged),
+        reads=cluster.checkers.reads,
+        crashes=cluster.crashes,
+        faults=faults.count,
+        messages=cluster.network.messages,
+        leaders=len(cluster.checkers.leaders),
+        changes=load.changes,
+    )
+
+
+def _check_progress(cluster: Cluster, load: Workload) -> None:
+    """A write through every voter is acknowledged, and all voters agree in the end."""
+    leaders = cluster.leaders()
+    if len(leaders) != 1:
+        cluster.checkers.fail("no leader after healing", cluster.clock.now, len(leaders))
+        return
+    voters = sorted(leaders[0].driver.core.voters())
+    answers: dict[int, object] = {}
+    for voter in voters:
+        load.write(cluster.members[voter], partial(answers.__setitem__, voter))
+    cluster.clock.run_until(cluster.clock.now + 1.5)
+    if not all(isinstance(answers.get(voter), int) for voter in voters):
+        cluster.checkers.fail("no progress after healing", cluster.clock.now, answers)
+    states = {cluster.members[voter].machine.state for voter in voters}
+    if len(states) != 1:
+        cluster.checkers.fail("members differ after healing", cluster.clock.now, states)
