@@ -108,7 +108,7 @@ class Driver:
         self._forwarded: deque[tuple[int, m.Proposal]] = deque()
         self._forwarded_term = 0
         self._forward_after = 0.0
-        self._reads = Reads(retry_s=options.timing.heartbeat_s / 2)
+        self._reads = Reads(first=rng.getrandbits(62), retry_s=options.timing.heartbeat_s / 2)
         self._applied_term = 0
         self._transfer_to: int | None = None
         self._transfer_asked = False
@@ -204,6 +204,8 @@ class Driver:
         self._append_proposals()
         self._begin_reads()
         self.core.tick(now)
+        if self._proposals.queued:  # what the tick applied or who it follows may set them free
+            self._append_proposals()
         if self._proposals.next_deadline() <= now:
             self._proposals.expire(now, self._shell.silent_peers())
         if self._reads.next_wakeup() <= now:

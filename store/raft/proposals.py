@@ -39,7 +39,8 @@ class Proposals:
 
     def __init__(self, session: int) -> None:
         self._session = session
-        self._sequence = 0
+        # Drawn afresh too, so that a late refusal meant for an earlier run meets no one.
+        self._sequence = session >> 1
         self._waiters: dict[int, _Waiter] = {}
         self._queue: deque[int] = deque()
         self._bytes = 0

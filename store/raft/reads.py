@@ -29,11 +29,16 @@ class Reads:
     `done` gets a LogIndex that is applied here, or an EngineError.
     """
 
-    def __init__(self, *, retry_s: float) -> None:
+    def __init__(self, *, first: int, retry_s: float) -> None:
+        """Rounds count from `first`, which each run of a member draws afresh.
+
+        A leader may answer a round that this member began before it crashed; if numbers came
+        again, that answer would pass for a newer round's and a read would be stale.
+        """
         self._retry_s = retry_s
         self._waiting: list[_Reader] = []
         self._in_round: list[_Reader] = []
-        self._number = 0
+        self._number = first
         self._round_term = 0
         self._next_try = 0.0
         self._round_ends = 0.0

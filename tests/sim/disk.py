@@ -7,6 +7,7 @@ that was under way up to a chosen operation and tears that one.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from store.raft.engine import Command, LogIndex, Term
@@ -115,7 +116,7 @@ class Disk:
 class VirtualStateMachine:
     """Chains a hash over the commands; only what was persisted is certain to outlive a crash."""
 
-    def __init__(self, disk: Disk, on_apply: object) -> None:
+    def __init__(self, disk: Disk, on_apply: Callable[[Command, State], None]) -> None:
         self._disk = disk
         self._on_apply = on_apply
         self.state = disk.state
@@ -126,10 +127,8 @@ class VirtualStateMachine:
     def apply(self, commands: list[Command]) -> list[object]:
         results: list[object] = []
         for command in commands:
-            self.state = State(
-                command.index, command.term, chain(self.state.hash, command.data)
-            )
-            self._on_apply(command, self.state)  # type: ignore[operator]
+            self.state = State(command.index, command.term, chain(self.state.hash, command.data))
+            self._on_apply(command, self.state)
             results.append(command.index)
         return results
 

@@ -1,11 +1,13 @@
 """One simulated member: production's driver, core, log and WAL on a virtual disk and network.
 
-A crash may come at any event, between the fsync and the sending, and within the sending.
+A crash may come at any event, within a write, between the fsync and the sending, and within it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from store.raft import messages as m
@@ -14,7 +16,7 @@ from store.raft.engine import Command
 from store.raft.hardened import LEADER, Timing
 from store.raft.log import Base, Batch, Log
 from store.raft.proposals import PACKED_BYTES
-from store.raft.wal import Identity, Wal, open_wal
+from store.raft.wal import Identity, open_wal
 from tests.sim.disk import Disk, PowerLossError, State, VirtualStateMachine
 
 if TYPE_CHECKING:
@@ -40,7 +42,9 @@ class CrashError(Exception):
 class Member:
     """Implements `store.raft.driver.Shell`."""
 
-    def __init__(self, cluster: Cluster, member_id: int, disk: Disk, voters: dict[int, str]) -> None:
+    def __init__(
+        self, cluster: Cluster, member_id: int, disk: Disk, voters: dict[int, str]
+    ) -> None:
         self.id = member_id
         self.up = True
         self.paused_until = 0.0
@@ -101,10 +105,8 @@ class Member:
         self._observe_log()
         if self._write is not None and self._rng.random() < 0.8:
             self._disk.wal.lose_power_after(self._rng.choice((0, 0, 0, 1, 2)), self._rng)
-            try:
+            with contextlib.suppress(PowerLossError):
                 self._wal.write(self._write.items)
-            except PowerLossError:
-                pass
             self._disk.wal.power_on()
         if self._rng.random() < 0.5:
             # The process died but not the machine: what was applied is still there.
@@ -116,6 +118,8 @@ class Member:
         self._write = batch
         delay = self._rng.random() * (0.002 if self._rng.random() < 0.95 else 0.2)
         self._clock.after(delay, lambda: self._persisted(batch))
+        if self._cluster.crashes_here():
+            self._clock.after(delay * self._rng.random(), self._lose_power)
 
     def send(self, peer: int, message: m.Message) -> None:
         if self._cluster.crashes_here():
@@ -144,7 +148,6 @@ class Member:
 
     def install(self, base: Base) -> None:
         self.machine.install(self._disk.snapshots.pop((base.index, base.term)))
-        self._observe_state()
 
     def discard_snapshot(self, index: int, term: int) -> None:
         self._disk.snapshots.pop((index, term), None)
@@ -167,21 +170,21 @@ class Member:
             self._disk.state = snapshot
         self._disk.snapshots.clear()
 
-    def _defer(self, again: object) -> bool:
+    def _defer(self, again: Callable[[], None]) -> bool:
         if self.paused_until <= self._clock.now:
             return not self.up
-        self._clock.at(self.paused_until + 1e-6, again)  # type: ignore[arg-type]
+        self._clock.at(self.paused_until + 1e-6, again)
         return True
 
-    def _step(self, action: object) -> None:
+    def _step(self, action: Callable[[], object]) -> None:
         if not self.up:
             return
         self._run(action)
         self.kick()
 
-    def _run(self, action: object) -> None:
+    def _run(self, action: Callable[[], object]) -> None:
         try:
-            action()  # type: ignore[operator]
+            action()
         except CrashError:
             self._cluster.crash(self.id, restart=True)
         if self.up:
@@ -192,12 +195,19 @@ class Member:
             return
         self._kicked = False
         self._run(lambda: self.driver.advance(self._clock.now))
-        if not self.up:
+        if self._crashed():
             return
         wakeup = self.driver.wakeup()
         if not self._clock.now < self._wake_at <= wakeup:
             self._wake_at = wakeup
             self._clock.at(wakeup, self.kick)
+
+    def _lose_power(self) -> None:
+        if self.up:
+            self._cluster.crash(self.id, restart=True)
+
+    def _crashed(self) -> bool:
+        return not self.up
 
     def _persisted(self, batch: Batch) -> None:
         if not self.up or self._defer(lambda: self._persisted(batch)):
@@ -220,9 +230,6 @@ class Member:
         place = (command.index, command.position)
         checkers.on_apply(now, self.id, place, command.data)
         checkers.on_state(now, self.id, place, state.hash)
-
-    def _observe_state(self) -> None:
-        """Nothing to compare by position: the next command's hash tells."""
 
     def _observe(self) -> None:
         checkers, core, now = self._cluster.checkers, self.driver.core, self._clock.now

@@ -34,7 +34,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"seed {self.seed} profile {self.profile}"]
         lines += [f"  {v.kind} at {v.time}: {v.detail}" for v in self.violations]
-        lines.append(f"  replay: make sim SEED={self.seed} N=1 PROFILE={self.profile}")
+        lines.append(f"  replay: python -m tests.sim --seed {self.seed} --profile {self.profile}")
         return "\n".join(lines)
 
 

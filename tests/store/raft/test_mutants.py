@@ -1,0 +1,276 @@
+"""Deliberately broken engines: each must be caught, or the tests have no teeth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from store.raft import messages as m
+from store.raft.driver import Driver
+from store.raft.hardened import LEADER, Core
+from store.raft.log import Log, Truncate
+from tests.sim.simulation import simulate
+from tests.store.raft import test_crash_windows as windows
+from tests.store.raft import test_directed as directed
+
+
+def _seeds(profile: str, first: int, count: int) -> None:
+    """A run of the simulator that must find something."""
+    for seed in range(first, first + count):
+        report = simulate(seed, profile)
+        assert not report.violations, str(report)
+
+
+def _send_before_fsync(patch: pytest.MonkeyPatch) -> None:
+    flush = Driver._flush
+
+    def mutant(self: Driver) -> None:
+        outbox, self._outbox = self._outbox, []
+        for peer, message in outbox:
+            self._shell.send(peer, message)
+        flush(self)
+
+    patch.setattr(Driver, "_flush", mutant)
+
+
+def _truncate_always(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: Core, message: m.Append) -> dict[str, Any]:
+        verified = message.prev_index + len(message.entries)
+        self._receiving = (verified, message.prev_index, message.round)
+        return {
+            "type": "append_entries",
+            "term": message.term,
+            "commit_index": message.commit,
+            "prevLogIdx": message.prev_index or None,
+            "prevLogTerm": message.prev_term,
+            "entries": list(message.entries),
+        }
+
+    patch.setattr(Core, "_rewritten", mutant)
+    # The log itself refuses to truncate what is committed; this mutant shall not be saved by it.
+    patch.setattr(Log, "truncate", _truncate_anything)
+
+
+def _truncate_anything(self: Log, index: int) -> None:
+    self._hard_state = replace(self._hard_state, commit=1)
+    position = index - self._base.index
+    del self.entries[position:]
+    self._stable = min(self._stable, index - 1)
+    self._note(Truncate(index))
+
+
+def _commit_uncapped(patch: pytest.MonkeyPatch) -> None:
+    rewritten = Core._rewritten
+
+    def mutant(self: Core, message: m.Append) -> dict[str, Any]:
+        return {**rewritten(self, message), "commit_index": message.commit}
+
+    patch.setattr(Core, "_rewritten", mutant)
+
+
+def _read_without_quorum(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: Core, now: float, token: Any) -> bool:
+        if self.role() != LEADER:
+            return False
+        self._effects.read_confirmed(token, self.commit_index())
+        return True
+
+    patch.setattr(Core, "read_index", mutant)
+
+
+def _vote_forgotten(patch: pytest.MonkeyPatch) -> None:
+    set_vote = Log.set_vote
+    patch.setattr(Log, "set_vote", lambda self, term, vote: set_vote(self, term, 0))
+
+
+def _votes_not_deduplicated(patch: pytest.MonkeyPatch) -> None:
+    receive = Core._receive_current
+
+    def mutant(self: Core, node: Any, message: m.RaftMessage) -> None:
+        self._votes = set()
+        receive(self, node, message)
+
+    patch.setattr(Core, "_receive_current", mutant)
+
+
+def _stale_acks_accepted(patch: pytest.MonkeyPatch) -> None:
+    receive = Core.receive
+
+    def mutant(self: Core, now: float, peer: int, message: m.RaftMessage) -> None:
+        if isinstance(message, m.Ack) and message.term < self.term():
+            message = replace(message, term=self.term())
+        receive(self, now, peer, message)
+
+    patch.setattr(Core, "receive", mutant)
+
+
+def _ack_claims_the_whole_log(patch: pytest.MonkeyPatch) -> None:
+    rewritten = Core._rewritten
+
+    def mutant(self: Core, message: m.Append) -> dict[str, Any]:
+        fields = rewritten(self, message)
+        verified, prev, round_ = self._receiving
+        if verified is not None:
+            self._receiving = (max(verified, self._log.last_index), prev, round_)
+        return fields
+
+    patch.setattr(Core, "_rewritten", mutant)
+
+
+def _apply_before_durable(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "stable_index", property(lambda self: self.last_index))
+
+
+def _lease_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Core, "_has_lease", lambda self: False)
+
+
+def _no_check_quorum(patch: pytest.MonkeyPatch) -> None:
+    init = Core.__init__
+
+    def mutant(self: Core, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        self.conf.leaderFallbackTimeout = 30.0
+
+    patch.setattr(Core, "__init__", mutant)
+
+
+def _forwarded_for_any_term(patch: pytest.MonkeyPatch) -> None:
+    take = Driver._take_forward
+
+    def mutant(self: Driver, peer: int, message: m.Forward) -> None:
+        take(self, peer, replace(message, term=self.core.term()))
+
+    patch.setattr(Driver, "_take_forward", mutant)
+
+
+def _changes_side_by_side(patch: pytest.MonkeyPatch) -> None:
+    change = Core._SyncObj__changeCluster
+
+    def mutant(self: Core, request: list[Any]) -> bool:
+        self._SyncObj__changeClusterIDx = None
+        return change(self, request)
+
+    patch.setattr(Core, "_SyncObj__changeCluster", mutant)
+
+
+def _voters_of_the_end_in_the_base(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Core, "voters_at", lambda self, index: dict(self.voters()))
+
+
+def _install_before_the_log_is_durable(patch: pytest.MonkeyPatch) -> None:
+    installed = Driver.installed
+
+    def mutant(self: Driver, base: Any) -> None:
+        installed(self, base)
+        self._install()
+
+    patch.setattr(Driver, "installed", mutant)
+
+
+_Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.mark.parametrize(
+    ("mutate", "caught_by"),
+    [
+        pytest.param(
+            _send_before_fsync,
+            directed.test_05_nothing_is_sent_before_what_it_promises_is_durable,
+            id="sends before the fsync",
+        ),
+        pytest.param(
+            _send_before_fsync,
+            partial(_seeds, "power", 0, 40),
+            id="sends before the fsync, simulated",
+        ),
+        pytest.param(
+            _truncate_always,
+            directed.test_01_repeated_append_that_matches_truncates_nothing,
+            id="truncates always",
+        ),
+        pytest.param(
+            _truncate_always, partial(_seeds, "tcp", 0, 40), id="truncates always, simulated"
+        ),
+        pytest.param(
+            _commit_uncapped,
+            directed.test_01_empty_append_keeps_a_longer_tail_and_does_not_commit_it,
+            id="commits uncapped",
+        ),
+        pytest.param(
+            _read_without_quorum,
+            directed.test_04_read_waits_for_a_quorum_that_answered_after_it_began,
+            id="reads without a quorum",
+        ),
+        pytest.param(
+            _read_without_quorum,
+            partial(_seeds, "tcp", 0, 60),
+            id="reads without a quorum, simulated",
+        ),
+        pytest.param(
+            _vote_forgotten,
+            directed.test_05_vote_outlives_a_crash_between_the_fsync_and_the_reply,
+            id="forgets its vote",
+        ),
+        pytest.param(
+            _votes_not_deduplicated,
+            directed.test_08_vote_counts_once_for_each_voter,
+            id="counts votes twice",
+        ),
+        pytest.param(
+            _stale_acks_accepted,
+            directed.test_02_ack_of_an_earlier_term_counts_for_nothing,
+            id="believes stale acks",
+        ),
+        pytest.param(
+            _ack_claims_the_whole_log,
+            directed.test_01_repeated_append_that_matches_truncates_nothing,
+            id="acks its whole log",
+        ),
+        pytest.param(
+            _apply_before_durable,
+            directed.test_05_single_member_applies_only_what_is_durable,
+            id="applies before the fsync",
+        ),
+        pytest.param(
+            _lease_ignored,
+            directed.test_03_partitioned_member_does_not_raise_its_term_nor_depose_a_leader,
+            id="ignores the lease",
+        ),
+        pytest.param(
+            _no_check_quorum,
+            directed.test_03_leader_without_a_quorum_steps_down,
+            id="no CheckQuorum",
+        ),
+        pytest.param(
+            _forwarded_for_any_term,
+            directed.test_14_proposal_forwarded_for_another_term_is_refused,
+            id="takes proposals of any term",
+        ),
+        pytest.param(
+            _changes_side_by_side,
+            directed.test_10_one_change_of_membership_at_a_time,
+            id="changes voters side by side",
+        ),
+        pytest.param(
+            _voters_of_the_end_in_the_base,
+            directed.test_10_compaction_keeps_the_membership_of_its_index_not_of_the_end,
+            id="puts the newest voters into the base",
+        ),
+        pytest.param(
+            _install_before_the_log_is_durable,
+            windows.test_entries_behind_a_snapshot_wait_until_it_is_installed,
+            id="installs before the log is durable",
+        ),
+    ],
+)
+def test_mutant_is_caught(
+    monkeypatch: pytest.MonkeyPatch, mutate: _Patch, caught_by: Callable[[], None]
+) -> None:
+    mutate(monkeypatch)
+    with pytest.raises(AssertionError):  # of the test, or of an invariant in the code
+        caught_by()
