@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubraft.pb.mvccpb.kv_pb2 import KeyValue
 from store.mvcc.revision import PackedRevision, Revision, is_tombstone, main_of
 from store.mvcc.wire import field_bytes, varint
 
@@ -30,6 +31,12 @@ class KvEvent:
     @property
     def is_delete(self) -> bool:
         return is_tombstone(self.packed)
+
+    def is_create(self) -> bool:
+        """Whether a put began the life of its key, so that there is no previous value."""
+        if self.is_delete:
+            return False
+        return KeyValue.FromString(self.record).create_revision == self.revision
 
     def chunk(self) -> bytes:
         """The event as one `events` field of a WatchResponse."""

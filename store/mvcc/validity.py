@@ -118,7 +118,9 @@ def _check_overlap(operations: Iterable[RequestOp]) -> Writes:
     for operation in operations:
         if operation.WhichOneof("request") == "request_delete_range":
             request = operation.request_delete_range
-            writes.deletes.append((request.key, range_end(request.range_end)))
+            # Not the range from a key to the end: etcd lets a put stand beside that one.
+            if request.range_end != b"\0":
+                writes.deletes.append((request.key, range_end(request.range_end)))
     for operation in operations:
         if operation.WhichOneof("request") == "request_txn":
             _merge_branches(

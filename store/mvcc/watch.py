@@ -85,8 +85,12 @@ class EventBatch:
         wanted = [event for event in self.events if watcher.wants(event)]
         if not watcher.prev_kv:
             return [event.chunk() for event in wanted]
-        find = self._find_previous
-        return [event.chunk_with_previous(find(event.key, event.revision - 1)) for event in wanted]
+        return [event.chunk_with_previous(self._previous(event)) for event in wanted]
+
+    def _previous(self, event: KvEvent) -> bytes | None:
+        if event.is_create():
+            return None
+        return self._find_previous(event.key, event.revision - 1)
 
     def payload(self, watcher: Watcher) -> bytes:
         """The same as one string of bytes; empty if the watcher wants none of it."""

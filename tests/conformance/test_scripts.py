@@ -1,0 +1,29 @@
+"""Every script gives the same answers from our member and from the real etcd."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.script import Script, run
+from tests.e2e.store_cluster import StoreCluster
+
+SCRIPTS = sorted((Path(__file__).parents[1] / "store" / "data").glob("*.txt"))
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.mark.parametrize("etcd", [pytest.param(True, id="etcd"), pytest.param(False, id="kubraft")])
+@pytest.mark.parametrize("path", [pytest.param(path, id=path.stem) for path in SCRIPTS])
+async def test_answers_are_those_of_the_script(
+    path: Path, etcd: bool, tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    script = Script.read(path)
+    with StoreCluster(tmp_path, members=1, tls=False, etcd=etcd) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        async with cluster.aio_channel("store-0") as channel:
+            played = await run(script, channel)
+    if etcd and pytestconfig.getoption("--rewrite"):
+        path.write_text(played.text())
+        return
+    assert played.text() == script.text()
