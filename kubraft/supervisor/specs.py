@@ -25,6 +25,7 @@ CONTROLLER_FLAGS: Final = (
     "--node-monitor-period=1s",
     "--node-monitor-grace-period=6s",
     "--node-eviction-rate=1",
+    "--pod-eviction-timeout=20s",
 )
 DEFAULT_TOLERATION_S: Final = 2
 

@@ -7,7 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from itertools import cycle
 
-from kubraft.api.errors import ApiError, ConflictError, NotFoundError
+from kubraft.api.errors import (
+    ApiError,
+    ConflictError,
+    NotFoundError,
+    ServiceUnavailableError,
+    TimeoutError_,
+)
 from kubraft.api.gvk import LEASE, NODE, POD
 from kubraft.api.object import Object, is_terminating, key_of, uid_of
 from kubraft.api.pods import node_of, phase_of
@@ -67,6 +73,8 @@ class HollowNode:
             spec = {"holderIdentity": self.name, "leaseDurationSeconds": 4, "renewTime": now}
             try:
                 await self._client.patch(LEASE, self.name, {"spec": spec}, "kube-node-lease")
+            except (ServiceUnavailableError, TimeoutError_):
+                pass  # the API server is away
             except NotFoundError:
                 metadata = {"name": self.name, "namespace": "kube-node-lease"}
                 await self._client.create(

@@ -111,6 +111,31 @@ class ControlPlane:
             key_file=pki / "admin.key",
         )
 
+    def start_api_server(self) -> Process:
+        pki, ports = self.directory / "pki", self.ports
+        server = self.start(
+            "apiserver",
+            sys.executable,
+            "-m",
+            "apiserver",
+            f"--etcd-servers=http://127.0.0.1:{ports[0]}",
+            f"--secure-port={ports[2]}",
+            f"--grpc-port={ports[3]}",
+            f"--grpc-mtls-port={ports[4]}",
+            f"--tls-cert-file={pki / 'apiserver.crt'}",
+            f"--tls-private-key-file={pki / 'apiserver.key'}",
+            f"--client-ca-file={pki / 'ca.crt'}",
+            f"--service-account-key-file={pki / 'sa.pub'}",
+            f"--service-account-signing-key-file={pki / 'sa.key'}",
+            "--default-toleration-seconds=1",
+        )
+        server.wait_for("event=ready")
+        return server
+
+    def running(self, name: str) -> Process:
+        """The process of that name that has not ended."""
+        return next(p for p in self.started if p.name == name and p.popen.poll() is None)
+
     def start_manager(self, identity: str, *flags: str) -> Process:
         pki = self.directory / "pki"
         return self.start(
@@ -159,23 +184,7 @@ def control_plane(directory: Path) -> Iterator[ControlPlane]:
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
         )
-        server = plane.start(
-            "apiserver",
-            sys.executable,
-            "-m",
-            "apiserver",
-            f"--etcd-servers={store}",
-            f"--secure-port={ports[2]}",
-            f"--grpc-port={ports[3]}",
-            f"--grpc-mtls-port={ports[4]}",
-            f"--tls-cert-file={pki / 'apiserver.crt'}",
-            f"--tls-private-key-file={pki / 'apiserver.key'}",
-            f"--client-ca-file={pki / 'ca.crt'}",
-            f"--service-account-key-file={pki / 'sa.pub'}",
-            f"--service-account-signing-key-file={pki / 'sa.key'}",
-            "--default-toleration-seconds=1",
-        )
-        server.wait_for("event=ready")
+        plane.start_api_server()
         yield plane
     finally:
         plane.stop_all()

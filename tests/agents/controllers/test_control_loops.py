@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kubraft.api.conditions import conditions_of, find_condition
-from kubraft.api.errors import NotFoundError
+from kubraft.api.errors import NotFoundError, ServiceUnavailableError
 from kubraft.api.gvk import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -31,7 +31,7 @@ from kubraft.client.client import ApiClient
 from kubraft.client.informer import Informer
 from tests.agents.controllers.hollow_node import HollowNode, bind_pods, running
 from tests.agents.controllers.processes import ControlPlane, Process, control_plane
-from tests.eventually import eventually
+from tests.harness.eventually import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("controllers")]
 
@@ -403,6 +403,46 @@ async def test_a_manager_that_was_stopped_does_not_act_beside_its_successor(
         await eventually(lambda: "event=leadership_lost" in manager.text())
         assert {key_of(pod).name for pod in cluster.of(POD)} == names
         assert _ready_status(cluster, cluster.nodes[0]) == "True"
+
+
+@pytest.mark.parametrize("outage", ["the store hangs", "the API server is killed"])
+async def test_an_outage_declares_no_node_lost_and_the_work_goes_on(
+    plane: ControlPlane, manager: Process, outage: str
+) -> None:
+    async with cluster_of(plane, node_count=2) as cluster:
+        await cluster.deploy(replicas=2)
+        await eventually(lambda: cluster.is_done(2), timeout_s=20)
+        names = {key_of(pod).name for pod in cluster.of(POD)}
+        lost: list[str] = []
+
+        def on_node(_old: Object | None, new: Object | None) -> None:
+            if new is not None and _ready_status(cluster, key_of(new).name) != "True":
+                lost.append(key_of(new).name)
+
+        await eventually(
+            lambda: all(_ready_status(cluster, node) == "True" for node in cluster.nodes)
+        )
+        cluster.informers[NODE].add_handler(on_node)
+        # Longer than a node's grace period and than the manager's Lease.
+        if outage == "the store hangs":
+            plane.running("etcd").pause()
+            await asyncio.sleep(6)
+            plane.running("etcd").resume()
+        else:
+            plane.running("apiserver").kill()
+            await asyncio.sleep(6)
+            await asyncio.to_thread(plane.start_api_server)
+        await asyncio.sleep(2)
+        deadline = asyncio.get_running_loop().time() + 20
+        while True:
+            try:
+                await cluster.patch_spec({"replicas": 4})
+                break
+            except ServiceUnavailableError:
+                assert asyncio.get_running_loop().time() < deadline
+        await eventually(lambda: cluster.is_done(4), timeout_s=30)
+        assert not lost
+        assert names <= {key_of(pod).name for pod in cluster.alive()}
 
 
 async def test_a_manager_at_rest_uses_next_to_no_processor(
