@@ -30,7 +30,7 @@ from kubraft.api.pods import is_pod_ready, node_of
 from kubraft.client.client import ApiClient
 from kubraft.client.informer import Informer
 from tests.agents.controllers.hollow_node import HollowNode, bind_pods, running
-from tests.agents.controllers.processes import ControlPlane, Process, control_plane
+from tests.agents.controllers.processes import ControlPlane, Manager, control_plane
 from tests.harness.eventually import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("controllers")]
@@ -43,14 +43,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture
-def manager(plane: ControlPlane) -> Process:
+def manager(plane: ControlPlane) -> Manager:
     """The manager that tests share and the only one; made anew where a test has ended it."""
-    for process in plane.managers():
-        if process is not plane.shared_manager:
-            process.kill()
     shared = plane.shared_manager
-    if shared is None or shared.popen.poll() is not None:
-        shared = plane.shared_manager = plane.start_manager(f"manager-{len(plane.started)}")
+    plane.kill_managers(but=shared)
+    if shared is None or not shared.is_running:
+        shared = plane.shared_manager = plane.start_manager("manager")
         shared.wait_for("event=leading")
     shared.resume()
     return shared
@@ -101,6 +99,14 @@ class Cluster:
             "spec": {
                 "containers": [{"name": "main", "image": image}],
                 "terminationGracePeriodSeconds": 1,
+                "tolerations": [
+                    {
+                        "key": "node.kubernetes.io/unreachable",
+                        "operator": "Exists",
+                        "effect": "NoExecute",
+                        "tolerationSeconds": 1,
+                    }
+                ],
             },
         }
         return await self.client.create(
@@ -138,7 +144,7 @@ _counter = iter(range(10_000))
 
 @contextlib.asynccontextmanager
 async def cluster_of(plane: ControlPlane, node_count: int = 1) -> AsyncIterator[Cluster]:
-    client = plane.client()
+    client = plane.api.client()
     number = next(_counter)
     name = f"test-{number}"
     await client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
@@ -147,7 +153,7 @@ async def cluster_of(plane: ControlPlane, node_count: int = 1) -> AsyncIterator[
     cluster = Cluster(client, name, {gvk: Informer(client, gvk) for gvk in followed}, nodes)
     work = [
         *(informer.run() for informer in cluster.informers.values()),
-        *(HollowNode(plane.client(), node).run() for node in nodes),
+        *(HollowNode(plane.api.client(), node).run() for node in nodes),
         bind_pods(client, name, cluster.nodes),
     ]
     async with running(*work):
@@ -164,7 +170,7 @@ async def cluster_of(plane: ControlPlane, node_count: int = 1) -> AsyncIterator[
 
 
 @pytest.fixture
-async def cluster(plane: ControlPlane, manager: Process) -> AsyncIterator[Cluster]:
+async def cluster(plane: ControlPlane, manager: Manager) -> AsyncIterator[Cluster]:
     async with cluster_of(plane) as made:
         yield made
 
@@ -312,10 +318,10 @@ async def test_a_quota_is_told_what_became_free(cluster: Cluster) -> None:
     )
 
 
-async def test_pods_of_a_dead_node_come_up_elsewhere(plane: ControlPlane, manager: Process) -> None:
+async def test_pods_of_a_dead_node_come_up_elsewhere(plane: ControlPlane, manager: Manager) -> None:
     async with cluster_of(plane, node_count=1) as cluster:
         dead = f"dead-{cluster.namespace}"
-        async with running(HollowNode(plane.client(), dead).run()):
+        async with running(HollowNode(plane.api.client(), dead).run()):
             await eventually(lambda: cluster.get(NODE, dead, ""))
             cluster.nodes.append(dead)
             await cluster.deploy(replicas=4)
@@ -333,7 +339,7 @@ async def test_pods_of_a_dead_node_come_up_elsewhere(plane: ControlPlane, manage
         )
         # What nobody confirms is removed in the end.
         await eventually(lambda: len(cluster.of(POD)) == 4, timeout_s=20)
-        async with running(HollowNode(plane.client(), dead).run()):
+        async with running(HollowNode(plane.api.client(), dead).run()):
             await eventually(lambda: _ready_status(cluster, dead) == "True", timeout_s=20)
             await eventually(lambda: not _taints(cluster, dead))
         await cluster.client.delete(NODE, dead)
@@ -350,7 +356,7 @@ def _taints(cluster: Cluster, node: str) -> set[str]:
 
 
 async def test_a_kill_in_the_middle_of_a_roll_out_loses_nothing(
-    plane: ControlPlane, manager: Process
+    plane: ControlPlane, manager: Manager
 ) -> None:
     second = plane.start_manager("second")
     second.wait_for("event=ready")
@@ -387,7 +393,7 @@ async def _holder(client: ApiClient) -> str:
 
 
 async def test_a_manager_that_was_stopped_does_not_act_beside_its_successor(
-    plane: ControlPlane, manager: Process
+    plane: ControlPlane, manager: Manager
 ) -> None:
     second = plane.start_manager("second")
     second.wait_for("event=ready")
@@ -400,14 +406,14 @@ async def test_a_manager_that_was_stopped_does_not_act_beside_its_successor(
         assert await _holder(cluster.client) == "second"
         names = {key_of(pod).name for pod in cluster.of(POD)}
         manager.resume()
-        await eventually(lambda: "event=leadership_lost" in manager.text())
+        await eventually(lambda: "event=leadership_lost" in manager.log())
         assert {key_of(pod).name for pod in cluster.of(POD)} == names
         assert _ready_status(cluster, cluster.nodes[0]) == "True"
 
 
 @pytest.mark.parametrize("outage", ["the store hangs", "the API server is killed"])
 async def test_an_outage_declares_no_node_lost_and_the_work_goes_on(
-    plane: ControlPlane, manager: Process, outage: str
+    plane: ControlPlane, manager: Manager, outage: str
 ) -> None:
     async with cluster_of(plane, node_count=2) as cluster:
         await cluster.deploy(replicas=2)
@@ -425,13 +431,14 @@ async def test_an_outage_declares_no_node_lost_and_the_work_goes_on(
         cluster.informers[NODE].add_handler(on_node)
         # Longer than a node's grace period and than the manager's Lease.
         if outage == "the store hangs":
-            plane.running("etcd").pause()
+            plane.etcd().suspend()
             await asyncio.sleep(6)
-            plane.running("etcd").resume()
+            plane.etcd().resume()
         else:
-            plane.running("apiserver").kill()
+            plane.api.kill()
             await asyncio.sleep(6)
-            await asyncio.to_thread(plane.start_api_server)
+            plane.api.start()
+            await asyncio.to_thread(plane.api.wait_ready)
         await asyncio.sleep(2)
         deadline = asyncio.get_running_loop().time() + 20
         while True:
@@ -446,7 +453,7 @@ async def test_an_outage_declares_no_node_lost_and_the_work_goes_on(
 
 
 async def test_a_manager_at_rest_uses_next_to_no_processor(
-    plane: ControlPlane, manager: Process
+    plane: ControlPlane, manager: Manager
 ) -> None:
     async with cluster_of(plane) as cluster:
         await cluster.deploy(replicas=3)
@@ -459,11 +466,11 @@ async def test_a_manager_at_rest_uses_next_to_no_processor(
 
 
 def test_a_manager_ends_cleanly_and_gives_its_lease_back(
-    plane: ControlPlane, manager: Process
+    plane: ControlPlane, manager: Manager
 ) -> None:
     assert manager.terminate() == 0
-    assert "event=released" in manager.text()
-    assert "Traceback" not in manager.text()
+    assert "event=released" in manager.log()
+    assert "Traceback" not in manager.log()
     again = plane.shared_manager = plane.start_manager("next")
     again.wait_for("event=leading", timeout_s=2.5)  # less than the Lease would have lasted
 
@@ -478,6 +485,6 @@ def test_a_manager_ends_cleanly_and_gives_its_lease_back(
 )
 def test_a_wrong_flag_is_one_clear_line(plane: ControlPlane, flags: list[str], told: str) -> None:
     wrong = plane.start_manager("wrong", *flags)
-    assert wrong.popen.wait(20) == 1
-    assert told in wrong.text()
-    assert "Traceback" not in wrong.text()
+    assert wrong.wait_end() == 1
+    assert told in wrong.log()
+    assert "Traceback" not in wrong.log()
