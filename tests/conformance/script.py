@@ -117,15 +117,13 @@ class _Player:
             await stream.write(text_format.Parse(arguments, rpc_pb2.WatchRequest()))
             return "sent"
         assert verb == "WatchReceive"
-        lines = []
-        for _ in range(int(arguments)):
-            try:
-                async with asyncio.timeout(RECEIVE_S):
-                    lines.append(show(await stream.read()))
-            except TimeoutError:
-                lines.append("nothing")
-                break
-        return "\n".join(lines)
+        responses: list[rpc_pb2.WatchResponse] = []
+        async with asyncio.timeout(RECEIVE_S):
+            while len(responses) < int(arguments):
+                responses.append(await stream.read())
+        # Which watch of a stream comes first is nobody's promise.
+        responses.sort(key=lambda response: response.watch_id)
+        return "\n".join(map(show, responses))
 
     def close(self) -> None:
         for stream in self._streams.values():
