@@ -25,7 +25,7 @@ from kubraft.client.event_correlation import COMBINED_PREFIX, Correlator, Happen
 from kubraft.log import get_logger
 
 # Different Events that wait to be sent; more are dropped and counted.
-PENDING_MAX = 1000
+PENDING_MAX = 4096
 MESSAGE_CHARS_MAX = 1024
 _ATTEMPTS = 12
 _RETRY_S = 1.0

@@ -134,7 +134,7 @@ async def test_pods_of_other_schedulers_are_left_alone(
     await wire.put(pod("ours"))
     await eventually(lambda: wire.node_of("ours"))
     assert wire.node_of("other") == ""
-    assert len(scheduler.queue) == 0
+    await eventually(lambda: len(scheduler.queue) == 0)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
