@@ -36,7 +36,7 @@ from apiserver.storage.cached_reads import CachedReads
 from apiserver.storage.compactor import Compactor
 from apiserver.storage.endpoints import Endpoints, StoreTls
 from apiserver.storage.etcd_store import EtcdStore
-from apiserver.storage.watch_cache import WatchCache
+from apiserver.storage.watch_cache import CacheBehindError, WatchCache
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
@@ -117,7 +117,12 @@ class ApiServer:
             await self._cache.wait_synced()
             await bootstrap(self._reader, self._writer)
             # Authorization must see what bootstrap wrote before the first request comes.
-            await self._cache.reach(await self._store.revision())
+            revision = await self._store.revision()
+            while True:
+                try:
+                    return await self._cache.reach(revision)
+                except CacheBehindError:  # a store that is just starting; a reason to wait
+                    _log.warning("watch_cache_behind", revision=revision)
 
         preparing = asyncio.create_task(prepare(), name="prepare")
         stopping = asyncio.create_task(self._stopping.wait(), name="wait-for-stop")
