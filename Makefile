@@ -1,0 +1,104 @@
+# Every target says what it does in its `##`; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The newest Python that will do; PYTHON=... takes another one.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+	command -v $$python && break; done 2>/dev/null)
+VENV := .venv
+BIN := $(VENV)/bin
+KUBRAFT := $(BIN)/kubraft
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+SOURCES := kubraft store apiserver agents
+
+MEMBER ?=
+SEED ?=
+N ?=
+# pytest's own arguments: make test ARGS="tests/store -k wal"
+ARGS ?=
+
+count = $(if $($(1)),--$(2)=$($(1)))
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
+		| while IFS=$$'\t' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+
+# --- the cluster ---
+
+.PHONY: up status kill start down clean demo chaos
+up: setup ## start a cluster and wait until it is ready: MEMBERS=3 NODES=2 APISERVERS=1
+	@$(KUBRAFT) up $(call count,MEMBERS,members) $(call count,NODES,nodes) \
+		$(call count,APISERVERS,apiservers)
+
+status: setup ## show what runs, and what each member says of itself
+	@$(KUBRAFT) status
+
+kill: setup ## SIGKILL a process; it stays down: MEMBER=store-1, or apiserver-0, node-1, ...
+	@[ -n "$(MEMBER)" ] || { echo "say which one: make kill MEMBER=store-1" >&2; exit 1; }
+	@$(KUBRAFT) kill $(MEMBER)
+
+start: setup ## start a process that is down: MEMBER=store-1
+	@[ -n "$(MEMBER)" ] || { echo "say which one: make start MEMBER=store-1" >&2; exit 1; }
+	@$(KUBRAFT) start $(MEMBER)
+
+down: setup ## stop everything; the data stays
+	@$(KUBRAFT) down
+
+clean: setup ## remove a cluster that is down, with its data
+	@$(KUBRAFT) clean
+
+demo: setup ## tell the story of a cluster that is killed and heals, and check all that it says
+	@$(BIN)/python scripts/demo.py $(ARGS)
+
+chaos: setup ## kill at random under load, and check what was promised: SEED= ROUNDS=6
+	@$(BIN)/python scripts/chaos.py $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
+# --- the project ---
+
+.PHONY: setup tools check test sim bench fmt
+setup: $(VENV)/.installed ## make .venv with what a cluster needs
+
+tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
+
+check: tools ## lint, format, types, layers, locks
+	@scripts/check.sh $(BIN)
+
+test: tools ## the whole suite: unit, property, simulation, real processes: ARGS= for pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
+
+sim: tools ## simulate the store's consensus: SEED=41 replays one, N=300 explores
+	@$(BIN)/python -m tests.sim $(if $(SEED),--seed=$(SEED)) $(if $(N),--count=$(N))
+
+bench: tools ## measure, with the figures of etcd beside ours
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench $(ARGS)
+
+fmt: tools ## format, and fix what ruff can fix
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
+
+lock: tools ## resolve the dependencies anew into the lock files
+	@scripts/lock.sh $(BIN)
+
+$(VENV)/bin/python:
+	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Kubraft needs Python 3.11 or newer: $(or $(PYTHON),no python3) is not; PYTHON=... names one" >&2; \
+		exit 1; }
+	@echo "making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.requirements: requirements.lock | $(VENV)/bin/python
+	@echo "installing what requirements.lock names"
+	@$(PIP) --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(shell find proto -name '*.proto') $(VENV)/.requirements
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python scripts/generate.py
+	@$(BIN)/python -m compileall -q $(SOURCES)
+	@touch $@
+
+$(VENV)/.tools: requirements-dev.lock $(VENV)/.installed
+	@echo "installing what requirements-dev.lock names"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
