@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import sys
+import sysconfig
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +32,10 @@ def generate_stubs(root: Path = ROOT) -> list[Path]:
     include = Path(protoc.__file__).parent / "_proto"
     outputs = ("python", "grpc_python", "mypy", "mypy_grpc")
     arguments = ["protoc", f"-I{root / 'proto'}", f"-I{include}"]
+    # The plugins of this interpreter's environment, which may not be on the PATH.
+    scripts = Path(sysconfig.get_path("scripts"))
+    plugins = [scripts / f"protoc-gen-{kind}" for kind in ("mypy", "mypy_grpc")]
+    arguments += [f"--plugin={path.name}={path}" for path in plugins if path.exists()]
     arguments += [f"--{kind}_out={'quiet:' if 'mypy' in kind else ''}{root}" for kind in outputs]
     if protoc.main([*arguments, *map(str, protos)]) != 0:
         raise RuntimeError("protoc could not compile the files of proto/ (its message is above)")
