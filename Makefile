@@ -3,9 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-# The newest Python that will do; PYTHON=... takes another one.
-PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
-	command -v $$python && break; done 2>/dev/null)
+# The first Python that is new enough and can make environments; PYTHON=... takes another one.
+USABLE := -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python $(USABLE) && echo $$python && break; done 2>/dev/null)
 VENV := .venv
 BIN := $(VENV)/bin
 KUBRAFT := $(BIN)/kubraft
@@ -81,8 +82,9 @@ lock: tools ## resolve the dependencies anew into the lock files
 	@scripts/lock.sh $(BIN)
 
 $(VENV)/bin/python:
-	@[ -n "$(PYTHON)" ] && $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "Kubraft needs Python 3.11 or newer: $(or $(PYTHON),no python3) is not; PYTHON=... names one" >&2; \
+	@[ -n "$(PYTHON)" ] && $(PYTHON) $(USABLE) 2>/dev/null || { \
+		echo "Kubraft needs Python 3.11 or newer with ensurepip (Debian: python3-venv):" \
+			"$(or $(PYTHON),no python3 here) is not; PYTHON=... names one" >&2; \
 		exit 1; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)

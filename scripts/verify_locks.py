@@ -1,4 +1,4 @@
-"""Fail where a requirement of pyproject.toml is not in the lock files at a version that it allows."""
+"""Fail where the lock files do not hold what pyproject.toml requires."""
 
 from __future__ import annotations
 
