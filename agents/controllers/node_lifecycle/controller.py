@@ -41,6 +41,7 @@ class NodeLifecycleController:
         self._leases = context.informers.of(LEASE)
         self._pods = context.informers.of(POD)
         self._beats = Heartbeats()
+        self._known: set[str] = set()
         self._zones: dict[str, Disruption] = {}
         self._throttles: dict[str, Throttle] = {}
         self._log = get_logger("node-lifecycle-controller")
@@ -125,7 +126,12 @@ class NodeLifecycleController:
         """Bring the node's taints, and its Pods' readiness, in line with its conditions."""
         node = self._nodes.get(ObjectKey("", name))
         if node is None:
+            self._known.discard(name)
             return None
+        if name not in self._known:
+            self._known.add(name)
+            text = f"Node {name} event: Registered Node {name} in Controller"
+            self._recorder.event(node, "Normal", "RegisteredNode", text)
         if readiness(node) == "Unknown" and find_condition(conditions_of(node), "Ready"):
             await self._mark_pods(name)
         if self._is_stopped():

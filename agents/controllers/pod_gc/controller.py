@@ -88,9 +88,7 @@ class PodGarbageCollector:
     async def _remove(self, pod: Object, cause: Cause) -> None:
         key = key_of(pod)
         self._log.info("removing", pod=str(key), reason=cause.value)
-        if cause in (Cause.ORPHANED, Cause.OUT_OF_SERVICE, Cause.UNREACHABLE) and (
-            marked := failed(pod, self._clock.now())
-        ):
+        if marked := failed(pod, cause, self._clock.now()):
             await self._client.update(marked, "status")
         await self._client.delete(POD, key.name, key.namespace, grace_period_s=0, uid=uid_of(pod))
 

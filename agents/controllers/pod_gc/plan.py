@@ -84,21 +84,27 @@ def next_check_s(
     return max(min(waits), 0.0) if waits else None
 
 
-def failed(pod: Object, now: datetime) -> Object | None:
-    """`pod` marked Failed with the reason, before it is removed; None where it has ended."""
-    if is_terminated(pod):
+# What condition DisruptionTarget says of a Pod that is removed for this cause.
+_TOLD = {
+    Cause.ORPHANED: "PodGC: node no longer exists",
+    Cause.UNREACHABLE: "PodGC: node is unreachable",
+    Cause.OUT_OF_SERVICE: "PodGC: node is out of service",
+}
+
+
+def failed(pod: Object, cause: Cause, now: datetime) -> Object | None:
+    """`pod` marked Failed, with the reason, before it is removed; None where it need not be."""
+    if is_terminated(pod) or cause not in _TOLD:
         return None
     fresh = {
         "type": "DisruptionTarget",
         "status": "True",
         "reason": "DeletionByPodGC",
-        "message": "PodGC: node no longer exists",
+        "message": _TOLD[cause],
     }
     conditions = with_condition(conditions_of(pod), fresh, now)
-    return {
-        **pod,
-        "status": {**(pod.get("status") or {}), "phase": "Failed", "conditions": conditions},
-    }
+    status = {**(pod.get("status") or {}), "phase": "Failed", "conditions": conditions}
+    return {**pod, "status": status}
 
 
 def _cause(pod: Object, nodes: Mapping[str, Object], rules: Rules, now: datetime) -> Cause | None:

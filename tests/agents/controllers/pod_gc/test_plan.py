@@ -70,8 +70,9 @@ def test_the_oldest_of_too_many_ended_pods_go() -> None:
 
 
 def test_an_orphaned_pod_is_marked_failed_first() -> None:
-    marked = failed(pod("a"), NOW)
+    marked = failed(pod("a"), Cause.ORPHANED, NOW)
     assert marked is not None
     assert marked["status"]["phase"] == "Failed"
     assert marked["status"]["conditions"][-1]["reason"] == "DeletionByPodGC"
-    assert failed(pod("b", phase="Succeeded"), NOW) is None
+    assert failed(pod("b", phase="Succeeded"), Cause.ORPHANED, NOW) is None
+    assert failed(pod("c", terminating=True), Cause.UNSCHEDULED, NOW) is None
