@@ -2,71 +2,35 @@
 
 Objects travel as JSON bytes. Failures are the classes of kubraft.api.errors. The connection heals
 by itself; a call waits up to `connect_timeout_s` for it and then raises ServiceUnavailableError.
-Reads are tried again when the connection breaks under them; a write is not, because it may have
-happened: the caller looks and reconciles.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from copy import copy
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import grpc
-import grpc.aio
 import orjson
 
-from kubraft.api.errors import ApiError, BadRequestError, ServiceUnavailableError, from_status
+from kubraft.api.errors import BadRequestError, from_status
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object, key_of, uid_of
-from kubraft.client.channel import open_channel, until_connected
-from kubraft.client.status import error_of_call
+from kubraft.client.answers import Kind, ObjectList, WatchEvent
+from kubraft.client.channel import open_channel
+from kubraft.client.transport import Fence, Transport
 from kubraft.pb.v1 import objects_pb2 as pb
 from kubraft.pb.v1 import objects_pb2_grpc as pb_grpc
+
+__all__ = ["ApiClient", "Kind", "ObjectList", "WatchEvent"]
 
 CONNECT_TIMEOUT_S = 5.0
 # Longer than the API server takes to say that the store has no quorum.
 CALL_TIMEOUT_S = 15.0
-_READ_ATTEMPTS = 3
 
-# Seconds for which writes are still allowed; raises where they no longer are.
-Fence = Callable[[], float]
-
-_Answer = TypeVar("_Answer")
-_Objects = list[Object]  # the class has a method named list
-
-
-class ObjectList(NamedTuple):
-    """A page of objects, as they all were at `resource_version`."""
-
-    items: _Objects
-    resource_version: str
-    continue_token: str = ""
-
-
-class WatchEvent(NamedTuple):
-    """One step of a watch. ERROR never comes out: it is raised.
-
-    `initial_events_end` marks the BOOKMARK after the events that told what existed.
-    """
-
-    type: str  # "ADDED", "MODIFIED", "DELETED", "BOOKMARK"
-    object: Object
-    resource_version: str
-    initial_events_end: bool = False
-
-
-class Kind(NamedTuple):
-    """A kind that the server has, with what it takes to name and print it."""
-
-    gvk: GroupVersionKind
-    plural: str
-    singular: str
-    short_names: tuple[str, ...]
-    categories: tuple[str, ...]
-    namespaced: bool
-    verbs: tuple[str, ...]
-    subresources: tuple[str, ...]
+_Kinds = list[Kind]  # the class has a method named list
+_EVENT_TYPES = {value: name for name, value in pb.WatchEvent.Type.items()}
 
 
 class ApiClient:
@@ -91,16 +55,17 @@ class ApiClient:
             ValueError: the credentials do not go together.
         """
         self.server = server
-        self._channel = open_channel(
-            server, ca_file=ca_file, cert_file=cert_file, key_file=key_file
+        channel = open_channel(server, ca_file=ca_file, cert_file=cert_file, key_file=key_file)
+        self._objects = pb_grpc.ObjectsStub(channel)
+        self._pods = pb_grpc.PodsStub(channel)
+        self._transport = Transport(
+            channel,
+            server,
+            token=token,
+            connect_timeout_s=connect_timeout_s,
+            call_timeout_s=call_timeout_s,
         )
-        self._objects = pb_grpc.ObjectsStub(self._channel)
-        self._pods = pb_grpc.PodsStub(self._channel)
-        self._metadata = (("authorization", f"Bearer {token}"),) if token else None
-        self._connect_timeout_s = connect_timeout_s
-        self._call_timeout_s = call_timeout_s
         self._field_manager = field_manager
-        self._fence: Fence | None = None
 
     def fenced(self, fence: Fence) -> ApiClient:
         """A client on the same connection whose writes are sent only while `fence` allows.
@@ -108,9 +73,8 @@ class ApiClient:
         A lease holder writes through it, so that a process that was stopped and goes on after its
         lease ran out cannot act.
         """
-        twin = object.__new__(ApiClient)
-        twin.__dict__.update(self.__dict__)
-        twin._fence = fence
+        twin = copy(self)
+        twin._transport = self._transport.fenced(fence)  # noqa: SLF001 - the same class
         return twin
 
     async def get(
@@ -125,7 +89,7 @@ class ApiClient:
             subresource=subresource,
             encoding=pb.ENCODING_JSON,
         )
-        return _object(await self._read(self._objects.Get, request))
+        return _object(await self._transport.read(self._objects.Get, request))
 
     async def list(
         self,
@@ -150,7 +114,7 @@ class ApiClient:
             resource_version=resource_version,
             encoding=pb.ENCODING_JSON,
         )
-        answer = await self._read(self._objects.List, request)
+        answer = await self._transport.read(self._objects.List, request)
         loads = orjson.loads
         items = [loads(item.json) for item in answer.items]
         return ObjectList(items, answer.resource_version, answer.continue_token)
@@ -176,7 +140,8 @@ class ApiClient:
             field_selector=field_selector,
             encoding=pb.ENCODING_TABLE,
         )
-        table: Object = orjson.loads((await self._read(self._objects.List, request)).table)
+        answer = await self._transport.read(self._objects.List, request)
+        table: Object = orjson.loads(answer.table)
         return table
 
     async def create(
@@ -240,7 +205,7 @@ class ApiClient:
             field_validation=field_validation,
             encoding=pb.ENCODING_JSON,
         )
-        return _object(await self._write(self._objects.Patch, request))
+        return _object(await self._transport.write(self._objects.Patch, request))
 
     async def delete(
         self,
@@ -267,7 +232,7 @@ class ApiClient:
             dry_run=dry_run,
             encoding=pb.ENCODING_JSON,
         )
-        return _object((await self._write(self._objects.Delete, request)).object)
+        return _object((await self._transport.write(self._objects.Delete, request)).object)
 
     async def watch(
         self,
@@ -300,20 +265,14 @@ class ApiClient:
             timeout_seconds=timeout_s,
             encoding=pb.ENCODING_TABLE if as_table else pb.ENCODING_JSON,
         )
-        await until_connected(self._channel, self._connect_timeout_s)
-        call = self._objects.Watch(request, metadata=self._metadata)
-        try:
-            async for event in call:
+        async with aclosing(self._transport.stream(self._objects.Watch, request)) as events:
+            async for event in events:
                 obj = orjson.loads(event.json) if event.json else {}
                 if event.type == pb.WatchEvent.ERROR:
                     raise from_status(obj)
                 yield WatchEvent(
                     _EVENT_TYPES[event.type], obj, event.resource_version, event.initial_events_end
                 )
-        except grpc.aio.AioRpcError as error:
-            raise error_of_call(error, self.server) from error
-        finally:
-            call.cancel()
 
     async def bind(self, pod: Object, node_name: str) -> None:
         """Give `pod` to a node; raises ConflictError where it has one or is another Pod by now."""
@@ -359,19 +318,13 @@ class ApiClient:
             since_seconds=since_s,
             limit_bytes=limit_bytes,
         )
-        await until_connected(self._channel, self._connect_timeout_s)
-        call = self._pods.Logs(request, metadata=self._metadata)
-        try:
-            async for chunk in call:
+        async with aclosing(self._transport.stream(self._pods.Logs, request)) as chunks:
+            async for chunk in chunks:
                 yield chunk.data
-        except grpc.aio.AioRpcError as error:
-            raise error_of_call(error, self.server) from error
-        finally:
-            call.cancel()
 
     async def kinds(self) -> _Kinds:
         """All kinds that the server has."""
-        answer = await self._read(self._objects.Kinds, pb.KindsRequest())
+        answer = await self._transport.read(self._objects.Kinds, pb.KindsRequest())
         return [
             Kind(
                 GroupVersionKind(kind.group, kind.version, kind.kind),
@@ -388,7 +341,7 @@ class ApiClient:
 
     async def close(self) -> None:
         """End all calls and the connection."""
-        await self._channel.close(None)
+        await self._transport.close()
 
     async def _put(
         self,
@@ -410,45 +363,9 @@ class ApiClient:
             field_validation=field_validation,
             encoding=pb.ENCODING_JSON,
         )
-        return _object(await self._write(self._objects.Put, request))
-
-    async def _read(self, method: Callable[..., Awaitable[_Answer]], request: Any) -> _Answer:
-        """Send what may be sent twice."""
-        for attempt in range(1, _READ_ATTEMPTS + 1):
-            connected = await until_connected(self._channel, self._connect_timeout_s)
-            try:
-                return await self._call(method, request, self._call_timeout_s)
-            except ServiceUnavailableError as error:
-                # The server itself said so where the cause is not gRPC's: ask again later.
-                if not connected or attempt == _READ_ATTEMPTS or not _is_lost(error):
-                    raise
-        raise AssertionError("unreachable")
-
-    async def _write(self, method: Callable[..., Awaitable[_Answer]], request: Any) -> _Answer:
-        await until_connected(self._channel, self._connect_timeout_s)
-        timeout_s = self._call_timeout_s
-        if self._fence:
-            timeout_s = min(timeout_s, self._fence())
-        return await self._call(method, request, timeout_s)
-
-    async def _call(
-        self, method: Callable[..., Awaitable[_Answer]], request: Any, timeout_s: float
-    ) -> _Answer:
-        try:
-            return await method(request, timeout=timeout_s, metadata=self._metadata)
-        except grpc.aio.AioRpcError as error:
-            raise error_of_call(error, self.server) from error
-
-
-_Kinds = list[Kind]
-_EVENT_TYPES = {value: name for name, value in pb.WatchEvent.Type.items()}
+        return _object(await self._transport.write(self._objects.Put, request))
 
 
 def _object(answer: pb.Object) -> Object:
     obj: Object = orjson.loads(answer.json)
     return obj
-
-
-def _is_lost(error: ApiError) -> bool:
-    """Whether the connection broke, rather than the server having answered that it cannot."""
-    return error.message.startswith("the API server at ")

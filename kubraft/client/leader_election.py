@@ -108,7 +108,9 @@ class LeaderElector:
             left_s = self._leading_until_s - self._clock.monotonic_s()
             if left_s > 0:
                 return left_s
-        raise LeadershipLostError(f"{self._identity} does not hold the lease {self._name}")
+        raise LeadershipLostError(
+            f"{self._identity} does not hold the lease {self._namespace}/{self._name}"
+        )
 
     async def run(self, on_started: Callable[[], Awaitable[None]]) -> None:
         """Wait for the Lease, then run `on_started` for as long as it is held.

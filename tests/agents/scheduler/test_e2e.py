@@ -160,7 +160,7 @@ async def test_another_replica_takes_over_from_one_that_is_paused(
     while "event=failed" not in paused.log():
         assert time.monotonic() < deadline_s, paused.log()[-1000:]
         await asyncio.sleep(0.05)
-    assert "lost the lease kube-system/kube-scheduler" in paused.log()
+    assert "the lease kube-system/kube-scheduler" in paused.log()
     assert "Traceback" not in paused.log()
 
 
