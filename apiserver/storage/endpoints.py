@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -18,9 +18,11 @@ from kubraft.api.errors import ServiceUnavailableError
 from kubraft.pb.etcdserverpb import rpc_pb2_grpc
 
 # A write must fail within 5 s of a lost quorum, its answer's way to the client included.
-CALL_BUDGET_S = 4.5
-# One member gets this long before another is asked: a paused one does not answer at all.
-ATTEMPT_TIMEOUT_S = 2.5
+CALL_BUDGET_S = 4.6
+# A member gets this long before another is asked: a paused one does not answer at all. A write is
+# left time to be told why there is no quorum, which takes our store 3.5 s to be sure of.
+READ_ATTEMPT_S = 1.5
+WRITE_ATTEMPT_S = 3.8
 ROUND_PAUSE_S = 0.1
 RECEIVE_BYTES_MAX = 512 * 1024 * 1024
 
@@ -35,13 +37,12 @@ _CHANNEL_OPTIONS: list[tuple[str, Any]] = [
     ("grpc.enable_retries", 0),
     ("grpc.use_local_subchannel_pool", 1),
 ]
+_NO_ANSWER = "no answer in time"
 _RETRYABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.CANCELLED,
 }
-
-Response = TypeVar("Response")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,15 @@ class Endpoint:
         self.lease = rpc_pb2_grpc.LeaseStub(self.channel)
         self.maintenance = rpc_pb2_grpc.MaintenanceStub(self.channel)
 
+    def may_answer(self) -> bool:
+        """Whether the last attempt to connect did not fail; begins one where none is going on."""
+        state = self.channel.get_state(try_to_connect=True)
+        return state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+
+
+class _NoAnswerError(Exception):
+    """A member was given up."""
+
 
 class Endpoints:
     """All members; sticks to one until it fails, then goes on to the next."""
@@ -110,9 +120,15 @@ class Endpoints:
         method: Callable[[Endpoint], Callable[..., Any]],
         request: Any,
         *,
+        attempt_s: float = READ_ATTEMPT_S,
         budget_s: float = CALL_BUDGET_S,
     ) -> tuple[Any, bool]:
         """Ask members in turn until one answers.
+
+        Args:
+            method: picks the remote method of a member.
+            attempt_s: after so long without answer another member is asked, if there is one.
+            budget_s: for all attempts.
 
         Returns:
             The answer, and whether an earlier attempt may have been carried out unseen.
@@ -131,15 +147,50 @@ class Endpoints:
                     raise ServiceUnavailableError(unavailable_message(failures))
                 endpoint = self.current
                 try:
-                    timeout = min(ATTEMPT_TIMEOUT_S, remaining_s)
-                    return await method(endpoint)(request, timeout=timeout), ambiguous
+                    call = method(endpoint)(request, timeout=remaining_s)
+                    return await self._patiently(call, endpoint, attempt_s), ambiguous
+                except _NoAnswerError:
+                    ambiguous = True
+                    failures.setdefault(endpoint.url, _NO_ANSWER)
                 except grpc.aio.AioRpcError as error:
                     if error.code() not in _RETRYABLE:
                         raise
                     ambiguous = ambiguous or not never_sent(error)
-                    failures[endpoint.url] = error.details() or str(error.code())
-                    self.rotate(endpoint)
+                    _note(failures, endpoint.url, error)
+                self.rotate(endpoint)
             await asyncio.sleep(min(ROUND_PAUSE_S, max(0.0, deadline - time.monotonic())))
+
+    async def _patiently(self, call: Any, endpoint: Endpoint, attempt_s: float) -> Any:
+        """Wait for an answer; give up after `attempt_s` only if another member may be up.
+
+        Raises:
+            _NoAnswerError: given up.
+        """
+        loop = asyncio.get_running_loop()
+        given_up = False
+        timer: asyncio.TimerHandle
+
+        def check() -> None:
+            nonlocal given_up
+            if any(other.may_answer() for other in self._all if other is not endpoint):
+                given_up = True
+                call.cancel()
+            else:
+                look_again(attempt_s / 4)
+
+        def look_again(delay_s: float) -> None:
+            nonlocal timer
+            timer = loop.call_later(delay_s, check)
+
+        look_again(attempt_s)
+        try:
+            return await call
+        except asyncio.CancelledError:
+            if not given_up:
+                raise
+            raise _NoAnswerError from None
+        finally:
+            timer.cancel()
 
     async def close(self) -> None:
         for endpoint in self._all:
@@ -167,9 +218,16 @@ def unavailable_message(failures: dict[str, str]) -> str:
     return f"the store does not answer: {causes}"
 
 
+def _note(failures: dict[str, str], url: str, error: grpc.aio.AioRpcError) -> None:
+    """Keep why a member failed; its own words are worth more than a timeout later on."""
+    details = error.details() or str(error.code())
+    if not failures.get(url, "").startswith("etcdserver:") or details.startswith("etcdserver:"):
+        failures[url] = details
+
+
 def _short(details: str) -> str:
     if details.startswith("failed to connect"):
         return "connection refused" if "refused" in details else "cannot connect"
-    if details == "Deadline Exceeded":
-        return "no answer in time"
+    if "Deadline Exceeded" in details:
+        return _NO_ANSWER
     return details

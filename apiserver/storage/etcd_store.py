@@ -11,7 +11,7 @@ from typing import Any, cast
 import grpc
 import grpc.aio
 
-from apiserver.storage.endpoints import Endpoint, Endpoints
+from apiserver.storage.endpoints import READ_ATTEMPT_S, WRITE_ATTEMPT_S, Endpoint, Endpoints
 from apiserver.storage.errors import (
     ClaimTakenError,
     CompactedError,
@@ -200,11 +200,13 @@ class EtcdStore:
         self, compare: list[rpc.Compare], success: list[rpc.RequestOp], read: list[str]
     ) -> tuple[rpc.TxnResponse, bool]:
         request = rpc.TxnRequest(compare=compare, success=success, failure=map(_get, read))
-        return await self._call(lambda e: e.kv.Txn, request)
+        return await self._call(lambda e: e.kv.Txn, request, WRITE_ATTEMPT_S)
 
-    async def _call(self, method: Any, request: Any) -> tuple[Any, bool]:
+    async def _call(
+        self, method: Any, request: Any, attempt_s: float = READ_ATTEMPT_S
+    ) -> tuple[Any, bool]:
         try:
-            return await self._endpoints.call(method, request)
+            return await self._endpoints.call(method, request, attempt_s=attempt_s)
         except grpc.aio.AioRpcError as error:
             raise _translate(error, getattr(request, "revision", 0)) from error
 

@@ -27,18 +27,29 @@ class ApiProcess:
     admin_token = "admin-token-of-a-test"
 
     def __init__(
-        self, folder: Path, etcd_servers: str, *, name: str = "a0", like: ApiProcess | None = None
+        self,
+        folder: Path,
+        etcd_servers: str,
+        *,
+        name: str = "a0",
+        like: ApiProcess | None = None,
+        store_pki: Path | None = None,
     ) -> None:
+        """`store_pki` holds the store's authorities and client certificate, for https:// URLs."""
         self.folder = folder
         self.name = name
         self.pki = make_test_pki(folder / "pki")
         tokens = folder / "tokens.csv"
         tokens.write_text(f"{self.admin_token},admin,1,system:masters\nbob-token,bob,2,\n")
         tokens.chmod(0o600)
-        self.ports = like.ports if like else tuple(free_port() for _ in range(3))
+        self.ports: tuple[int, ...] = like.ports if like else tuple(free_port() for _ in range(3))
         self.log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.command = self._make_command(etcd_servers, tokens)
+        if store_pki:
+            for flag, file in (("ca", "ca.crt"), ("cert", "store-client.crt")):
+                self.command += [f"--etcd-{flag}file", str(store_pki / file)]
+            self.command += ["--etcd-keyfile", str(store_pki / "store-client.key")]
 
     @property
     def target(self) -> str:

@@ -102,7 +102,7 @@ def test_grpcurl_lists_describes_puts_gets_and_watches(server: ApiProcess) -> No
     put = grpcurl(server, "-d", json.dumps({"object": obj}), target, f"{OBJECTS}/Put")
     assert put.returncode == 0, put.stderr
     assert json.loads(put.stdout)["object"]["metadata"]["namespace"] == "default"
-    query = {"kind": "ConfigMap", "name": "by-hand"}
+    query: dict[str, Any] = {"kind": "ConfigMap", "name": "by-hand"}
     got = grpcurl(server, "-d", json.dumps(query), target, f"{OBJECTS}/Get")
     assert json.loads(got.stdout)["object"]["data"] == {"a": "1"}
     query = {"kind": "ConfigMap", "fieldSelector": "metadata.name=by-hand", "timeoutSeconds": 1}

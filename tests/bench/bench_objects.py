@@ -139,6 +139,20 @@ async def fan_out(load: Load) -> dict[str, float]:
     return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
 
 
+async def _by_verb(load: Load, in_flight: int, count: int) -> dict[str, Any]:
+    def name(number: int) -> str:
+        return f"{in_flight}-{number}"
+
+    verbs: dict[str, Callable[[int], Awaitable[None]]] = {
+        "create_config_map": lambda n: load.put(config_map(name(n))),
+        "create_pod": lambda n: load.put(pod(name(n))),
+        "get": lambda n: load.get("Pod", name(n)),
+        "patch": lambda n: load.patch("Pod", name(n), str(n)),
+        "delete_config_map": lambda n: load.delete("ConfigMap", name(n)),
+    }
+    return {f"{verb}_{in_flight}": await rate(count, in_flight, w) for verb, w in verbs.items()}
+
+
 async def measure(load: Load, scale: float) -> dict[str, Any]:
     """All figures; `scale` below 1 makes every part shorter."""
     many, few = int(3000 * scale), int(500 * scale)
@@ -149,22 +163,7 @@ async def measure(load: Load, scale: float) -> dict[str, Any]:
         with contextlib.suppress(grpc.aio.AioRpcError):
             await load.put(orjson.dumps(obj))
     for in_flight, count in ((1, few), (64, many)):
-        prefix = f"{in_flight}-"
-        figures[f"create_config_map_{in_flight}"] = await rate(
-            count, in_flight, lambda n, p=prefix: load.put(config_map(f"m{p}{n}"))
-        )
-        figures[f"create_pod_{in_flight}"] = await rate(
-            count, in_flight, lambda n, p=prefix: load.put(pod(f"p{p}{n}"))
-        )
-        figures[f"get_{in_flight}"] = await rate(
-            count, in_flight, lambda n, p=prefix: load.get("Pod", f"p{p}{n}")
-        )
-        figures[f"patch_{in_flight}"] = await rate(
-            count, in_flight, lambda n, p=prefix: load.patch("Pod", f"p{p}{n}", str(n))
-        )
-        figures[f"delete_config_map_{in_flight}"] = await rate(
-            count, in_flight, lambda n, p=prefix: load.delete("ConfigMap", f"m{p}{n}")
-        )
+        figures |= await _by_verb(load, in_flight, count)
     missing = int(PODS_LISTED * scale) - many - few
     await rate(max(missing, 1), 64, lambda n: load.put(pod(f"fill-{n}")))
     times_ms = []

@@ -18,6 +18,7 @@ from apiserver.storage.reads import DirectReads, Reads
 from apiserver.storage.store import Store
 from apiserver.storage.watch_cache import WatchCache
 from tests.conformance.storage.etcd import find_etcd, running_etcd
+from tests.e2e.store_cluster import StoreCluster
 
 
 @pytest.fixture(scope="session")
@@ -28,13 +29,22 @@ def etcd_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["memory", "etcd"])
+@pytest.fixture(scope="session")
+def kubraft_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A member of our own store, alone in its cluster."""
+    with StoreCluster(tmp_path_factory.mktemp("store"), members=1, tls=False) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        yield cluster.client_urls
+
+
+@pytest.fixture(params=["memory", "etcd", "kubraft"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     made: Store
     if request.param == "memory":
         made = MemoryStore()
     else:
-        made = EtcdStore(Endpoints([request.getfixturevalue("etcd_url")]))
+        made = EtcdStore(Endpoints([request.getfixturevalue(f"{request.param}_url")]))
     yield made
     await made.close()
 
