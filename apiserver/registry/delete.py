@@ -43,7 +43,7 @@ async def delete(
             entry, fresh = await _stored(machinery, call), True
             continue
         if not options.trusted:
-            await policy.admission.validate(_admission_request(call, entry, options))
+            await policy.admit(_admission_request(call, entry, options))
         plan = deletion.plan(
             obj,
             call.resource.strategy,

@@ -56,3 +56,8 @@ class Policy:
         decision = self.authorizer.authorize(attributes)
         if not decision.allowed:
             raise forbidden_error(attributes, decision.reason)
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        """Both phases of admission, for what is not defaulted and validated between them."""
+        await self.admission.mutate(request)
+        await self.admission.validate(request)

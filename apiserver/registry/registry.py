@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
+from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import attributes, binding, failures
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
 from apiserver.registry.create import create, placed
@@ -20,6 +21,7 @@ from apiserver.registry.update import Change, patch, update
 from apiserver.storage.entry import Entry, WatchEvent
 from apiserver.storage.reads import Listing, ListOptions, WatchOptions
 from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
+from kubraft.api.gvk import TOKEN_REQUEST
 from kubraft.api.object import Object
 
 
@@ -142,7 +144,19 @@ class Registry:
         entry = await self.machinery.reads.get(call.resource.prefix, call.key)
         if entry is None:
             raise failures.not_found(call.resource, call.name)
-        return await self.policy.issuer.issue(entry.decode(), request)
+        decoded = self.machinery.schemas.decode(TOKEN_REQUEST, request).obj
+        admission = AdmissionRequest(
+            Operation.CREATE,
+            call.user,
+            TOKEN_REQUEST,
+            call.resource.plural,
+            call.subresource,
+            call.namespace,
+            call.name,
+            obj=decoded,
+        )
+        await self.policy.admit(admission)
+        return await self.policy.issuer.issue(entry.decode(), admission.obj or decoded)
 
 
 def _check_writable(call: Call) -> None:

@@ -154,11 +154,14 @@ class _Loader(yaml.SafeLoader):
                     None, None, f'key "{key}" already set in map', key_node.start_mark
                 )
             seen.add(key)
-        mapping = super().construct_mapping(node, deep)
-        return {_key_text(key): value for key, value in mapping.items()}
+        self.flatten_mapping(node)
+        return {
+            _key_text(self.construct_object(key, deep=True)): self.construct_object(value, deep)
+            for key, value in node.value
+        }
 
 
-def _key_text(key: Hashable) -> Hashable:
+def _key_text(key: Any) -> str:
     """JSON has keys of text only."""
     if isinstance(key, bool):
         return "true" if key else "false"

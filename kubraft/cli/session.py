@@ -8,7 +8,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from kubraft.api.errors import ApiError, ServiceUnavailableError
+from kubraft.api.errors import ApiError
 from kubraft.cli.connection import Connection, not_answering, resolve
 from kubraft.cli.failure import ClusterAbsentError, CommandError, FailedError, failure_line
 from kubraft.cli.terminal import Terminal, process_terminal
@@ -81,6 +81,8 @@ async def _run(
 ) -> None:
     from kubraft.client.client import ApiClient  # noqa: PLC0415 - gRPC is most of the start
 
+    if not await _answers(connection.server):
+        raise not_answering(home, connection)  # gRPC would try again for seconds first
     try:
         client = ApiClient(
             connection.server,
@@ -92,10 +94,6 @@ async def _run(
         raise ClusterAbsentError(f"cannot read {error.filename}: {error.strerror}") from error
     try:
         await command(Session(client, terminal, namespace))
-    except ServiceUnavailableError as error:
-        if await _answers(connection.server):
-            raise
-        raise not_answering(home, connection) from error
     finally:
         await client.close()
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from kubraft.api.errors import ApiError, ForbiddenError, NotFoundError
 from kubraft.api.gvk import (
+    CLUSTER_ROLE,
+    CLUSTER_ROLE_BINDING,
     DEPLOYMENT,
     LIMIT_RANGE,
     NAMESPACE,
@@ -14,14 +16,18 @@ from kubraft.api.gvk import (
     POD,
     REPLICA_SET,
     RESOURCE_QUOTA,
+    ROLE,
+    ROLE_BINDING,
     SERVICE,
     gvk_of,
 )
 from kubraft.api.object import Object, annotations_of, labels_of
 from kubraft.cli.describe.other import (
     describe_any,
+    describe_binding,
     describe_namespace,
     describe_node,
+    describe_role,
     describe_service,
 )
 from kubraft.cli.describe.page import NONE, Page, long_time
@@ -128,6 +134,10 @@ async def _body(session: Session, page: Page, obj: Object) -> None:
             quotas = await client.list(RESOURCE_QUOTA, name)
             limits = await client.list(LIMIT_RANGE, name)
             describe_namespace(page, obj, [*quotas.items, *limits.items])
+        case gvk if gvk in (ROLE, CLUSTER_ROLE):
+            describe_role(page, obj)
+        case gvk if gvk in (ROLE_BINDING, CLUSTER_ROLE_BINDING):
+            describe_binding(page, obj)
         case _:
             describe_any(page, obj)
 

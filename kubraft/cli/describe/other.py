@@ -12,6 +12,10 @@ from kubraft.api.quantity import ZERO, Quantity, parse_quantity
 from kubraft.cli.describe.page import Page, long_time, pairs
 
 _SHOWN_RESOURCES: Final = ("cpu", "memory")
+# Mappings whose keys are people's, not the schema's.
+_PLAIN_MAPS: Final = frozenset(
+    {"data", "binaryData", "stringData", "matchLabels", "nodeSelector", "hard", "used"}
+)
 _SECRET_KIND: Final = "Secret"  # noqa: S105 - the name of a kind
 
 
@@ -148,14 +152,20 @@ def describe_any(page: Page, obj: Object) -> None:
             shown: Any = {name: f"{len(text)} characters" for name, text in (value or {}).items()}
         else:
             shown = value
-        _tree(page, _title(field), shown)
+        _tree(page, field, shown)
 
 
-def _tree(page: Page, label: str, value: Any) -> None:
-    if isinstance(value, Mapping) and value:
+def _tree(page: Page, field: str, value: Any) -> None:
+    label = _title(field)
+    if isinstance(value, Mapping) and value and field not in _PLAIN_MAPS:
         page.begin(label)
         for name, inner in value.items():
-            _tree(page, _title(str(name)), inner)
+            _tree(page, str(name), inner)
+        page.end()
+    elif isinstance(value, Mapping) and value:
+        page.begin(label)
+        for name, inner in value.items():
+            page.field(str(name), inner)
         page.end()
     elif isinstance(value, list) and any(isinstance(part, Mapping) for part in value):
         page.begin(label)
@@ -172,3 +182,35 @@ def _title(field: str) -> str:
         return field
     words = "".join(f" {c}" if c.isupper() else c for c in field)
     return words[:1].upper() + words[1:]
+
+
+def describe_role(page: Page, role: Object) -> None:
+    """What a Role or ClusterRole allows, a line for each resource or URL."""
+    rows = []
+    for rule in role.get("rules") or ():
+        names, verbs = _listed(rule.get("resourceNames")), _listed(rule.get("verbs"))
+        groups = rule.get("apiGroups") or [""]
+        rows += [
+            [f"{resource}.{group}" if group else resource, "[]", names, verbs]
+            for group in groups
+            for resource in rule.get("resources") or ()
+        ]
+        rows += [["", f"[{url}]", names, verbs] for url in rule.get("nonResourceURLs") or ()]
+    header = ["Resources", "Non-Resource URLs", "Resource Names", "Verbs"]
+    page.table("PolicyRule", header, sorted(rows))
+
+
+def describe_binding(page: Page, binding: Object) -> None:
+    """The role of a binding, and to whom it is given."""
+    ref = binding.get("roleRef") or {}
+    page.begin("Role")
+    page.field("Kind", ref.get("kind"))
+    page.field("Name", ref.get("name"))
+    page.end()
+    subjects = binding.get("subjects") or ()
+    rows = ([s.get("kind", ""), s.get("name", ""), s.get("namespace", "")] for s in subjects)
+    page.table("Subjects", ["Kind", "Name", "Namespace"], rows)
+
+
+def _listed(words: list[str] | None) -> str:
+    return f"[{' '.join(words or ())}]"
