@@ -1,5 +1,6 @@
 """Authorization, admission and tokens through the verbs of the registry, on the real cache."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from apiserver.bootstrap import bootstrap
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions
 from apiserver.registry.policy import Policy
 from apiserver.registry.registry import Registry
+from apiserver.storage.memory_store import MemoryStore
 from apiserver.user import User
 from kubraft.api.errors import ApiError, BadRequestError, ForbiddenError
 from kubraft.api.gvk import (
@@ -207,3 +209,30 @@ async def test_a_quota_holds_through_the_whole_pipeline(api: Api) -> None:
     ]
     status = (await api.bench.get(RESOURCE_QUOTA, "q", "default"))["status"]
     assert status == {"hard": {"pods": "2"}, "used": {"pods": "2"}}
+
+
+async def test_two_api_servers_on_one_store_admit_no_more_than_the_quota() -> None:
+    store = MemoryStore()
+    async with running_registry(store) as first, running_registry(store) as second:
+        await bootstrap(first.reader, first.writer)
+        servers = [Api(first), Api(second)]
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "q", "namespace": "default"},
+            "spec": {"hard": {"pods": "15", "count/pods": "20"}},
+        }
+        await servers[0].create(account("default"))
+        await servers[0].create(quota)
+        await servers[1].settled()
+
+        async def admitted(number: int) -> bool:
+            try:
+                await servers[number % 2].create(pod(f"p{number}"))
+            except ForbiddenError:
+                return False
+            return True
+
+        assert sum(await asyncio.gather(*map(admitted, range(60)))) == 15
+        status = (await first.get(RESOURCE_QUOTA, "q", "default"))["status"]
+        assert status["used"] == {"pods": "15", "count/pods": "15"}
