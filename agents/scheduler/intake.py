@@ -41,7 +41,7 @@ class Intake:
             self._placed(old, pod_info(new))
         elif is_terminating(new):
             self._gone(key_of(new))
-        elif self._is_ours(new) and not self._cluster.is_assumed(key_of(new)):
+        elif self._is_ours(new):
             self._queue.put(pod_info(new), self._clock.monotonic_s())
             self._wake()
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from agents.scheduler.framework import Change
@@ -135,3 +137,15 @@ def test_a_failed_binding_is_tried_again_after_its_back_off() -> None:
     queue.retry(wanted, 0)
     assert popped(queue, 0.5) == ""
     assert popped(queue, 1) == "p"
+
+
+def test_a_pod_that_was_made_anew_keeps_to_its_own_back_off() -> None:
+    old, new = info("p"), replace(info("p"), uid="another")
+    queue = queue_with(old)
+    popped(queue, 0)
+    queue.retry(old, 0)  # due at 1
+    queue.put(new, 0.5)
+    assert popped(queue, 0.5) == "p"
+    queue.retry(new, 0.5)  # due at 1.5
+    assert popped(queue, 1.2) == ""
+    assert popped(queue, 1.5) == "p"

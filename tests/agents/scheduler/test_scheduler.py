@@ -5,61 +5,18 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
-import grpc
-import orjson
 import pytest
 
 from agents.scheduler.profile import default_profile
 from agents.scheduler.scheduler import Scheduler
 from kubraft.api.conditions import conditions_of, find_condition
-from kubraft.api.errors import ConflictError
-from kubraft.api.object import Object, ObjectKey
-from kubraft.api.pods import node_of
+from kubraft.api.object import ObjectKey
 from kubraft.api.time import SystemClock
 from kubraft.client.client import ApiClient
 from kubraft.client.events import EventRecorder
-from kubraft.pb.v1 import objects_pb2 as pb
+from tests.agents.scheduler.binding_wire import BindingWire
 from tests.agents.scheduler.world import node, pod
 from tests.harness.eventually import eventually
-from tests.harness.wire import Wire, fail
-
-
-class BindingWire(Wire):
-    """Knows bindings as well; may lose the answer to one, before or after it took effect."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lose_after = 0
-        self.lose_before = 0
-
-    async def Put(self, request: pb.PutRequest, context: Any) -> pb.Object:  # noqa: N802
-        if request.subresource != "binding":
-            return await super().Put(request, context)
-        if self.lose_before:
-            self.lose_before -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
-        bound = self.objects[("Pod", request.namespace, request.name)]
-        if node_of(bound):
-            await fail(context, ConflictError(f"pod {request.name} is already assigned to a node"))
-        name = orjson.loads(request.json)["target"]["name"]
-        await self.put({**bound, "spec": {**bound["spec"], "nodeName": name}})
-        if self.lose_after:
-            self.lose_after -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
-        return pb.Object(json=request.json)
-
-    def pod(self, name: str) -> Object:
-        return self.objects[("Pod", "default", name)]
-
-    def node_of(self, name: str) -> str:
-        return node_of(self.pod(name))
-
-    def events(self, reason: str) -> list[str]:
-        return [
-            obj["message"]
-            for (kind, _, _), obj in self.objects.items()
-            if kind == "Event" and obj["reason"] == reason
-        ]
 
 
 @pytest.fixture
