@@ -35,7 +35,10 @@ def read_json(raw: bytes, *, strict: bool) -> Any:
         raise BadRequestError(f"the body is not valid JSON: {error}") from error
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
         check_depth(value)
-    if strict and len(orjson.dumps(value)) != len(raw):
+    canonical = not strict or len(orjson.dumps(value)) == len(raw)
+    if b".0" in raw:
+        value = _with_integers(value)
+    if not canonical:
         _check_duplicates(raw)
     return value
 
@@ -98,6 +101,15 @@ def _from_list(values: ListValue, depth: int) -> list[Any]:
     if depth > DEPTH_MAX:
         raise _too_deep()
     return [_from_value(value, depth + 1) for value in values.values]
+
+
+def _with_integers(value: Any) -> Any:
+    """80.0 is 80, as in a Struct: readers in other languages insist on integers."""
+    if isinstance(value, dict):
+        return {name: _with_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_integers(item) for item in value]
+    return _number(value) if isinstance(value, float) else value
 
 
 def _number(number: float) -> float:

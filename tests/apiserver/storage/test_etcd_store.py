@@ -1,0 +1,182 @@
+"""Writes whose answer got lost, and what is said of a store that does not answer."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+
+from apiserver.storage.endpoints import Endpoints, unavailable_message
+from apiserver.storage.errors import KeyExistsError, RevisionMismatchError
+from apiserver.storage.etcd_store import EtcdStore
+from kubraft.api.errors import ServiceUnavailableError
+from kubraft.pb.etcdserverpb import rpc_pb2 as rpc
+from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
+
+
+class LossyEndpoints(Endpoints):
+    """Carries every write out, loses the answer, and asks again, as after a cut connection.
+
+    `between` runs after the write whose answer is lost: somebody else may be quick.
+    """
+
+    between: Any = None
+
+    async def call(self, method: Any, request: Any, **options: Any) -> tuple[Any, bool]:
+        if not isinstance(request, rpc.TxnRequest):
+            return await super().call(method, request, **options)
+        await super().call(method, request, **options)
+        if self.between is not None:
+            between, self.between = self.between, None
+            await between()
+        return (await super().call(method, request, **options))[0], True
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if find_etcd() is None:
+        pytest.skip("there is no etcd executable")
+    with running_etcd(tmp_path_factory.mktemp("etcd")) as made:
+        yield made
+
+
+@pytest.fixture
+async def lossy(url: str) -> AsyncIterator[tuple[EtcdStore, LossyEndpoints]]:
+    endpoints = LossyEndpoints([url])
+    store = EtcdStore(endpoints)
+    yield store, endpoints
+    await store.close()
+
+
+@pytest.fixture
+async def plain(url: str) -> AsyncIterator[EtcdStore]:
+    store = EtcdStore(Endpoints([url]))
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return f"/registry/things/{uuid.uuid4().hex}"
+
+
+Lossy = tuple[EtcdStore, LossyEndpoints]
+
+
+async def test_a_create_without_answer_is_found_out_to_have_happened(
+    lossy: Lossy, key: str
+) -> None:
+    store, _ = lossy
+    revision = await store.create(key, b"mine")
+    found = await store.find(key)
+    assert found is not None
+    assert (found.value, found.mod_revision) == (b"mine", revision)
+
+
+async def test_so_is_one_that_was_changed_since(lossy: Lossy, plain: EtcdStore, key: str) -> None:
+    store, endpoints = lossy
+
+    async def change() -> None:
+        found = await plain.find(key)
+        assert found is not None
+        await plain.replace(key, b"theirs", mod_revision=found.mod_revision)
+
+    endpoints.between = change
+    revision = await store.create(key, b"mine")
+    found = await store.find(key)
+    assert found is not None
+    assert (found.value, found.mod_revision > revision) == (b"theirs", True)
+
+
+async def test_a_create_that_somebody_else_won_is_refused(
+    lossy: Lossy, plain: EtcdStore, key: str
+) -> None:
+    await plain.create(key, b"theirs")
+    with pytest.raises(KeyExistsError):
+        await lossy[0].create(key, b"mine")
+
+
+async def test_a_replace_without_answer_is_found_out(
+    lossy: Lossy, plain: EtcdStore, key: str
+) -> None:
+    first = await plain.create(key, b"1")
+    second = await lossy[0].replace(key, b"2", mod_revision=first)
+    found = await plain.find(key)
+    assert found is not None
+    assert (found.value, found.mod_revision) == (b"2", second)
+    with pytest.raises(RevisionMismatchError):
+        await lossy[0].replace(key, b"3", mod_revision=first)
+
+
+async def test_a_remove_without_answer_is_found_out(
+    lossy: Lossy, plain: EtcdStore, key: str
+) -> None:
+    revision = await plain.create(key, b"1")
+    await lossy[0].remove(key, mod_revision=revision)
+    assert await plain.find(key) is None
+
+
+async def test_keys_that_vanish_share_a_lease(plain: EtcdStore, url: str, key: str) -> None:
+    for number in range(3):
+        await plain.create(f"{key}-{number}", b"x", ttl_s=600)
+    endpoints = Endpoints([url])
+    leases, _ = await endpoints.call(lambda e: e.lease.LeaseLeases, rpc.LeaseLeasesRequest())
+    found = []
+    for lease in leases.leases:
+        request = rpc.LeaseTimeToLiveRequest(ID=lease.ID, keys=True)
+        answer, _ = await endpoints.call(lambda e: e.lease.LeaseTimeToLive, request)
+        if any(k.decode().startswith(key) for k in answer.keys):
+            found.append((answer.grantedTTL, len(answer.keys)))
+    assert found == [(660, 3)]
+    await endpoints.close()
+
+
+async def test_a_dead_member_is_passed_over(url: str, key: str) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    store = EtcdStore(Endpoints([dead, url]))
+    await store.create(key, b"1")
+    assert await store.find(key) is not None
+    await store.close()
+
+
+async def test_no_member_at_all_is_said_in_one_line() -> None:
+    urls = [f"http://127.0.0.1:{free_port()}" for _ in range(2)]
+    endpoints = Endpoints(urls)
+    with pytest.raises(ServiceUnavailableError) as error:
+        await endpoints.call(lambda e: e.kv.Range, rpc.RangeRequest(key=b"a"), budget_s=0.5)
+    for url in urls:
+        assert f"{url}: connection refused" in error.value.message
+    await endpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("failures", "message"),
+    [
+        pytest.param(
+            {"a": "failed to connect", "b": "etcdserver: no leader: quorum lost, 1 of 3"},
+            "etcdserver: no leader: quorum lost, 1 of 3",
+            id="lost quorum comes first",
+        ),
+        pytest.param(
+            {"a": "Deadline Exceeded", "b": "etcdserver: leader changed"},
+            "etcdserver: leader changed",
+            id="then what a member says",
+        ),
+        pytest.param(
+            {"a": "Deadline Exceeded", "b": "failed to connect: refused"},
+            "the store does not answer: a: no answer in time; b: connection refused",
+            id="else each member's failure",
+        ),
+        pytest.param({}, "the store did not answer in time", id="nothing is known"),
+    ],
+)
+def test_what_is_said(failures: dict[str, str], message: str) -> None:
+    assert unavailable_message(failures) == message
+
+
+@pytest.mark.parametrize("url", ["", "localhost:2379", "https://localhost:1"])
+def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="--etcd-servers"):
+        Endpoints([url])
