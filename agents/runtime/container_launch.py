@@ -16,9 +16,10 @@ from agents.runtime.spawner import Isolation
 from kubraft.pb.criv1 import api_pb2 as cri
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# The only mount that every Pod gets without asking. Where nothing can be mounted it is left out
-# rather than refused; the environment says where the files are.
+# The mounts that every Pod gets without asking. Where nothing can be mounted they are left out
+# rather than refused; for the token's, the environment says where the files are.
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
+_DISPENSABLE = frozenset({_TOKEN_PATH, "/dev/termination-log"})
 TOKEN_DIRECTORY_VARIABLE = "KUBRAFT_SERVICEACCOUNT_DIR"  # noqa: S105 - a name
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - names inside the container
 
@@ -125,7 +126,7 @@ def _binds(site: Site, config: cri.ContainerConfig) -> tuple[Bind, ...]:
     if site.isolation.available:
         return tuple(binds)
     for bind in binds:
-        if os.path.realpath(bind.source) != bind.target and bind.target != _TOKEN_PATH:
+        if os.path.realpath(bind.source) != bind.target and bind.target not in _DISPENSABLE:
             raise PreconditionFailure(
                 f"cannot mount {bind.target}: this user may not have a mount namespace here "
                 f"({site.isolation.reason})"

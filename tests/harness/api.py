@@ -112,6 +112,9 @@ class ApiUnderTest(ProcessUnderTest):
             "--token-auth-file": tokens,
             "--service-account-key-file": self.pki / "sa.pub",
             "--service-account-signing-key-file": self.pki / "sa.key",
+            "--kubelet-certificate-authority": self.pki / "ca.crt",
+            "--kubelet-client-certificate": self.pki / "apiserver-kubelet-client.crt",
+            "--kubelet-client-key": self.pki / "apiserver-kubelet-client.key",
         }
         command = ["apiserver", *(str(part) for flag in flags.items() for part in flag)]
         super().__init__("apiserver", command, folder)

@@ -1,0 +1,269 @@
+"""The node agent put together: who is given what, and in which order things begin."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from agents.node.container_start import ContainerStarter
+from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.fields import Place
+from agents.node.lifecycle_events import LifecycleEvents
+from agents.node.log_rotation import LogRotation
+from agents.node.log_service import NodeAgentService
+from agents.node.machine import measure_machine, measure_usage
+from agents.node.node_admission import refusal
+from agents.node.node_object import Machine, Usage, allocatable
+from agents.node.plan import Waiting
+from agents.node.pod_stopper import PodStopper
+from agents.node.pod_sync import PodSync
+from agents.node.probe_handlers import Execute
+from agents.node.prober import Prober
+from agents.node.registration import Periods, Registration
+from agents.node.service_account_token import ServiceAccountTokens
+from agents.node.volumes import Volumes
+from kubraft.agent_main import Agent
+from kubraft.api.gvk import NODE, POD, GroupVersionKind
+from kubraft.api.object import Object, uid_of
+from kubraft.client.controller import Controller
+from kubraft.client.events import EventRecorder
+from kubraft.client.informer import Informer
+from kubraft.pb.v1 import node_pb2_grpc
+
+_RUNTIME_WAIT_S = 30.0
+_WORKERS = 8
+
+
+class NodeAgent:
+    """One node."""
+
+    def __init__(self, agent: Agent) -> None:
+        given: argparse.Namespace = agent.arguments
+        self._agent = agent
+        self._given = given
+        self._client = agent.client
+        self._clock = agent.clock
+        self._root: Path = given.root_dir.resolve()
+        self._runtime = CriClient(given.runtime_endpoint)
+        self._runtime_error = ""
+        self._recorder = EventRecorder(agent.client, "kubelet", host=given.name, clock=agent.clock)
+        self._pods = Informer(
+            agent.client,
+            POD,
+            field_selector=f"spec.nodeName={given.name}",
+            indexers={"uid": lambda pod: [uid_of(pod)]},
+        )
+        self._nodes = Informer(agent.client, NODE, field_selector=f"metadata.name={given.name}")
+        self._controller: Controller[str] = Controller(
+            "node.pods", self._reconcile, workers=_WORKERS, clock=agent.clock
+        )
+        self._sync: PodSync | None = None
+        self._registration: Registration | None = None
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            machine = await self._measure()
+            self._registration = Registration(
+                self._client,
+                machine,
+                self._usage,
+                self._recorder,
+                clock=self._clock,
+                periods=Periods(
+                    lease_duration_s=max(1, round(self._given.node_lease_duration)),
+                    status_update_s=self._given.node_status_update_frequency,
+                    status_report_s=self._given.node_status_report_frequency,
+                ),
+            )
+            await self._run(machine, self._registration)
+        finally:
+            await self._runtime.close()
+
+    async def _measure(self) -> Machine:
+        runtime = await self._runtime_version()
+        return await asyncio.to_thread(
+            measure_machine,
+            self._given.name,
+            self._root,
+            port=self._given.port,
+            host_ip=self._given.node_ip,
+            pod_cidr=self._given.pod_cidr,
+            pods_max=self._given.max_pods,
+            runtime=runtime,
+        )
+
+    async def _runtime_version(self) -> str:
+        deadline_s = self._clock.monotonic_s() + _RUNTIME_WAIT_S
+        while True:
+            try:
+                version = await self._runtime.version()
+            except RuntimeCallError as error:
+                if self._clock.monotonic_s() > deadline_s:
+                    raise OSError(
+                        f"--runtime-endpoint {self._given.runtime_endpoint}: {error}"
+                    ) from error
+                await self._clock.sleep(0.1)
+            else:
+                return f"{version.runtime_name}://{version.runtime_version}"
+
+    async def _run(self, machine: Machine, registration: Registration) -> None:
+        prober = Prober(self._clock, self._recorder, self._controller.queue.add, self._execute)
+        stopper = PodStopper(
+            self._runtime, self._recorder, self._clock, self._execute, self._controller.queue.add
+        )
+        self._sync = self._pod_sync(machine, registration, prober, stopper)
+        events = LifecycleEvents(
+            self._runtime, self._clock, self._controller.queue.add, self._on_health
+        )
+        self._nodes.add_handler(registration.on_node)
+        self._pods.add_handler(self._on_pod)
+        server = await self._serve()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._recorder.run())
+                group.create_task(registration.run())
+                await registration.registered.wait()
+                group.create_task(self._nodes.run())
+                group.create_task(self._pods.run())
+                # What the runtime has is judged only once all Pods of this node are known.
+                await self._pods.wait_synced()
+                group.create_task(self._controller.run())
+                group.create_task(events.run())
+                group.create_task(LogRotation(self._runtime, self._clock).run())
+                self._agent.ready(node=self._given.name, port=self._given.port)
+        finally:
+            await server.stop(None)
+            await prober.close()
+            await stopper.close()
+
+    def _pod_sync(
+        self, machine: Machine, registration: Registration, prober: Prober, stopper: PodStopper
+    ) -> PodSync:
+        available = allocatable(machine)
+        tokens = ServiceAccountTokens(self._client, self._clock)
+
+        def place(address: str) -> Place:
+            return Place(address or machine.host_ip, machine.host_ip, machine.name, available)
+
+        def refuse(pod: Object) -> Waiting | None:
+            assert self._sync is not None
+            others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
+            return refusal(pod, others, available, registration.labels)
+
+        volumes = Volumes(self._root, self._fetch, tokens.get)
+        starter = ContainerStarter(
+            runtime=self._runtime,
+            volumes=volumes,
+            fetch=self._fetch,
+            recorder=self._recorder,
+            clock=self._clock,
+            root=self._root,
+            node_name=machine.name,
+            place=place,
+        )
+        return PodSync(
+            client=self._client,
+            runtime=self._runtime,
+            starter=starter,
+            prober=prober,
+            stopper=stopper,
+            recorder=self._recorder,
+            clock=self._clock,
+            root=self._root,
+            host_ip=machine.host_ip,
+            find_pod=self._find_pod,
+            refuse=refuse,
+            backoff_s=(self._given.restart_backoff_base, self._given.restart_backoff_max),
+            runtime_name=machine.info["containerRuntimeVersion"].partition("://")[0],
+            forget=tokens.forget,
+        )
+
+    # What the parts ask for
+
+    async def _reconcile(self, uid: str) -> float | None:
+        assert self._sync is not None
+        return await self._sync.reconcile(uid)
+
+    def _find_pod(self, uid: str) -> Object | None:
+        found = self._pods.by_index("uid", uid)
+        return found[0] if found else None
+
+    def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        for pod in (old, new):
+            if pod is not None:
+                self._controller.queue.add(uid_of(pod))
+
+    def _on_health(self, error: str) -> None:
+        if error != self._runtime_error and self._registration is not None:
+            self._registration.look_now()
+        if self._runtime_error and not error and self._sync is not None:
+            for uid in self._sync.known():
+                self._controller.queue.add(uid)
+        self._runtime_error = error
+
+    async def _usage(self) -> Usage:
+        return await asyncio.to_thread(measure_usage, self._root, self._runtime_error)
+
+    async def _fetch(self, gvk: GroupVersionKind, namespace: str, name: str) -> Object:
+        return await self._client.get(gvk, name, namespace)
+
+    def _execute(self, container_id: str) -> Execute:
+        async def execute(command: list[str], timeout_s: float) -> tuple[int, str]:
+            return await self._runtime.exec_sync(container_id, command, timeout_s)
+
+        return execute
+
+    # The service for the API server
+
+    async def _serve(self) -> grpc.aio.Server:
+        given = self._given
+        server = grpc.aio.server()
+        service = NodeAgentService(
+            self._pods.get, self._runtime.view, self._clock, self._root / "logs"
+        )
+        node_pb2_grpc.add_NodeAgentServicer_to_server(service, server)
+        target = f"{given.node_ip}:{given.port}"
+        try:
+            credentials = grpc.ssl_server_credentials(
+                [(given.tls_private_key_file.read_bytes(), given.tls_cert_file.read_bytes())],
+                given.client_ca_file.read_bytes(),
+                require_client_auth=True,
+            )
+            given.port = server.add_secure_port(target, credentials)
+        except (RuntimeError, ValueError) as error:
+            raise OSError(f"--port {given.port}: cannot listen on {target}: {error}") from error
+        await server.start()
+        return server
+
+
+async def run_node(agent: Agent) -> None:
+    """The agent's main function."""
+    await NodeAgent(agent).run()
+
+
+def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
+    """The node agent's own flags."""
+    add = parser.add_argument
+    add("--name", required=True, help="the Node's name, which is also the certificate's")
+    add("--root-dir", required=True, type=Path, help="volumes and logs of Pods")
+    add("--runtime-endpoint", required=True, help="CRI v1 endpoint, unix:///PATH")
+    add("--port", type=int, default=10250, help="where the API server asks for logs (%(default)s)")
+    add("--tls-cert-file", required=True, type=Path, help="certificate of that port")
+    add("--tls-private-key-file", required=True, type=Path, help="its key")
+    add("--client-ca-file", required=True, type=Path, help="CA of who may ask")
+    add("--node-ip", default="127.0.0.1", help="the node's address (%(default)s)")
+    add("--pod-cidr", default="", help="the range of Pods' addresses, for spec.podCIDR")
+    add("--max-pods", type=int, default=110, help="(%(default)s)")
+    group = parser.add_argument_group("periods")
+    group.add_argument("--node-lease-duration", type=duration, default=40.0, help="40s")
+    group.add_argument("--node-status-update-frequency", type=duration, default=10.0, help="10s")
+    group.add_argument("--node-status-report-frequency", type=duration, default=300.0, help="5m")
+    group.add_argument("--restart-backoff-base", type=duration, default=10.0, help="10s")
+    group.add_argument("--restart-backoff-max", type=duration, default=300.0, help="5m")

@@ -1,0 +1,192 @@
+"""Starting one container: its image, environment, volumes, and then the runtime."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.cri_config import container_config, log_directory, sandbox_config
+from agents.node.environment import ConfigError, Fetch, environment
+from agents.node.fields import Place
+from agents.node.plan import StartContainer, Waiting, container_spec
+from agents.node.pod_memory import PodMemory
+from agents.node.pod_view import SandboxView
+from agents.node.volumes import Volumes, VolumeSetUpError, mounts
+from kubraft.api.errors import ApiError
+from kubraft.api.object import Object
+from kubraft.api.time import Clock
+from kubraft.client.events import EventRecorder
+from kubraft.pb.criv1 import api_pb2 as cri
+
+TERMINATION_LOG = "/dev/termination-log"
+
+
+class StartError(Exception):
+    """A container could not be started; `waiting` is what its status says."""
+
+    def __init__(self, reason: str, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.waiting = Waiting(reason, message)
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStarter:
+    """Starts containers of this node's Pods."""
+
+    runtime: CriClient
+    volumes: Volumes
+    fetch: Fetch
+    recorder: EventRecorder
+    clock: Clock
+    root: Path
+    node_name: str
+    place: Callable[[str], Place]  # of a Pod's address
+
+    async def start(
+        self, pod: Object, sandbox: SandboxView, action: StartContainer, memory: PodMemory
+    ) -> None:
+        """Create and start a container, with the events and reasons of upstream.
+
+        Raises:
+            StartError: it does not run.
+        """
+        container = container_spec(pod, action.name)
+        place = self.place(sandbox.address)
+        config = sandbox_config(pod, sandbox.attempt, log_directory(self.root, pod))
+        image_id = await self._image(pod, container, config, memory)
+        create = await self._config(pod, container, place, action.attempt, image_id)
+        (log_directory(self.root, pod) / action.name).mkdir(parents=True, exist_ok=True)
+        try:
+            container_id = await self.runtime.create_container(sandbox.id, create, config)
+        except RuntimeCallError as error:
+            raise self._failed(pod, container, "CreateContainerError", error.details) from error
+        self._event(pod, container, "Normal", "Created", f"Created container: {action.name}")
+        try:
+            await self.runtime.start_container(container_id)
+        except RuntimeCallError as error:
+            raise self._failed(pod, container, "RunContainerError", error.details) from error
+        self._event(pod, container, "Normal", "Started", f"Started container {action.name}")
+
+    def _event(
+        self, pod: Object, container: Mapping[str, Any], kind: str, reason: str, message: str
+    ) -> None:
+        init = container in (pod["spec"].get("initContainers") or ())
+        field = "initContainers" if init else "containers"
+        path = f"spec.{field}{{{container['name']}}}"
+        self.recorder.event(pod, kind, reason, message, field_path=path)
+
+    def _failed(
+        self, pod: Object, container: Mapping[str, Any], reason: str, message: str
+    ) -> StartError:
+        self._event(pod, container, "Warning", "Failed", f"Error: {message}")
+        return StartError(reason, message)
+
+    # Image
+
+    async def _image(
+        self,
+        pod: Object,
+        container: Mapping[str, Any],
+        config: cri.PodSandboxConfig,
+        memory: PodMemory,
+    ) -> str:
+        """Have the image, by the container's pull policy; returns its id."""
+        image = container.get("image") or ""
+        try:
+            present = await self.runtime.find_image(image)
+            policy = container.get("imagePullPolicy") or "IfNotPresent"
+            if present is not None and policy != "Always":
+                message = f'Container image "{image}" already present on machine'
+                self._event(pod, container, "Normal", "Pulled", message)
+                return present.id
+        except RuntimeCallError as error:
+            raise self._failed(pod, container, "ImageInspectError", error.details) from error
+        if policy == "Never":
+            message = f'Container image "{image}" is not present with pull policy of Never'
+            self._event(pod, container, "Warning", "ErrImageNeverPull", message)
+            raise self._failed(pod, container, "ErrImageNeverPull", message)
+        return await self._pull(pod, container, image, config, memory)
+
+    async def _pull(
+        self,
+        pod: Object,
+        container: Mapping[str, Any],
+        image: str,
+        config: cri.PodSandboxConfig,
+        memory: PodMemory,
+    ) -> str:
+        now_s = self.clock.now().timestamp()
+        failed_at_s = memory.pull_failed_at_s.get(image)
+        if failed_at_s is not None:
+            remaining_s = memory.pulls.remaining_s(image, failed_at_s, now_s)
+            if remaining_s > 0:
+                message = f'Back-off pulling image "{image}"'
+                self._event(pod, container, "Normal", "BackOff", message)
+                self._event(pod, container, "Warning", "Failed", "Error: ImagePullBackOff")
+                raise StartError("ImagePullBackOff", message, retry_after_s=remaining_s)
+        self._event(pod, container, "Normal", "Pulling", f'Pulling image "{image}"')
+        began_s = self.clock.monotonic_s()
+        try:
+            reference = await self.runtime.pull_image(image, config)
+        except RuntimeCallError as error:
+            memory.pulls.next(image, failed_at_s or now_s, now_s)
+            memory.pull_failed_at_s[image] = self.clock.now().timestamp()
+            message = f'Failed to pull image "{image}": {error}'
+            self._event(pod, container, "Warning", "Failed", message)
+            self._event(pod, container, "Warning", "Failed", "Error: ErrImagePull")
+            raise StartError("ErrImagePull", str(error), retry_after_s=1.0) from error
+        memory.pulls.reset(image)
+        memory.pull_failed_at_s.pop(image, None)
+        took = f"{round((self.clock.monotonic_s() - began_s) * 1000)}ms"
+        message = f'Successfully pulled image "{image}" in {took} ({took} including waiting).'
+        self._event(pod, container, "Normal", "Pulled", message)
+        return reference
+
+    # Config
+
+    async def _config(
+        self, pod: Object, container: Mapping[str, Any], place: Place, attempt: int, image_id: str
+    ) -> cri.ContainerConfig:
+        try:
+            paths = await self.volumes.set_up(pod, place)
+        except VolumeSetUpError as error:
+            self.recorder.event(pod, "Warning", "FailedMount", str(error))
+            reason = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
+            raise StartError(reason, "") from error
+        except ApiError as error:
+            raise StartError("ContainerCreating", error.message) from error
+        try:
+            env = await environment(pod, container, place, self.fetch)
+            # A name of our own that programs may want; those of the Pod come after it.
+            env = {"KUBRAFT_NODE_NAME": self.node_name, **env}
+            wanted = mounts(container, paths, env)
+            wanted.append(await asyncio.to_thread(self._termination_log, pod, container, attempt))
+            return container_config(
+                pod, container, attempt, image_id=image_id, env=env, mounts=wanted
+            )
+        except ConfigError as error:
+            raise self._failed(pod, container, "CreateContainerConfigError", str(error)) from error
+        except ApiError as error:
+            raise self._failed(
+                pod, container, "CreateContainerConfigError", error.message
+            ) from error
+
+    def _termination_log(
+        self, pod: Object, container: Mapping[str, Any], attempt: int
+    ) -> cri.Mount:
+        path = termination_log(self.volumes, pod["metadata"]["uid"], container["name"], attempt)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o666)
+        path.chmod(0o666)
+        target = container.get("terminationMessagePath") or TERMINATION_LOG
+        return cri.Mount(container_path=target, host_path=str(path))
+
+
+def termination_log(volumes: Volumes, uid: str, name: str, attempt: int) -> Path:
+    """The file that a life of a container may leave its last words in."""
+    return volumes.pod_directory(uid) / "containers" / name / f"termination-{attempt}"

@@ -1,0 +1,75 @@
+"""What wakes the Pods' reconciler: the runtime's event stream, and a slow look at all of it.
+
+The stream says at once what changed; the slow look finds what the stream lost, and the Pods that
+only the runtime knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.pod_view import POD_UID
+from kubraft.api.time import Clock
+from kubraft.log import get_logger
+
+_RELIST_S = 60.0
+_RECONNECT_S = 0.5
+
+log = get_logger("node.runtime")
+
+
+class LifecycleEvents:
+    """Follows the runtime; `on_pod` gets the uid of each Pod that may have changed."""
+
+    def __init__(
+        self,
+        runtime: CriClient,
+        clock: Clock,
+        on_pod: Callable[[str], None],
+        on_health: Callable[[str], None],
+    ) -> None:
+        """`on_health` gets why the runtime does not answer, or "" when it does again."""
+        self._runtime = runtime
+        self._clock = clock
+        self._on_pod = on_pod
+        self._on_health = on_health
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._relist_now_and_then())
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async for event in self._runtime.events():
+                    if event is None:
+                        self._on_health("")
+                        await self.relist()
+                    elif uid := event.pod_sandbox_status.labels.get(POD_UID):
+                        self._on_pod(uid)
+            except RuntimeCallError as error:
+                log.warning("event stream of the runtime broke", cause=str(error))
+                self._on_health(f"container runtime is down: {error.details or error.code.name}")
+            await self._clock.sleep(_RECONNECT_S)
+
+    async def _relist_now_and_then(self) -> None:
+        while True:
+            await self._clock.sleep(_RELIST_S)
+            try:
+                await self.relist()
+            except RuntimeCallError as error:
+                log.warning("runtime does not list its sandboxes", cause=str(error))
+
+    async def relist(self) -> None:
+        """Have every Pod looked at that the runtime has anything of.
+
+        Raises:
+            RuntimeCallError: the runtime does not answer.
+        """
+        for sandbox in await self._runtime.sandboxes():
+            if uid := sandbox.labels.get(POD_UID):
+                self._on_pod(uid)

@@ -1,0 +1,349 @@
+"""What to do next for one Pod: the decision, without any of the doing.
+
+`plan` looks at the Pod as it is wanted, at what the runtime has of it, and at what this agent knows
+besides, and names the next steps. It is level-based: it may be asked at any time, and an agent
+that starts anew decides the same from the same picture.
+
+Source: Kubernetes documentation, "Pod Lifecycle", "Init Containers", "Sidecar Containers".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from agents.node.pod_view import CREATED, ContainerView, PodView, SandboxView
+from agents.node.restart_backoff import RestartBackoff
+from kubraft.api.object import Object, is_terminating
+from kubraft.api.pods import all_containers, is_sidecar, is_terminated
+
+Container = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSandbox:
+    """Make a sandbox; the one before it, if any, is gone."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopSandbox:
+    """Stop a sandbox; no container runs in it that should."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartContainer:
+    """Create and start a container."""
+
+    name: str
+    attempt: int
+    failed_at_s: float = 0.0  # when its former life ended
+
+
+@dataclass(frozen=True, slots=True)
+class StopContainer:
+    """Stop a running container; `message` is what its Killing event says."""
+
+    id: str
+    name: str
+    message: str
+    grace_s: float | None = None  # None: the Pod's
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveContainer:
+    """Forget a life of a container that nobody asks for any more."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveSandbox:
+    """Forget a sandbox that is not in use any more."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinishDeletion:
+    """Nothing runs any more: the object may go."""
+
+
+Action = (
+    CreateSandbox
+    | StopSandbox
+    | StartContainer
+    | StopContainer
+    | RemoveContainer
+    | RemoveSandbox
+    | FinishDeletion
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Why a container does not run."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the agent knows beside object and runtime."""
+
+    backoff: RestartBackoff
+    stopping: frozenset[str] = frozenset()  # ids of containers and sandboxes being stopped
+    started: frozenset[str] = frozenset()  # ids whose startup probe (if any) has succeeded
+    unhealthy: Mapping[str, str] = field(default_factory=dict)  # id -> what its Killing event says
+    ended: bool = False  # the Pod must not run: rejected, or past its deadline
+    now_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """The next steps, in order; and when to look again even if nothing happens."""
+
+    actions: list[Action] = field(default_factory=list)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    wake_after_s: float | None = None
+
+    def wake(self, after_s: float) -> None:
+        """Look again after `after_s` at the latest."""
+        if self.wake_after_s is None or after_s < self.wake_after_s:
+            self.wake_after_s = after_s
+
+
+def spec_hash(container: Container) -> str:
+    """Changes when a container must be made anew: its name or its image differs."""
+    identity = {"name": container["name"], "image": container.get("image", "")}
+    return hashlib.sha256(orjson.dumps(identity, option=orjson.OPT_SORT_KEYS)).hexdigest()[:8]
+
+
+def plan(pod: Object, view: PodView, facts: Facts) -> Plan:
+    """The next steps for a Pod that exists in the API."""
+    result = Plan()
+    if is_terminating(pod) or is_terminated(pod) or facts.ended:
+        _stop_all(view, facts, result)
+        if is_terminating(pod) and not result.actions and not _busy(view, facts):
+            result.actions.append(FinishDeletion())
+        return result
+    _Planner(pod, view, facts, result).run()
+    _collect_garbage(view, facts, result)
+    return result
+
+
+def plan_removal(view: PodView, facts: Facts) -> Plan:
+    """The next steps for what is left of a Pod that is not in the API any more."""
+    result = Plan()
+    _stop_all(view, facts, result)
+    if not result.actions and not _busy(view, facts):
+        result.actions += [RemoveContainer(c.id) for c in view.containers]
+        result.actions += [RemoveSandbox(s.id) for s in view.sandboxes]
+    return result
+
+
+def _busy(view: PodView, facts: Facts) -> bool:
+    ids = {c.id for c in view.running} | {s.id for s in view.sandboxes if s.ready}
+    return bool(ids & facts.stopping) or bool(view.running)
+
+
+def _stop_all(view: PodView, facts: Facts, result: Plan) -> None:
+    """Stop containers first, then, once none runs, the sandboxes."""
+    for container in view.running:
+        if container.id not in facts.stopping:
+            message = f"Stopping container {container.name}"
+            result.actions.append(StopContainer(container.id, container.name, message))
+    if not view.running:
+        for sandbox in view.sandboxes:
+            if sandbox.ready and sandbox.id not in facts.stopping:
+                result.actions.append(StopSandbox(sandbox.id))
+
+
+def _collect_garbage(view: PodView, facts: Facts, result: Plan) -> None:
+    """Keep the newest two lives of each container (the second for `logs --previous`)."""
+    lives: dict[str, int] = {}
+    kept_sandboxes = {view.sandboxes[0].id} if view.sandboxes else set()
+    for container in view.containers:
+        lives[container.name] = lives.get(container.name, 0) + 1
+        if lives[container.name] > 2 and not container.running:
+            result.actions.append(RemoveContainer(container.id))
+        else:
+            kept_sandboxes.add(container.sandbox_id)
+    for sandbox in view.sandboxes:
+        if sandbox.id in kept_sandboxes or sandbox.id in facts.stopping:
+            continue
+        result.actions.append(RemoveSandbox(sandbox.id))
+
+
+class _Planner:
+    """The steps of a Pod that shall run."""
+
+    def __init__(self, pod: Object, view: PodView, facts: Facts, result: Plan) -> None:
+        self._spec = pod["spec"]
+        self._status = pod.get("status") or {}
+        self._view = view
+        self._facts = facts
+        self._result = result
+        self._policy = self._spec.get("restartPolicy") or "Always"
+        self._init: list[Container] = self._spec.get("initContainers") or []
+        self._main: list[Container] = self._spec["containers"]
+
+    def run(self) -> None:
+        sandbox = self._view.sandbox
+        for old in self._view.sandboxes:
+            if old is not sandbox and old.ready and old.id not in self._facts.stopping:
+                self._result.actions.append(StopSandbox(old.id))
+        if sandbox is None:
+            self._plan_sandbox()
+            return
+        if self._initialized(sandbox):
+            self._run_main(sandbox)
+        else:
+            self._run_init(sandbox)
+
+    # The sandbox
+
+    def _plan_sandbox(self) -> None:
+        if self._view.running:  # of a sandbox that broke: they end before there is a new one
+            _stop_all(self._view, self._facts, self._result)
+            return
+        if not self._view.sandboxes and not self._finished_before():
+            self._result.actions.append(CreateSandbox(0))
+        elif any(self._should_run(c, self._view.newest(c["name"])) for c in self._main):
+            attempt = self._view.sandboxes[0].attempt + 1 if self._view.sandboxes else 0
+            self._result.actions.append(CreateSandbox(attempt))
+
+    def _finished_before(self) -> bool:
+        """Whether containers ran and ended, as far as only the API still knows."""
+        return (
+            self._policy != "Always"
+            and bool(self._status.get("containerStatuses"))
+            and all(
+                "terminated" in (s.get("state") or {}) for s in self._status["containerStatuses"]
+            )
+        )
+
+    # Init containers
+
+    def _initialized(self, sandbox: SandboxView) -> bool:
+        """Once a main container exists in this sandbox, all init containers have done theirs."""
+        return any(self._view.newest(c["name"], sandbox.id) for c in self._main)
+
+    def _run_init(self, sandbox: SandboxView) -> None:
+        for container in self._init:
+            life = self._view.newest(container["name"], sandbox.id)
+            if is_sidecar(container):
+                if life is None or life.exited or life.state == CREATED:
+                    self._start(container, life)
+                    return
+                if life.id not in self._facts.started:
+                    return  # its startup probe, or the report of it, is still to come
+            elif life is None or life.state == CREATED:
+                self._start(container, life)
+                return
+            elif not life.exited:
+                return
+            elif life.exit_code != 0:
+                if self._policy == "Never":
+                    _stop_all(self._view, self._facts, self._result)
+                else:
+                    self._start(container, life)
+                return
+        self._run_main(sandbox)
+
+    # Main containers
+
+    def _run_main(self, sandbox: SandboxView) -> None:
+        wanted = False
+        for container in self._main:
+            newest = self._view.newest(container["name"])
+            if newest is not None and newest.running and newest.sandbox_id == sandbox.id:
+                wanted = True
+                self._check_running(container, newest)
+            elif self._should_run(container, newest):
+                wanted = True
+                self._start(container, newest)
+        if not wanted:
+            _stop_all(self._view, self._facts, self._result)
+            return
+        for container in self._init:
+            if is_sidecar(container):
+                life = self._view.newest(container["name"], sandbox.id)
+                if life is not None and life.running:
+                    self._check_running(container, life)
+                else:
+                    self._start(container, life)
+
+    def _should_run(self, container: Container, newest: ContainerView | None) -> bool:
+        if newest is None:
+            return not self._ended_in_status(container)
+        if newest.running:
+            return True
+        if not newest.exited:
+            return True
+        if self._policy == "OnFailure":
+            return newest.exit_code != 0
+        return self._policy == "Always"
+
+    def _ended_in_status(self, container: Container) -> bool:
+        """For a container that the runtime has forgotten: whether it must not run again."""
+        if self._policy == "Always":
+            return False
+        for status in self._status.get("containerStatuses") or ():
+            if status["name"] == container["name"]:
+                ended = (status.get("state") or {}).get("terminated")
+                if ended is None:
+                    return False
+                return self._policy == "Never" or ended.get("exitCode") == 0
+        return False
+
+    def _check_running(self, container: Container, life: ContainerView) -> None:
+        """Stop a running container that must be made anew; once it has ended it is started."""
+        if life.id in self._facts.stopping:
+            return
+        message = self._facts.unhealthy.get(life.id, "")
+        if life.spec_hash and life.spec_hash != spec_hash(container):
+            message = f"Container {life.name} definition changed, will be restarted"
+        if message:
+            self._result.actions.append(StopContainer(life.id, life.name, message))
+
+    def _start(self, container: Container, former: ContainerView | None) -> None:
+        """Start `container`, now or after its back-off."""
+        name = container["name"]
+        facts = self._facts
+        if former is not None and former.exited:
+            failed_at_s = former.finished_at_ns / 1e9
+            remaining_s = facts.backoff.remaining_s(name, failed_at_s, facts.now_s)
+            if remaining_s > 0:
+                self._result.waiting[name] = Waiting("CrashLoopBackOff", name)
+                self._result.wake(remaining_s)
+                return
+            self._result.actions.append(StartContainer(name, self._next_attempt(name), failed_at_s))
+            return
+        self._result.actions.append(StartContainer(name, self._next_attempt(name)))
+
+    def _next_attempt(self, name: str) -> int:
+        newest = self._view.newest(name)
+        if newest is not None:
+            return newest.attempt + 1
+        for kind in ("containerStatuses", "initContainerStatuses"):
+            for status in self._status.get(kind) or ():
+                if status["name"] == name and status.get("containerID"):
+                    return int(status.get("restartCount", 0)) + 1
+        return 0
+
+
+def container_spec(pod: Object, name: str) -> Container:
+    """The spec of container `name`, of either kind; raises KeyError."""
+    for container in all_containers(pod["spec"]):
+        if container["name"] == name:
+            return container
+    raise KeyError(name)

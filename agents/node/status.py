@@ -1,0 +1,325 @@
+"""A Pod's status, computed from its spec, the runtime's picture and what this agent knows.
+
+Pure. What others wrote into the status (their conditions) is kept.
+
+Source: Kubernetes documentation, "Pod Lifecycle"; API reference, PodStatus.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agents.node.plan import Waiting
+from agents.node.pod_view import ContainerView, PodView, moment
+from kubraft.api.conditions import conditions_of, find_condition, with_condition
+from kubraft.api.object import Object, is_terminating
+from kubraft.api.pods import is_sidecar, is_terminated, qos_class
+from kubraft.api.time import format_time
+
+Status = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the status is made of, beside the Pod."""
+
+    view: PodView
+    host_ip: str
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    ready: Callable[[str], bool] = lambda _id: True  # container id -> readiness probe's answer
+    started: Callable[[str], bool] = lambda _id: True
+    messages: Mapping[str, str] = field(default_factory=dict)  # container id -> termination message
+    ended: Waiting | None = None  # the Pod failed as a whole: rejected, past its deadline
+    runtime_name: str = "process"
+
+
+def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
+    """The whole `status` of `pod`."""
+    old: Status = pod.get("status") or {}
+    spec = pod["spec"]
+    status = dict(old)
+    status["observedGeneration"] = pod["metadata"].get("generation", 0)
+    status.setdefault("startTime", format_time(now))
+    status["hostIP"] = observed.host_ip
+    status["hostIPs"] = [{"ip": observed.host_ip}]
+    status.setdefault("qosClass", qos_class(pod))
+    has_init = bool(spec.get("initContainers"))
+    lists = (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses"))
+    for kind, name in lists:
+        if containers := spec.get(kind):
+            former = {s["name"]: s for s in old.get(name) or ()}
+            status[name] = [
+                _container_status(pod, c, observed, former.get(c["name"]), has_init=has_init)
+                for c in containers
+            ]
+    address = _address(spec, observed)
+    if address:
+        status["podIP"] = address
+        status["podIPs"] = [{"ip": address}]
+    phase = _phase(pod, status, observed)
+    status["phase"] = phase
+    for name in ("reason", "message"):
+        status.pop(name, None)
+    if observed.ended is not None:
+        status["reason"], status["message"] = observed.ended.reason, observed.ended.message
+    elif is_terminated(pod):
+        status |= {name: old[name] for name in ("reason", "message") if name in old}
+    status["conditions"] = _conditions(pod, status, observed, phase, now)
+    return status
+
+
+def _address(spec: Mapping[str, Any], observed: Observed) -> str:
+    if spec.get("hostNetwork"):
+        return observed.host_ip if observed.view.sandboxes else ""
+    for sandbox in observed.view.sandboxes:
+        return sandbox.address
+    return ""
+
+
+# Containers
+
+
+def _container_status(
+    pod: Object,
+    container: Mapping[str, Any],
+    observed: Observed,
+    former: Mapping[str, Any] | None,
+    *,
+    has_init: bool,
+) -> Status:
+    name = container["name"]
+    life = observed.view.newest(name)
+    if life is None:
+        return _without_life(pod, container, observed, former, has_init=has_init)
+    previous = observed.view.previous(name)
+    state = _state(life, observed)
+    last: Status = {}
+    waiting = observed.waiting.get(name)
+    if waiting is not None and not life.running:
+        if life.exited:
+            last = state
+        elif previous is not None:
+            last = _state(previous, observed)
+        state = {"waiting": {"reason": waiting.reason, "message": waiting.message}}
+    elif previous is not None:
+        last = _state(previous, observed)
+    init = not is_sidecar(container) and container in (pod["spec"].get("initContainers") or ())
+    started = life.running and observed.started(life.id)
+    if init:
+        ready = life.exited and life.exit_code == 0
+    else:
+        ready = life.running and started and observed.ready(life.id)
+    return {
+        "name": name,
+        "image": life.image or container.get("image", ""),
+        "imageID": life.image_id,
+        "containerID": f"{observed.runtime_name}://{life.id}",
+        "restartCount": life.attempt,
+        "ready": ready,
+        "started": started,
+        "state": state,
+        "lastState": last,
+    }
+
+
+def _without_life(
+    pod: Object,
+    container: Mapping[str, Any],
+    observed: Observed,
+    former: Mapping[str, Any] | None,
+    *,
+    has_init: bool,
+) -> Status:
+    """A container that the runtime does not have: not made yet, or forgotten after its end."""
+    name = container["name"]
+    if former is not None and "terminated" in (former.get("state") or {}):
+        return {**former, "ready": False, "started": False}
+    if (
+        former is not None
+        and former.get("containerID")
+        and (is_terminated(pod) or is_terminating(pod) or observed.ended)
+    ):
+        ended = {
+            "exitCode": 137,
+            "reason": "ContainerStatusUnknown",
+            "message": "The container could not be located when the pod was terminated",
+        }
+        return {**former, "ready": False, "started": False, "state": {"terminated": ended}}
+    default = Waiting("PodInitializing" if has_init else "ContainerCreating", "")
+    waiting = observed.waiting.get(name, default)
+    state = {"reason": waiting.reason, **({"message": waiting.message} if waiting.message else {})}
+    return {
+        "name": name,
+        "image": container.get("image", ""),
+        "imageID": "",
+        "restartCount": (former or {}).get("restartCount", 0),
+        "ready": False,
+        "started": False,
+        "state": {"waiting": state},
+        "lastState": (former or {}).get("lastState") or {},
+    }
+
+
+def _state(life: ContainerView, observed: Observed) -> Status:
+    if life.running:
+        return {"running": {"startedAt": format_time(moment(life.started_at_ns))}}
+    if life.exited:
+        ended: Status = {
+            "exitCode": life.exit_code,
+            "reason": life.reason or ("Completed" if life.exit_code == 0 else "Error"),
+            "finishedAt": format_time(moment(life.finished_at_ns)),
+            "containerID": f"{observed.runtime_name}://{life.id}",
+        }
+        # A program that could not be started has no start.
+        ended["startedAt"] = format_time(moment(life.started_at_ns))
+        if message := observed.messages.get(life.id) or life.message:
+            ended["message"] = message
+        return {"terminated": ended}
+    return {"waiting": {"reason": "ContainerCreating"}}
+
+
+# Phase
+
+
+def _phase(pod: Object, status: Status, observed: Observed) -> str:
+    if is_terminated(pod):
+        return str(pod["status"]["phase"])
+    if observed.ended is not None:
+        return "Failed"
+    spec = pod["spec"]
+    policy = spec.get("restartPolicy") or "Always"
+    over = is_terminating(pod) and not observed.view.running
+    statuses = status.get("containerStatuses") or []
+    init = status.get("initContainerStatuses") or []
+    sidecars = {c["name"] for c in spec.get("initContainers") or () if is_sidecar(c)}
+    main_began = any(_ended(s) or _runs(s) or _ended_before(s) for s in statuses)
+    if not main_began:
+        plain = [s for s in init if s["name"] not in sidecars]
+        if policy == "Never" and any(_ended(s) and not _succeeded(s) for s in plain):
+            return "Failed"
+        if init and not over:
+            return "Pending"
+    running = sum(_runs(s) for s in statuses)
+    stopped = sum(_ended(s) or (not _runs(s) and _ended_before(s)) for s in statuses)
+    succeeded = sum(_ended(s) and _succeeded(s) for s in statuses)
+    if running + stopped < len(statuses):
+        return "Failed" if over and main_began else "Pending"
+    if running:
+        return "Running"
+    if policy == "Always" and not over:
+        return "Running"
+    if succeeded == stopped:
+        return "Succeeded"
+    return "Running" if policy == "OnFailure" and not over else "Failed"
+
+
+def _runs(status: Mapping[str, Any]) -> bool:
+    return "running" in status["state"]
+
+
+def _ended(status: Mapping[str, Any]) -> bool:
+    return "terminated" in status["state"]
+
+
+def _ended_before(status: Mapping[str, Any]) -> bool:
+    return "terminated" in (status.get("lastState") or {})
+
+
+def _succeeded(status: Mapping[str, Any]) -> bool:
+    return bool(status["state"]["terminated"].get("exitCode") == 0)
+
+
+# Conditions
+
+
+def _conditions(
+    pod: Object, status: Status, observed: Observed, phase: str, now: datetime
+) -> list[dict[str, Any]]:
+    generation = pod["metadata"].get("generation", 0)
+    conditions = conditions_of(pod)
+    sandbox_ready = observed.view.sandbox is not None
+    containers = _containers_ready(pod, status, phase)
+    for type_, answer in (
+        ("PodReadyToStartContainers", (sandbox_ready, "", "")),
+        ("Initialized", _initialized(pod, status, phase)),
+        ("Ready", _pod_ready(pod, containers, conditions)),
+        ("ContainersReady", containers),
+        ("PodScheduled", (True, "", "")),
+    ):
+        true, reason, message = answer
+        condition: dict[str, Any] = {
+            "type": type_,
+            "status": "True" if true else "False",
+            "lastProbeTime": None,
+            "observedGeneration": generation,
+        }
+        if reason:
+            condition["reason"] = reason
+        if message:
+            condition["message"] = message
+        conditions = with_condition(conditions, condition, now)
+    return conditions
+
+
+_Answer = tuple[bool, str, str]
+
+
+def _initialized(pod: Object, status: Status, phase: str) -> _Answer:
+    spec = pod["spec"]
+    if phase == "Succeeded":
+        return True, "PodCompleted", ""
+    sidecars = {c["name"] for c in spec.get("initContainers") or () if is_sidecar(c)}
+    incomplete = [
+        s["name"]
+        for s in status.get("initContainerStatuses") or ()
+        if not (s["started"] if s["name"] in sidecars else _ended(s) and _succeeded(s))
+    ]
+    main_began = any(
+        _ended(s) or _runs(s) or _ended_before(s) for s in status.get("containerStatuses") or ()
+    )
+    if not incomplete or main_began:
+        return True, "", ""
+    names = " ".join(incomplete)
+    return False, "ContainersNotInitialized", f"containers with incomplete status: [{names}]"
+
+
+def _containers_ready(pod: Object, status: Status, phase: str) -> _Answer:
+    if phase == "Succeeded":
+        return False, "PodCompleted", ""
+    if phase == "Failed":
+        return False, "PodFailed", ""
+    sidecars = {c["name"] for c in pod["spec"].get("initContainers") or () if is_sidecar(c)}
+    unready = _unready(status.get("containerStatuses") or (), None)
+    unready = _unready(status.get("initContainerStatuses") or (), sidecars) + unready
+    if not unready:
+        return True, "", ""
+    names = " ".join(unready)
+    return False, "ContainersNotReady", f"containers with unready status: [{names}]"
+
+
+def _unready(statuses: Iterable[Mapping[str, Any]], only: set[str] | None) -> list[str]:
+    return [s["name"] for s in statuses if not s["ready"] and (only is None or s["name"] in only)]
+
+
+def _pod_ready(pod: Object, containers: _Answer, conditions: list[dict[str, Any]]) -> _Answer:
+    if not containers[0]:
+        return containers
+    missing = []
+    for gate in pod["spec"].get("readinessGates") or ():
+        condition = find_condition(conditions, gate["conditionType"])
+        if condition is None:
+            missing.append(
+                f'corresponding condition of pod readiness gate "{gate["conditionType"]}" '
+                "does not exist."
+            )
+        elif condition.get("status") != "True":
+            missing.append(
+                f'the status of pod readiness gate "{gate["conditionType"]}" is not "True", '
+                f"but {condition.get('status')}"
+            )
+    if missing:
+        return False, "ReadinessGatesNotReady", "; ".join(missing)
+    return True, "", ""
