@@ -51,10 +51,10 @@ clean: setup ## remove a cluster that is down, with its data
 	@$(KUBRAFT) clean
 
 demo: setup ## tell the story of a cluster that is killed and heals, and check all that it says
-	@$(BIN)/python scripts/demo.py $(ARGS)
+	@$(BIN)/python -m scripts.demo
 
 chaos: setup ## kill at random under load, and check what was promised: SEED= ROUNDS=6
-	@$(BIN)/python scripts/chaos.py $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+	@$(BIN)/python -m scripts.chaos $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
 
 # --- the project ---
 
