@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from kubraft.agent_main import first_cause
 from kubraft.api.errors import ApiError
 from kubraft.cli.terminal import process_terminal
 from kubraft.client.client import ApiClient
@@ -33,11 +34,11 @@ async def main() -> int:
                 tell.chapter("A cluster of its own")
                 await tell.command("up")
             await on_cluster(home, tell)
-        except* (ClaimError, ApiError) as group:
-            error = group.exceptions[0]
-            while isinstance(error, BaseExceptionGroup):
-                error = error.exceptions[0]
-            sys.stderr.write(f"demo: {error}\n")
+        except (ClaimError, ApiError, ExceptionGroup) as error:
+            cause = first_cause(error)
+            if not isinstance(cause, (ClaimError, ApiError)):
+                raise
+            sys.stderr.write(f"demo: {cause}\n")
             return 1
         finally:
             if own and find_running(home.pid_file) is not None:
