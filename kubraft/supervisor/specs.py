@@ -20,7 +20,7 @@ LEADER_ELECT_FLAGS: Final = (
     "--leader-elect-renew-deadline=4s",
     "--leader-elect-retry-period=1s",
 )
-NODE_FLAGS: Final = ()
+NODE_FLAGS: Final = ("--node-lease-duration=4s",)  # renewed every second
 CONTROLLER_FLAGS: Final = (
     "--node-monitor-period=1s",
     "--node-monitor-grace-period=6s",
@@ -60,7 +60,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
     return [
         *(_member(home, cluster, member) for member in cluster.members),
         *(_apiserver(home, cluster, index) for index in range(cluster.apiservers)),
-        *(_runtime(home, node) for node in cluster.nodes),
+        *(_runtime(home, cluster, node) for node in cluster.nodes),
         *(
             _agent(home, cluster, "scheduler", "agents.scheduler", index)
             for index in range(cluster.schedulers)
@@ -144,20 +144,25 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
 
 
-def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:
+def _runtime(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
+    name = node.runtime_name
     flags = {
-        "listen": f"unix://{home.socket(node.runtime_name)}",
-        "root-dir": _absolute(home.data(node.runtime_name)),
+        "listen": f"unix://{home.socket(name)}",
+        "root-dir": _absolute(home.data(name)),
         "pod-cidr": node.pod_cidr,
     }
-    name = node.runtime_name
-    return ProcessSpec(name, "agents.runtime", _flags(flags), Stage.RUNTIME, node.name)
+    # What containers have no business with.
+    masked = [home.pki, home.run, *(home.data(member.name) for member in cluster.members)]
+    masks = tuple(f"--masked-path={_absolute(path)}" for path in masked)
+    return ProcessSpec(name, "agents.runtime", (*_flags(flags), *masks), Stage.RUNTIME, node.name)
 
 
 def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
     pki = _absolute(home.pki)
     flags = {
         "name": node.name,
+        "identity": node.name,
+        "pod-cidr": node.pod_cidr,
         **_client_flags(home, cluster, node.name),
         "root-dir": _absolute(home.data(node.name)),
         "runtime-endpoint": f"unix://{home.socket(node.runtime_name)}",
