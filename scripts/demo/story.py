@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -181,8 +182,7 @@ async def kill_node(story: Story) -> None:
     tell = story.tell
     tell.chapter("Kill a node")
     pods = await running_pods(story)
-    node = max(pod["spec"]["nodeName"] for pod in pods)
-    there = sum(pod["spec"]["nodeName"] == node for pod in pods)
+    [(node, there)] = Counter(pod["spec"]["nodeName"] for pod in pods).most_common(1)
     tell.say(f"{node} runs {there} of {len(pods)} Pods; it dies with its containers")
     failed_before = len(story.web.failures)
     await story.kill(node)
