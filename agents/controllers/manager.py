@@ -8,7 +8,7 @@ from agents.controllers.context import Context
 from agents.controllers.discovery import Discovery
 from agents.controllers.informers import Informers
 from agents.controllers.options import Options
-from agents.controllers.table import CONTROLLERS
+from agents.controllers.table import enabled
 from kubraft.agent_main import Agent, first_cause
 from kubraft.api.errors import ServiceUnavailableError
 from kubraft.client.leader_election import LeadershipLostError
@@ -43,7 +43,7 @@ async def _term(agent: Agent, options: Options, *, say_ready: bool) -> None:
         clock=agent.clock,
         rng=agent.rng,
     )
-    controllers = [row.build(context) for row in CONTROLLERS if options.enables(row.name)]
+    controllers = [row.build(context) for row in enabled(options)]
 
     async def control() -> None:
         async with asyncio.TaskGroup() as group:

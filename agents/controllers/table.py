@@ -11,6 +11,7 @@ from agents.controllers.garbage.controller import GarbageCollector
 from agents.controllers.namespace.controller import NamespaceController
 from agents.controllers.node_lifecycle.controller import NodeLifecycleController
 from agents.controllers.node_lifecycle.taint_eviction import TaintEvictionController
+from agents.controllers.options import Options
 from agents.controllers.pod_gc.controller import PodGarbageCollector
 from agents.controllers.replica_set.controller import ReplicaSetController
 from agents.controllers.resource_quota import ResourceQuotaController
@@ -24,6 +25,18 @@ class Row:
 
     name: str
     build: Callable[[Context], Runnable]
+
+
+def enabled(options: Options) -> list[Row]:
+    """The rows that `options.controllers` chooses.
+
+    Raises:
+        ValueError: it names a controller that there is not.
+    """
+    names = {row.name for row in CONTROLLERS} | {"*"}
+    if unknown := [part for part in options.controllers if part.removeprefix("-") not in names]:
+        raise ValueError(f"--controllers: there is no controller {unknown[0]!r}")
+    return [row for row in CONTROLLERS if options.enables(row.name)]
 
 
 CONTROLLERS = (

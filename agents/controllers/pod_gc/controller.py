@@ -18,6 +18,7 @@ _PERIOD_S = 20.0
 _QUARANTINE_S = 40.0
 # The least time between two looks, however much happens.
 _PERIOD_S_MIN = 0.5
+_REMOVED_AT_ONCE = 20
 
 
 class PodGarbageCollector:
@@ -61,15 +62,10 @@ class PodGarbageCollector:
         missing = {node_of(pod) for pod, cause in found if cause is Cause.ORPHANED}
         lost = {name for name in missing if await self._is_gone(name)}
         self._missing_since_s = {n: s for n, s in self._missing_since_s.items() if n in missing}
-        for pod, cause in found:
-            if cause is Cause.ORPHANED and node_of(pod) not in lost:
-                continue
-            try:
-                await self._remove(pod, cause)
-            except NotFoundError:
-                continue
-            except ApiError as error:
-                self._log.warning("not_removed", pod=str(key_of(pod)), cause=error.message)
+        due = [(p, c) for p, c in found if c is not Cause.ORPHANED or node_of(p) in lost]
+        for start in range(0, len(due), _REMOVED_AT_ONCE):
+            batch = due[start : start + _REMOVED_AT_ONCE]
+            await asyncio.gather(*(self._try_remove(pod, cause) for pod, cause in batch))
 
     async def _is_gone(self, node: str) -> bool:
         """Whether a node that the cache lacks has been missing for a while and is gone for sure."""
@@ -84,6 +80,14 @@ class PodGarbageCollector:
         except ApiError as error:
             self._log.warning("node_not_checked", node=node, cause=error.message)
         return False
+
+    async def _try_remove(self, pod: Object, cause: Cause) -> None:
+        try:
+            await self._remove(pod, cause)
+        except NotFoundError:
+            return
+        except ApiError as error:
+            self._log.warning("not_removed", pod=str(key_of(pod)), cause=error.message)
 
     async def _remove(self, pod: Object, cause: Cause) -> None:
         key = key_of(pod)
