@@ -96,8 +96,11 @@ class Decoder:
         if value is not None:
             return self._value(schema, value, place)
         name = reference(schema)
+        if name in _SPECIAL_ZERO:
+            return _SPECIAL_ZERO[name]
         target = self.definitions[name] if name else schema
-        return _ZERO.get(type_of(target), {})
+        type_ = type_of(target)
+        return [] if type_ == "array" else _ZERO.get(type_, {})
 
     def _object(self, schema: Schema, value: Any, place: _Place) -> Any:
         if not isinstance(value, dict):
@@ -220,6 +223,7 @@ def _is_time(text: str) -> bool:
     return _TIME.match(text) is not None
 
 
+_SPECIAL_ZERO: dict[str | None, Any] = {INT_ANY: 0, QUANTITY: "0"}
 _SPECIAL = {INT_ANY: _int_or_string, QUANTITY: _quantity, TIME: _time, MICRO_TIME: _time}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from kubraft.api.gvk import CLUSTER_ROLE, CONFIG_MAP, NAMESPACE
 from kubraft.api.object import Object
 from kubraft.client.client import ApiClient
 from tests.apiserver.harness import simple
-from tests.apiserver.process import ApiProcess
+from tests.apiserver.process import ROOT, ApiProcess
 from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
 
 pytestmark = pytest.mark.e2e
@@ -112,6 +113,17 @@ def test_grpcurl_lists_describes_puts_gets_and_watches(server: ApiProcess) -> No
     assert 'pods "nope" not found' in missing.stderr
     health = grpcurl(server, target, "grpc.health.v1.Health/Check")
     assert json.loads(health.stdout)["status"] == "SERVING"
+
+
+def test_the_lines_of_the_docs_work_as_they_stand(server: ApiProcess) -> None:
+    text = (ROOT / "docs" / "grpc.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("call ")]
+    assert len(lines) == 8
+    for line in lines:
+        words = shlex.split(line.replace("$at", server.target).replace("$api", OBJECTS))[1:]
+        endless = ["-max-time", "1"] if words[-1].endswith("/Watch") else []
+        run = grpcurl(server, *endless, *words)
+        assert run.returncode == 0 or (endless and "DeadlineExceeded" in run.stderr), run.stderr
 
 
 @pytest.mark.parametrize(
