@@ -352,7 +352,9 @@ class RaftEngine:
         if self._failed.done():
             return
         cause = str(error) or type(error).__name__
-        log.error("member failed", member=self._config.name, cause=cause, exc_info=error)
+        # A disk that fails needs no traceback to be understood; anything else is a defect.
+        trace = None if isinstance(error, OSError) else error
+        log.error("member failed", member=self._config.name, cause=cause, exc_info=trace)
         failure = EngineError(cause)
         failure.__cause__ = error
         self._failed.set_result(failure)
