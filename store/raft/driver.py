@@ -97,7 +97,9 @@ class Driver:
         self._shell = shell
         self._options = options
         self._now = now
-        self._durable = _replay_start(log, state_machine)
+        # By the state machine: a snapshot in the log may not be installed yet.
+        self._applied = _replay_start(log, state_machine)
+        self._connected: set[int] = set()
         self._outbox: list[tuple[int, m.Message]] = []
         self._held: list[tuple[int, m.Message]] = []
         self._persisting = False
@@ -113,7 +115,7 @@ class Driver:
         self._transfer_to: int | None = None
         self._transfer_asked = False
         self._transfer_ends = 0.0
-        self.core = Core(member_id, log, self, options.timing, rng, applied=self._durable, now=now)
+        self.core = Core(member_id, log, self, options.timing, rng, applied=self._applied, now=now)
 
     # ---- inputs
 
@@ -130,7 +132,7 @@ class Driver:
                 if not self.core.read_index(now, (peer, number)):
                     self.send(peer, m.ReadReply(self.core.term(), number, 0))
             case m.ReadReply(_, number, index):
-                self._reads.confirmed(now, number, index, self._applied())
+                self._reads.confirmed(now, number, index, self._applied)
             case m.InstallSnapshot():
                 self._receive_snapshot(peer, message)
             case _:
@@ -138,10 +140,12 @@ class Driver:
 
     def connected(self, now: float, peer: int) -> None:
         self._now = now
+        self._connected.add(peer)
         self.core.connected(now, peer)
 
     def disconnected(self, now: float, peer: int) -> None:
         self._now = now
+        self._connected.discard(peer)
         self.core.disconnected(now, peer)
 
     def propose(self, now: float, data: bytes, done: Done) -> int:
@@ -234,7 +238,7 @@ class Driver:
             term=Term(self.core.term()),
             leader=None if leader is None else MemberID(leader),
             commit_index=LogIndex(self.core.commit_index()),
-            applied_index=LogIndex(self._applied()),
+            applied_index=LogIndex(self._applied),
             last_index=LogIndex(self._log.last_index),
             voters=tuple(MemberID(voter) for voter in sorted(self.core.voters())),
             silent_peers=tuple(MemberID(peer) for peer in self._shell.silent_peers()),
@@ -267,6 +271,7 @@ class Driver:
         assert len(results) == len(commands)
         for proposal, result in zip(proposals, results, strict=True):
             self._proposals.applied(proposal, result)
+        self._applied = entries[-1].index
         if entries[-1].term > self._applied_term:
             self._applied_term = entries[-1].term
             self._proposals.term_applied(self._applied_term)
@@ -279,15 +284,11 @@ class Driver:
         assert isinstance(token, tuple)
         peer, number = token
         if peer == self._member_id:
-            self._reads.confirmed(self._now, number, index, self._applied())
+            self._reads.confirmed(self._now, number, index, self._applied)
         else:
             self.send(peer, m.ReadReply(self.core.term(), number, index))
 
     # ---- parts of a step
-
-    def _applied(self) -> int:
-        """Applied by the state machine: a snapshot in the log may not be installed yet."""
-        return self._durable if self._installing is not None else self.core.applied_index()
 
     def _flush(self) -> None:
         """Hand what must be durable to the disk and hold the messages; or send them."""
@@ -328,7 +329,7 @@ class Driver:
                 assert appended
 
     def _forward_proposals(self) -> None:
-        leader = self.core.leader()
+        leader = self._reachable_leader()
         if leader is None or self._now < self._forward_after:
             return
         term = self.core.term()
@@ -336,6 +337,11 @@ class Driver:
             proposals = self._proposals.send(term)
             if proposals:
                 self.send(leader, m.Forward(term, tuple(proposals)))
+
+    def _reachable_leader(self) -> int | None:
+        """The leader, once there is a connection: what is sent before that is lost."""
+        leader = self.core.leader()
+        return leader if leader in self._connected else None
 
     def _take_forward(self, peer: int, message: m.Forward) -> None:
         accept = (
@@ -361,7 +367,7 @@ class Driver:
         number = self._reads.begin(self._now, self.core.term())
         if not number:
             return
-        leader = self.core.leader()
+        leader = self._reachable_leader()
         if self.core.role() == LEADER:
             if not self.core.read_index(self._now, (self._member_id, number)):
                 self._reads.refused(self._now, number)
@@ -390,24 +396,26 @@ class Driver:
         base, self._installing, self._install_next = self._installing, None, False
         assert base is not None
         self._shell.install(base)
-        self._durable = base.index
+        self._applied = base.index
         self._applied_term = max(self._applied_term, base.term)
         self._proposals.jumped()
         self._reads.applied(base.index)
 
     def _compact_if_due(self) -> None:
         """Drop the front of the log once its effect is durable in the state machine."""
-        applied, options = self._applied(), self._options
-        due = applied - self._durable >= options.compact_entries
-        due = due or (self._log.bytes > 2 * RETAINED_BYTES_MAX and applied > self._durable)
-        if not due or self._installing is not None or self._shell.streaming():
+        options, log = self._options, self._log
+        retained = options.retained_entries
+        if log.bytes > 2 * RETAINED_BYTES_MAX:
+            retained = 0
+        elif self._applied - log.base.index < options.compact_entries + retained:
             return
-        durable, _ = self._state_machine.persist()
-        self._durable = max(self._durable, int(durable))
-        index = min(self._durable - options.retained_entries, applied - 1)
-        if self._log.bytes > RETAINED_BYTES_MAX:
-            index = min(self._durable, applied - 1)
-        if index > self._log.base.index:
+        if self._installing is not None or self._shell.streaming():
+            return
+        durable = int(self._state_machine.durable_index()[0])
+        if self._applied - durable >= options.compact_entries or not retained:
+            durable = int(self._state_machine.persist()[0])
+        index = min(durable, self._applied) - retained
+        if index > log.base.index:
             self.core.compact(index)
             self._flush()
 

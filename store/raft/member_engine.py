@@ -32,7 +32,7 @@ from store.raft.engine import (
 )
 from store.raft.hardened import Timing
 from store.raft.link import Caller, Link
-from store.raft.log import Base, Batch, Log
+from store.raft.log import Base, Batch, Log, LogImage
 from store.raft.messages import InstallSnapshot, Message
 from store.raft.peer_server import PeerServer
 from store.raft.proposals import PACKED_BYTES
@@ -85,18 +85,14 @@ class RaftEngine:
         self._caller = Caller(
             config.cluster_id, config.member_id, _client_tls(config.tls) if config.tls else None
         )
-        self._recover()
-        self._server = PeerServer(
-            cluster_id=config.cluster_id,
-            member_id=config.member_id,
-            frame_bytes_max=4 * self._append_bytes_max + (1 << 20),
-            on_messages=self._receive,
-            on_heard=self._hear,
-            take_snapshot=self._snapshots.receive,
-        )
-        url = config.listen_url or config.peers[config.member_id]
-        tls = _server_tls(config.tls) if config.tls and url.startswith("https:") else None
-        await self._server.listen(url, tls)
+        self._wal, image = self._open_wal()
+        try:
+            self._recover(image)
+            await self._listen()
+        except BaseException:
+            self._wal.close()
+            self._writer.shutdown()
+            raise
         self._dial_peers()
         self._ping()
         self._kick()
@@ -202,14 +198,23 @@ class RaftEngine:
         # Above the largest entry, for the library cuts larger ones wrongly.
         return self._config.proposal_bytes_max + 2 * PACKED_BYTES
 
-    def _recover(self) -> None:
-        """Open WAL and state, and finish the install of a snapshot that a crash cut short."""
+    def _open_wal(self) -> tuple[Wal, LogImage]:
         config = self._config
-        directory = config.data_dir / "wal"
-        identity = Identity(config.cluster_id, config.member_id)
         voters = {int(peer): url for peer, url in config.peers.items()}
         try:
-            self._wal, image = open_wal(DiskDirectory(directory), identity, voters)
+            directory = DiskDirectory(config.data_dir / "wal")
+            try:
+                return open_wal(directory, Identity(config.cluster_id, config.member_id), voters)
+            except BaseException:
+                directory.close()
+                raise
+        except (OSError, WalError) as error:
+            raise EngineError(str(error)) from error
+
+    def _recover(self, image: LogImage) -> None:
+        """Bring log and state together; finish the install of a snapshot that was cut short."""
+        config = self._config
+        try:
             self._snapshots = Snapshots(
                 config.data_dir / "snap",
                 self._state_machine,
@@ -223,7 +228,7 @@ class RaftEngine:
             ):
                 self._snapshots.install(base.index, base.term)
             self._snapshots.clean()
-        except (OSError, WalError, ValueError) as error:
+        except (OSError, ValueError) as error:
             raise EngineError(str(error)) from error
         self._driver = Driver(
             config.member_id,
@@ -245,6 +250,20 @@ class RaftEngine:
             rng=self._rng,
             now=self._loop.time(),
         )
+
+    async def _listen(self) -> None:
+        config = self._config
+        self._server = PeerServer(
+            cluster_id=config.cluster_id,
+            member_id=config.member_id,
+            frame_bytes_max=4 * self._append_bytes_max + (1 << 20),
+            on_messages=self._receive,
+            on_heard=self._hear,
+            take_snapshot=self._snapshots.receive,
+        )
+        url = config.listen_url or config.peers[config.member_id]
+        tls = _server_tls(config.tls) if config.tls and url.startswith("https:") else None
+        await self._server.listen(url, tls)
 
     def _voters_at(self, index: int) -> dict[int, str]:
         return self._driver.core.voters_at(index)
@@ -352,9 +371,9 @@ class RaftEngine:
         if self._failed.done():
             return
         cause = str(error) or type(error).__name__
-        # A disk that fails needs no traceback to be understood; anything else is a defect.
-        trace = None if isinstance(error, OSError) else error
-        log.error("member failed", member=self._config.name, cause=cause, exc_info=trace)
+        # A failed disk is told in one line; anything else is a defect, and its place matters.
+        defect = None if isinstance(error, OSError | WalError) else error
+        log.error("member failed", member=self._config.name, cause=cause, exc_info=defect)
         failure = EngineError(cause)
         failure.__cause__ = error
         self._failed.set_result(failure)

@@ -57,6 +57,7 @@ class PeerServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: dict[int, asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
+        self._closed = False
 
     async def listen(self, url: str, tls: ssl.SSLContext | None) -> None:
         """Begin to listen.
@@ -73,6 +74,7 @@ class PeerServer:
             raise OSError(f"peer URL {url}: cannot listen: {error.strerror or error}") from error
 
     async def close(self) -> None:
+        self._closed = True
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -82,6 +84,9 @@ class PeerServer:
             await self._server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closed:  # it was in the middle of its TLS handshake when this server closed
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

@@ -53,6 +53,8 @@ class Member:
         self._disk = disk
         self._rng = random.Random(cluster.rng.getrandbits(64))
         self._write: Batch | None = None
+        self._deferred: list[Callable[[], None]] = []
+        self._resuming = False
         self._streams: set[int] = set()
         self._kicked = False
         self._wake_at = float("inf")
@@ -171,10 +173,26 @@ class Member:
         self._disk.snapshots.clear()
 
     def _defer(self, again: Callable[[], None]) -> bool:
-        if self.paused_until <= self._clock.now:
-            return not self.up
-        self._clock.at(self.paused_until + 1e-6, again)
+        """Put an event off while this member is paused; they come in order when it goes on."""
+        if not self.up:
+            return True
+        paused = self.paused_until > self._clock.now
+        if not paused and (self._resuming or not self._deferred):
+            return False
+        if not self._deferred:
+            self._clock.at(self.paused_until, self._resume)
+        self._deferred.append(again)
         return True
+
+    def _resume(self) -> None:
+        if self.paused_until > self._clock.now:
+            self._clock.at(self.paused_until, self._resume)
+            return
+        events, self._deferred = self._deferred, []
+        self._resuming = True
+        for event in events:
+            event()
+        self._resuming = False
 
     def _step(self, action: Callable[[], object]) -> None:
         if not self.up:

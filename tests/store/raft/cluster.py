@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from store.raft.config import RaftConfig, TlsFiles
-from store.raft.engine import MemberID, Role
+from store.raft.engine import EngineError, MemberID, Role
 from store.raft.member_engine import RaftEngine
+from tests.store.raft.relay import Relay
 from tests.store.raft.tally import Tally
 
 DEADLINE_S = 10.0
@@ -23,16 +24,21 @@ T = TypeVar("T")
 class Cluster:
     """Members 1 to `size`; a member that was stopped or killed can be started again."""
 
-    def __init__(self, path: Path, *, size: int = 3, tls: TlsFiles | None = None) -> None:
-        scheme = "https" if tls else "http"
+    def __init__(
+        self, path: Path, *, size: int = 3, tls: TlsFiles | None = None, relayed: bool = False
+    ) -> None:
+        self._scheme = "https" if tls else "http"
         self._path = path
         self.ids = [MemberID(number) for number in range(1, size + 1)]
-        peers = {member: f"{scheme}://127.0.0.1:{port}" for member, port in self._ports()}
+        self._ports = dict(zip(self.ids, free_ports(size), strict=True))
+        # What the first member says to the second goes through here.
+        pairs = [(a, b) for a in self.ids for b in self.ids if relayed and a != b]
+        self.relays = {pair: Relay() for pair in pairs}
         self.config = RaftConfig(
             name="store",
             member_id=MemberID(1),
             cluster_id=7,
-            peers=peers,
+            peers={member: self._url(port) for member, port in self._ports.items()},
             data_dir=path,
             tls=tls,
             heartbeat_ms=50,
@@ -45,6 +51,9 @@ class Cluster:
         self.tallies: dict[MemberID, Tally] = {}
 
     async def start(self, *members: int) -> None:
+        for (_, receiver), relay in self.relays.items():
+            if not relay.port:
+                await relay.open(self._ports[receiver])
         for member in members or self.ids:
             await self._start(MemberID(member))
 
@@ -53,6 +62,21 @@ class Cluster:
             engine = self.engines.pop(MemberID(member), None)
             if engine is not None:
                 await engine.stop()
+
+    async def close(self) -> None:
+        await self.stop()
+        for relay in self.relays.values():
+            await relay.close()
+
+    def around(self, member: int) -> list[Relay]:
+        """The relays of all that `member` says and hears."""
+        return [relay for pair, relay in self.relays.items() if member in pair]
+
+    async def crash(self, member: int) -> None:
+        """End a member as SIGKILL does: nothing is finished, nothing is made durable."""
+        engine = self.engines.pop(MemberID(member))
+        engine._failed.set_result(EngineError("killed"))
+        await engine.stop()
 
     async def leader(self) -> MemberID:
         """The leader that all running members agree on."""
@@ -86,17 +110,31 @@ class Cluster:
         directory = self._path / str(member)
         directory.mkdir(exist_ok=True)
         self.tallies[member] = Tally(directory / "state")
-        config = replace(self.config, name=f"store-{member}", member_id=member, data_dir=directory)
+        config = replace(
+            self.config,
+            name=f"store-{member}",
+            member_id=member,
+            data_dir=directory,
+            listen_url=self._url(self._ports[member]),
+            peers={
+                **self.config.peers,
+                **{b: self._url(r.port) for (a, b), r in self.relays.items() if a == member},
+            },
+        )
         engine = RaftEngine(config, self.tallies[member])
         await engine.start()
         self.engines[member] = engine
 
-    def _ports(self) -> list[tuple[MemberID, int]]:
-        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in self.ids]
-        ports = [sock.getsockname()[1] for sock in sockets]
-        for sock in sockets:
-            sock.close()
-        return list(zip(self.ids, ports, strict=True))
+    def _url(self, port: int) -> str:
+        return f"{self._scheme}://127.0.0.1:{port}"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [int(sock.getsockname()[1]) for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports
 
 
 async def eventually(probe: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:

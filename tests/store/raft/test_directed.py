@@ -421,6 +421,19 @@ def test_14_proposal_forwarded_for_another_term_is_refused() -> None:
     assert bench.driver.status().last_index == 3
 
 
+def test_14_nothing_is_forwarded_to_a_leader_that_is_not_connected() -> None:
+    bench = DriverBench(1, 2, 3)
+    bench.driver.disconnected(bench.now, 2)
+    bench.receive(2, m.Append(1, 1, 0, 1, 0, ()))
+    bench.sync()
+    bench.driver.propose(bench.now, b"x", lambda _: None)
+    bench.advance()
+    assert bench.of(m.Forward) == []
+    bench.driver.connected(bench.now, 2)
+    bench.advance()
+    assert len(bench.of(m.Forward)) == 1
+
+
 def test_17_lagging_peer_gets_one_sign_of_life_a_round_and_a_snapshot_is_wanted() -> None:
     image = LogImage(HardState(3, 0, 50), Base(50, 3, urls(1, 2, 3)), entries(51, 60, 3))
     bench = CoreBench(1, 2, 3, image=image, applied=50)

@@ -12,7 +12,7 @@ from tests.store.raft.cluster import Cluster
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     members = Cluster(tmp_path)
     yield members
-    await members.stop()
+    await members.close()
 
 
 async def test_every_member_proposes_and_gets_its_own_apply(cluster: Cluster) -> None:

@@ -1,0 +1,267 @@
+"""Three engines over mutual TLS that are killed, cut off and stalled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import random
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from kubraft.pki import make_pki
+from store.raft.config import TlsFiles
+from store.raft.engine import EngineError, MemberID, NoLeaderError, UnknownOutcomeError
+from store.raft.framing import Hello, frame
+from store.raft.member_engine import RaftEngine
+from tests.store.raft.cluster import Cluster, eventually
+from tests.store.raft.tally import Tally
+
+
+@pytest.fixture(scope="session")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+    directory = tmp_path_factory.mktemp("pki")
+    make_pki(directory, members=["store-0"], nodes=[], now=dt.datetime.now(dt.UTC))
+    return TlsFiles(
+        cert_file=directory / "store-0-peer.crt",
+        key_file=directory / "store-0-peer.key",
+        ca_file=directory / "store-ca.crt",
+    )
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path, tls: TlsFiles) -> AsyncIterator[Cluster]:
+    members = Cluster(tmp_path, tls=tls, relayed=True)
+    await members.start()
+    yield members
+    await members.close()
+
+
+async def test_killed_leader_stops_writes_for_less_than_two_seconds(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    survivor = cluster.engines[cluster.follower(leader)]
+    await survivor.propose(b"before")
+    killing = asyncio.create_task(cluster.crash(leader))
+    began = time.monotonic()
+    await survivor.propose(b"after")
+    assert time.monotonic() - began < 2
+    await killing
+    await cluster.start(leader)
+    assert await cluster.settled() == ["before", "after"]
+
+
+async def test_acknowledged_writes_survive_any_kills(cluster: Cluster) -> None:
+    rng = random.Random(1)
+    acknowledged: list[str] = []
+    stopping = asyncio.Event()
+
+    async def write(client: int) -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            data = f"{client}-{number}"
+            engine = rng.choice(list(cluster.engines.values()))
+            try:
+                await engine.propose(data.encode())
+            except EngineError:
+                await asyncio.sleep(0.01)
+            else:
+                acknowledged.append(data)
+
+    writers = [asyncio.create_task(write(client)) for client in range(4)]
+    for _ in range(4):
+        victim = rng.choice(cluster.ids)
+        written = len(acknowledged)
+        await cluster.crash(victim)
+        await eventually(partial(_grown, acknowledged, written + 20))
+        await cluster.start(victim)
+    stopping.set()
+    await asyncio.gather(*writers)
+    history = await cluster.settled()
+    assert set(acknowledged) <= set(history)
+    assert len(set(history)) == len(history)
+
+
+def _grown(writes: list[str], size: int) -> bool:
+    return len(writes) > size
+
+
+async def test_cold_start_in_any_order_keeps_everything(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    for number in range(150):
+        await cluster.engines[leader].propose(str(number).encode())
+    for member in list(cluster.engines):
+        await cluster.crash(member)
+    for member in random.Random(3).sample(cluster.ids, 3):
+        await cluster.start(member)
+        await asyncio.sleep(0.2)
+    assert await cluster.engines[cluster.ids[0]].propose(b"again") == 151
+    assert await cluster.settled() == [*map(str, range(150)), "again"]
+
+
+async def test_cut_off_leader_steps_down_and_the_others_go_on(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    other = cluster.follower(leader)
+    for relay in cluster.around(leader):
+        relay.cut()
+    assert await cluster.engines[other].propose(b"majority") == 1
+    assert cluster.engines[other].status().leader != leader
+    with pytest.raises((NoLeaderError, UnknownOutcomeError)):
+        await cluster.engines[leader].propose(b"minority")
+    for relay in cluster.around(leader):
+        relay.heal()
+    await cluster.engines[leader].read_index()
+    assert cluster.tallies[leader].commands[0] == "majority"
+
+
+async def test_stalled_leader_serves_no_stale_read(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    other = cluster.follower(leader)
+    await cluster.engines[leader].propose(b"old")
+    for relay in cluster.around(leader):
+        relay.stall()
+    reads = [asyncio.create_task(cluster.engines[leader].read_index()) for _ in range(3)]
+    assert await cluster.engines[other].propose(b"new") == 2
+    late = asyncio.create_task(cluster.engines[leader].read_index())
+    for relay in cluster.around(leader):
+        relay.heal()
+    await asyncio.gather(*reads, return_exceptions=True)
+    await late
+    assert cluster.tallies[leader].commands == ["old", "new"]
+
+
+async def test_leadership_moves_on_request(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    target = cluster.follower(leader)
+    with pytest.raises(EngineError, match="not the leader"):
+        await cluster.engines[target].transfer_leadership(target)
+    await cluster.engines[leader].transfer_leadership(target)
+    assert await cluster.leader() == target
+
+
+async def test_large_proposals_and_a_burst_arrive_everywhere(cluster: Cluster) -> None:
+    leader = await cluster.leader()
+    engine = cluster.engines[cluster.follower(leader)]
+    burst = [engine.propose(b"%d" % number * 300_000) for number in range(10)]
+    burst += [engine.propose(b"s%d" % number) for number in range(500)]
+    results = await asyncio.gather(*burst)
+    assert sorted(map(int, map(str, results))) == list(range(1, 511))
+    assert len(await cluster.settled()) == 510
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="http"),
+        pytest.param(frame(b"\xff" * 40), id="unknown frame"),
+        pytest.param(frame(Hello(8, 2, 1, 1).encode()), id="another cluster"),
+        pytest.param(frame(Hello(7, 2, 1, 1).encode()) + frame(b"\x01\x02"), id="malformed"),
+        pytest.param(frame(Hello(7, 2, 1, 1).encode()) + b"\xff\xff\xff\xff", id="huge frame"),
+        pytest.param(frame(Hello(7, 2, 1, 2).encode()) + frame(b"x" * 30), id="bad snapshot"),
+    ],
+)
+async def test_noise_on_the_peer_port_closes_that_connection_only(
+    tmp_path: Path, noise: bytes
+) -> None:
+    plain = Cluster(tmp_path, size=1)
+    await plain.start()
+    host, port = plain.config.peers[plain.ids[0]].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(noise)
+    async with asyncio.timeout(8):
+        with contextlib.suppress(OSError):
+            while await reader.read(1000):
+                pass
+    writer.close()
+    assert await plain.engines[plain.ids[0]].propose(b"still here") == 1
+    await plain.close()
+
+
+async def test_peer_without_a_certificate_is_refused(cluster: Cluster) -> None:
+    host, port = cluster.config.peers[cluster.ids[0]].removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(frame(Hello(7, 2, 1, 1).encode()))
+    with contextlib.suppress(OSError):
+        assert await reader.read(100) == b""
+    writer.close()
+
+
+class TestRefusedDataDirectories:
+    async def test_of_another_cluster(self, tmp_path: Path) -> None:
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        await single.stop()
+        single.config = replace(single.config, cluster_id=8)
+        with pytest.raises(EngineError, match="data directory of another cluster"):
+            await single.start()
+
+    async def test_whose_state_is_ahead_of_the_log(self, tmp_path: Path) -> None:
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        await single.engines[single.ids[0]].propose(b"x")
+        await single.stop()
+        for segment in (tmp_path / "1" / "wal").iterdir():
+            segment.unlink()
+        with pytest.raises(EngineError, match="the write-ahead log ends at index 1, but"):
+            await single.start()
+
+    async def test_in_use(self, tmp_path: Path) -> None:
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        config = replace(single.config, data_dir=tmp_path / "1")
+        with pytest.raises(EngineError, match="in use by another process"):
+            await RaftEngine(config, Tally(tmp_path / "other")).start()
+        await single.close()
+
+    async def test_port_taken(self, tmp_path: Path) -> None:
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        config = replace(single.config, data_dir=tmp_path / "2")
+        engine = RaftEngine(config, Tally(tmp_path / "other"))
+        with pytest.raises(OSError, match=r"peer URL http://127\.0\.0\.1:\d+: cannot listen"):
+            await engine.start()
+        # It left nothing locked behind.
+        free = replace(config, listen_url="http://127.0.0.1:0")
+        again = RaftEngine(free, Tally(tmp_path / "other"))
+        await again.start()
+        await again.stop()
+        await single.close()
+
+
+async def test_full_disk_ends_the_member_with_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single = Cluster(tmp_path, size=1)
+    await single.start()
+    engine = single.engines[single.ids[0]]
+    await engine.propose(b"x")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fdatasync", full)
+    with pytest.raises((NoLeaderError, UnknownOutcomeError)):
+        await engine.propose(b"y")
+    failure = await engine.wait_failed()
+    assert str(failure).endswith(".wal: cannot write: No space left on device")
+    monkeypatch.undo()
+    await single.stop()
+    await single.start()
+    await single.engines[single.ids[0]].read_index()
+    assert (await single.settled())[0] == "x"
+    await single.close()
+
+
+async def test_idle_cluster_costs_little(cluster: Cluster) -> None:
+    """Three members in this process, each with heartbeats every 50 ms over TLS."""
+    await cluster.leader()
+    began, cpu = time.monotonic(), time.process_time()
+    await asyncio.sleep(1.0)
+    share = (time.process_time() - cpu) / (time.monotonic() - began)
+    assert share < 0.3
+    assert MemberID(1) in cluster.engines
