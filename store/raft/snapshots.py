@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
 
 from store.raft.engine import StateMachine
-from store.raft.framing import PURPOSE_SNAPSHOT, FrameError, frame
+from store.raft.framing import PURPOSE_SNAPSHOT, frame
 from store.raft.link import Caller, dial
 from store.raft.messages import InstallSnapshot
 from store.raft.snapshot_stream import file_name, receive_snapshot, send_snapshot
@@ -41,11 +42,14 @@ class Snapshots:
         self._voters_at = voters_at
         self._on_received = on_received
         self._streams: dict[int, asyncio.Task[None]] = {}
+        self._under_way = 0
+        self._maker = ThreadPoolExecutor(1, thread_name_prefix="raft-snapshot")
         self._count = 0
 
     @property
     def streaming(self) -> bool:
-        return bool(self._streams)
+        """Whether the log must stay as it is; not so in the pause after an attempt that failed."""
+        return self._under_way > 0
 
     def stream(self, peer: int, url: str, term: int) -> None:
         """Begin to stream to `peer` unless that is under way."""
@@ -103,28 +107,29 @@ class Snapshots:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A snapshot that is being made reads the state, which is about to be closed.
+        await asyncio.to_thread(self._maker.shutdown)
 
     async def _stream(self, peer: int, url: str, term: int) -> None:
         path = self._directory / self._temporary()
+        self._under_way += 1
         try:
             await self._make_and_send(peer, url, term, path)
-        except (OSError, FrameError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, the peer is tried again
             cause = str(error) or type(error).__name__
             log.warning("snapshot not sent", peer=f"{peer:x}", cause=cause)
         finally:
+            self._under_way -= 1
             path.unlink(missing_ok=True)
-            # The log may go on shrinking during the pause.
-            if self._streams.get(peer) is asyncio.current_task():
-                await self._pause(peer)
-
-    async def _pause(self, peer: int) -> None:
         try:
             await asyncio.sleep(_PAUSE_S)
         finally:
             self._streams.pop(peer, None)
 
     async def _make_and_send(self, peer: int, url: str, term: int, path: Path) -> None:
-        index, snapshot_term = await asyncio.to_thread(self._state_machine.save_snapshot, path)
+        loop = asyncio.get_running_loop()
+        save = self._state_machine.save_snapshot
+        index, snapshot_term = await loop.run_in_executor(self._maker, save, path)
         voters = self._voters_at(index)
         head = InstallSnapshot(term, 0, int(index), int(snapshot_term), voters)
         reader, writer = await dial(self._caller, peer, url, PURPOSE_SNAPSHOT)
