@@ -40,7 +40,7 @@ class CacheReader:
 
     def add_handler(self, gvk: GroupVersionKind, handler: ChangeHandler) -> None:
         def hook(before: Entry | None, after: Entry | None) -> None:
-            handler(before.shared() if before else None, after.shared() if after else None)
+            handler(before.view() if before else None, after.view() if after else None)
 
         self._cache.resources[self._resources[gvk].prefix].add_hook(hook)
 

@@ -40,10 +40,14 @@ class Entry:
             self._shared = codec.decode(self.raw)
         return self._shared
 
+    def view(self) -> Object:
+        """The object to look at once; read-only. Kept no longer than the caller keeps it."""
+        return self._shared or codec.decode(self.raw)
+
     def attributes(self, extract: Callable[[Object], Any]) -> Any:
         """What selectors look at, extracted once; always call with the same function."""
         if self._attributes is None:
-            self._attributes = extract(self._shared or codec.decode(self.raw))
+            self._attributes = extract(self.view())
         return self._attributes
 
     def deleted_at(self, revision: int) -> Entry:
