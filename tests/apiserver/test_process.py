@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,44 @@ async def test_replicas_show_each_others_writes_at_once(
             assert found.items == [updated]
         for client in clients:
             await client.close()
+
+
+async def test_replicas_share_ports_and_one_may_die(etcd: str, tmp_path: Path) -> None:
+    first = ApiProcess(tmp_path, etcd)
+    second = ApiProcess(tmp_path, etcd, name="a1", like=first)
+    with first, second:
+        first.wait_ready()
+        second.wait_ready()
+        clients = [client_of(first) for _ in range(8)]
+        for number, client in enumerate(clients):
+            await client.create(simple("ConfigMap", f"twin-{number}"))
+        first.kill()
+        async with asyncio.timeout(10):
+            for number, client in enumerate(clients):
+                await got(client, f"twin-{number}")
+                await client.close()
+
+
+async def got(client: ApiClient, name: str) -> Object:
+    """A read of a client whose server may just have died."""
+    while True:
+        try:
+            return await client.get(CONFIG_MAP, name, "default")
+        except ServiceUnavailableError:
+            await asyncio.sleep(0.05)
+
+
+def test_a_port_that_is_taken_is_one_line_and_status_1(etcd: str, tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        for flag in ("--secure-port", "--grpc-port", "--grpc-mtls-port"):
+            command = [*ApiProcess(tmp_path, etcd).command, flag, port]
+            run = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            assert run.returncode == 1, flag
+            assert "Traceback" not in run.stderr, run.stderr
+            assert port in run.stderr.splitlines()[-1], run.stderr
 
 
 async def test_a_watch_resumes_after_a_kill_without_gap_or_repeat(
