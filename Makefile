@@ -70,10 +70,10 @@ test: tools ## the whole suite: unit, property, simulation, real processes: ARGS
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n 2 --dist loadgroup -q $(ARGS)
 
 sim: tools ## simulate the store's consensus: SEED=41 replays one, N=300 explores
-	@$(BIN)/python -m tests.sim $(if $(SEED),--seed=$(SEED)) $(if $(N),--count=$(N))
+	@$(BIN)/python -m tests.sim $(if $(SEED),--seed=$(SEED)) $(if $(N),--n=$(N))
 
-bench: tools ## measure, with the figures of etcd beside ours
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench $(ARGS)
+bench: tools ## measure the store beside etcd, the API and the scheduler
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench
 
 fmt: tools ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .

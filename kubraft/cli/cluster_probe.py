@@ -38,6 +38,38 @@ async def member_statuses(home: Home, cluster: ClusterConfig) -> dict[str, Membe
     }
 
 
+async def hashes(home: Home, cluster: ClusterConfig) -> dict[str, tuple[int, int]]:
+    """Hash and revision of what each member holds, by name, where it answers.
+
+    All are of one revision, the lowest of those that answer: members that hold the same bytes
+    give the same hash.
+    """
+    import grpc.aio  # noqa: PLC0415 - most of the command's start
+
+    from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc  # noqa: PLC0415
+
+    async def one(member: MemberConfig, revision: int) -> tuple[int, int] | None:
+        target = member.client_url.removeprefix("https://")
+        async with grpc.aio.secure_channel(target, _store_credentials(home)) as channel:
+            stub = rpc_pb2_grpc.MaintenanceStub(channel)
+            try:
+                answer = await stub.HashKV(
+                    rpc_pb2.HashKVRequest(revision=revision), timeout=PROBE_TIMEOUT_S
+                )
+            except grpc.aio.AioRpcError:
+                return None
+        return answer.hash, answer.header.revision
+
+    first = await asyncio.gather(*(one(member, 0) for member in cluster.members))
+    revision = min((found[1] for found in first if found), default=0)
+    again = await asyncio.gather(*(one(member, revision) for member in cluster.members))
+    return {
+        member.name: (found[0], revision)
+        for member, found in zip(cluster.members, again, strict=True)
+        if found
+    }
+
+
 async def apiserver_is_serving(home: Home, cluster: ClusterConfig) -> bool:
     """Whether an API server answers its health check with SERVING."""
     import grpc.aio  # noqa: PLC0415 - most of the command's start

@@ -1,0 +1,1 @@
+"""`make chaos`: hurt a cluster at random under load, and check what it promised."""
