@@ -39,7 +39,7 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class WatchQuery:
-    """Which changes; "" and "0" begin with what exists."""
+    """Which changes; "" begins with what exists, "0" with whatever the cache has of it."""
 
     label_selector: str = ""
     field_selector: str = ""
@@ -100,6 +100,7 @@ class Registry:
             after = None
         options = WatchOptions(
             after=after,
+            stale_ok=query.resource_version == "0" and not query.initial_events,
             initial_end=query.initial_events,
             bookmarks=query.bookmarks,
             predicate=selection.predicate,

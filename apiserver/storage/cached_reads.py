@@ -92,7 +92,7 @@ class CachedReads:
         self, resource: ResourceCache, within: str, options: WatchOptions
     ) -> Listing:
         try:
-            await self._ready(None if options.initial_end else 0)
+            await self._ready(0 if options.stale_ok else None)
         except CacheBehindError:
             await self._cache.reach(0, timeout_s=TOO_LARGE_WAIT_S)
         everything = ListOptions(predicate=options.predicate)

@@ -53,10 +53,12 @@ class Listing(NamedTuple):
 class WatchOptions:
     """Where a watch begins and what it tells.
 
-    `after` None begins with what exists; `initial_end` closes these with a bookmark that says so.
+    `after` None begins with what exists, as fresh as a quorum read unless `stale_ok`;
+    `initial_end` closes it with a bookmark that says so.
     """
 
     after: int | None = None
+    stale_ok: bool = False
     initial_end: bool = False
     bookmarks: bool = False
     predicate: Predicate | None = None
