@@ -12,6 +12,7 @@ import grpc.aio
 
 from agents.node.container_start import ContainerStarter
 from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.fetched_objects import FetchedObjects
 from agents.node.fields import Place
 from agents.node.lifecycle_events import LifecycleEvents
 from agents.node.log_rotation import LogRotation
@@ -28,7 +29,7 @@ from agents.node.registration import Periods, Registration
 from agents.node.service_account_token import ServiceAccountTokens
 from agents.node.volumes import Volumes
 from kubraft.agent_main import Agent
-from kubraft.api.gvk import NODE, POD, GroupVersionKind
+from kubraft.api.gvk import NODE, POD
 from kubraft.api.object import Object, uid_of
 from kubraft.client.controller import Controller
 from kubraft.client.events import EventRecorder
@@ -51,6 +52,7 @@ class NodeAgent:
         self._root: Path = given.root_dir.resolve()
         self._runtime = CriClient(given.runtime_endpoint)
         self._runtime_error = ""
+        self._objects = FetchedObjects(agent.client, agent.clock)
         self._recorder = EventRecorder(agent.client, "kubelet", host=given.name, clock=agent.clock)
         self._pods = Informer(
             agent.client,
@@ -157,11 +159,11 @@ class NodeAgent:
             others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
             return refusal(pod, others, available, registration.labels)
 
-        volumes = Volumes(self._root, self._fetch, tokens.get)
+        volumes = Volumes(self._root, self._objects.fetch, tokens.get)
         starter = ContainerStarter(
             runtime=self._runtime,
             volumes=volumes,
-            fetch=self._fetch,
+            fetch=self._objects.fetch,
             recorder=self._recorder,
             clock=self._clock,
             root=self._root,
@@ -210,9 +212,6 @@ class NodeAgent:
 
     async def _usage(self) -> Usage:
         return await asyncio.to_thread(measure_usage, self._root, self._runtime_error)
-
-    async def _fetch(self, gvk: GroupVersionKind, namespace: str, name: str) -> Object:
-        return await self._client.get(gvk, name, namespace)
 
     def _execute(self, container_id: str) -> Execute:
         async def execute(command: list[str], timeout_s: float) -> tuple[int, str]:

@@ -18,7 +18,10 @@ def last_words(file: Path, log: Path | None) -> str:
     text = _tail(file, MESSAGE_BYTES_MAX)
     if text or log is None:
         return text
-    lines = [_content(line) for line in _tail(log, 64 * 1024).splitlines()[-LOG_LINES_MAX:]]
+    lines = [
+        _content(line)
+        for line in _tail(log, 64 * 1024).removesuffix("\n").split("\n")[-LOG_LINES_MAX:]
+    ]
     return "\n".join(lines)[-LOG_BYTES_MAX:]
 
 
