@@ -84,7 +84,9 @@ def _torn(data: bytes, offset: int, rng: random.Random) -> bytes:
         return b""
     if kind < 0.4:
         return data
-    if kind < 0.7:
+    if kind < 0.5:
+        return data[: -rng.randint(1, 15)]
+    if kind < 0.75:
         return data[: rng.randrange(len(data) + 1)]
     torn = bytearray(data)
     for start in range(-(offset % _SECTOR), len(data), _SECTOR):
