@@ -76,15 +76,13 @@ class Housekeeping:
                 if self._machine.backend.pending_bytes > _FLUSH_BYTES:
                     break
                 await asyncio.sleep(min(left, _FLUSH_POLL_S))
-            if not self._machine.backend.can_flush():
-                # A snapshot is being copied; what is buffered waits for the next round.
-                self._applied.set()
-                await asyncio.sleep(self._flush_interval_s)
-                continue
             flush = self._machine.begin_flush()
             if flush is not None:
                 await loop.run_in_executor(self._disk, flush.commit)
                 self._machine.end_flush()
+            elif self._machine.backend.is_dirty:
+                # A snapshot is being copied; what is buffered waits for the next round.
+                self._applied.set()
 
     async def _clear_up(self) -> None:
         while self._machine.store.compaction_queue:

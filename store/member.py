@@ -119,7 +119,11 @@ class Member:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._engine is not None and self._housekeeping is not None:
-            await self._engine.stop()
+            try:
+                await self._engine.stop()
+            except (OSError, lmdb.Error) as error:
+                # What is not flushed is in the log and comes back at the next start.
+                log.warning("stopped without a last flush", cause=_cause(error))
         if self._housekeeping is not None:
             self._housekeeping.close()
         if self._machine is not None:

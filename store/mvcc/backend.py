@@ -186,22 +186,21 @@ class Backend:
     def begin_flush(self) -> Flush | None:
         """Move the buffer into an LMDB transaction; None if there is nothing to do.
 
+        None also while a snapshot is being copied: the event loop never waits for that, and what
+        is not flushed is safe in the log.
+
         Followed by `Flush.commit` and then `end_flush`, before the next call.
         """
         assert self._flush is None, "one flush at a time"
         if not self._active:
             return None
-        # Waits only while a snapshot is being copied, which is not done on the event loop's path.
-        self._writer.acquire()
+        if not self._writer.acquire(blocking=False):
+            return None
         self._flushing, self._active = self._active, Buffer()
         txn = self._env.begin(write=True)
         self._fill(txn, self._flushing)
         self._flush = Flush(txn)
         return self._flush
-
-    def can_flush(self) -> bool:
-        """Whether `begin_flush` would not block: no flush and no snapshot is under way."""
-        return self._flush is None and not self._writer.locked()
 
     def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> None:
         for packed in buffer.deleted:
@@ -242,14 +241,15 @@ class Backend:
             raise flush.error
         return True
 
-    def flush(self) -> None:
-        """Flush everything now and wait for the disk."""
+    def flush(self) -> bool:
+        """Flush everything now and wait for the disk; False while a snapshot is being copied."""
         if self._flush is not None:
             self.end_flush()
         flush = self.begin_flush()
         if flush is not None:
             flush.commit()
             self.end_flush()
+        return not self._active
 
     # Whole-file work.
 

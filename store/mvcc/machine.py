@@ -103,11 +103,13 @@ class KvMachine:
             return error
 
     def persist(self) -> tuple[int, int]:
-        """Flush everything and wait for the disk."""
+        """Flush everything and wait for the disk.
+
+        While a snapshot is being copied nothing is flushed, and the answer is what it was.
+        """
         self._save_applied()
-        applied = self._applied
-        self.backend.flush()
-        self._durable = applied
+        if self.backend.flush():
+            self._durable = self._applied
         return self._durable
 
     def begin_flush(self) -> Flush | None:

@@ -6,6 +6,7 @@ a response is the header's bytes in front of the body that the state machine has
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,7 +23,7 @@ from store.mvcc.machine import KvMachine
 from store.mvcc.store import MvccStore, Reply
 from store.mvcc.watch import WatchHub
 from store.mvcc.wire import field_bytes, field_varint
-from store.raft.engine import Engine, EngineError
+from store.raft.engine import Engine, EngineError, EngineStatus
 from store.rpc.errors import (
     NO_LEADER,
     TOO_LARGE,
@@ -84,6 +85,8 @@ class MemberServices:
         self.options = options
         self.hub = WatchHub(machine.store.find_at)
         self.names = {member.id: member.name for member in members.values()}
+        self._status: EngineStatus | None = None
+        self._status_at = 0.0
         self._ids = field_varint(1, cluster_id) + field_varint(2, member_id)
 
     @property
@@ -92,8 +95,15 @@ class MemberServices:
 
     def header(self, revision: int) -> bytes:
         """Field 1 of a response."""
-        term = self.engine.status().term
+        term = self.status().term
         return field_bytes(1, self._ids + field_varint(3, revision) + field_varint(4, term))
+
+    def status(self) -> EngineStatus:
+        """The engine's status as of this turn of the event loop, asked for once in it."""
+        now = asyncio.get_running_loop().time()
+        if self._status is None or self._status_at != now:
+            self._status, self._status_at = self.engine.status(), now
+        return self._status
 
     def response(self, reply: Reply) -> bytes:
         return self.header(reply.revision) + reply.body
@@ -149,7 +159,7 @@ class MemberServices:
 
         Source: etcd, clientv3.WithRequireLeader (metadata `hasleader: true`).
         """
-        if self.engine.status().leader is None and requires_leader(context):
+        if self.status().leader is None and requires_leader(context):
             raise RefusedError(grpc.StatusCode.UNAVAILABLE, NO_LEADER)
 
     async def abort(self, context: Context, error: Exception) -> None:

@@ -141,3 +141,14 @@ def test_a_power_loss_at_any_point_of_a_flush_leaves_a_whole_database(
         assert other.durable_index() == (index, term)
         assert other.store.revision == driver.machine.store.revision - 1
         other.close()
+
+
+def test_a_snapshot_being_copied_makes_no_flush_wait(driver: MachineDriver) -> None:
+    driver.put("a", "1")
+    driver.machine.persist()
+    driver.put("a", "2")
+    with driver.machine.backend._writer:
+        assert driver.machine.begin_flush() is None
+        assert driver.machine.persist() == (1, 1)
+        assert driver.value("a") == "2"
+    assert driver.machine.persist() == (2, 1)
