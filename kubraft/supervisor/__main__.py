@@ -38,7 +38,10 @@ def main() -> int:
         log.error("failed", cause=str(error))  # noqa: TRY400 - one line
         return 1
     try:
-        asyncio.run(Supervisor(home, specs).run(lambda: announce(arguments.detach)))
+        until_pid = int(os.environ.get("KUBRAFT_UNTIL_PID", "0"))
+        asyncio.run(
+            Supervisor(home, specs, until_pid=until_pid).run(lambda: announce(arguments.detach))
+        )
     except OSError as error:
         log.error("failed", cause=str(error))  # noqa: TRY400 - one line
         return 1

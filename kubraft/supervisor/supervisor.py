@@ -34,7 +34,9 @@ class Supervisor:
     change what is wanted, and wait for it to come true.
     """
 
-    def __init__(self, home: Home, specs: Sequence[ProcessSpec]) -> None:
+    def __init__(self, home: Home, specs: Sequence[ProcessSpec], *, until_pid: int = 0) -> None:
+        """`until_pid`: a process whose end stops everything, so that no test leaves a cluster."""
+        self._until_pid = until_pid
         self._home = home
         self._specs = {spec.name: spec for spec in specs}
         self._children = {spec.name: Child(spec.name) for spec in specs}
@@ -59,6 +61,9 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGCHLD, self._reap)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop_soon)
+        if self._until_pid:
+            owner = os.pidfd_open(self._until_pid)
+            loop.add_reader(owner, self._owner_ended, owner)
         self._spawner.open()
         control = ControlServer(self._home.control_socket, self._answer)
         await control.open()
@@ -220,6 +225,12 @@ class Supervisor:
                     os.kill(pid, signal.SIGKILL)
 
     # Stopping.
+
+    def _owner_ended(self, descriptor: int) -> None:
+        asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+        log.info("stopping", cause=f"pid {self._until_pid} ended")
+        self._stop_soon()
 
     def _stop_soon(self) -> None:
         self._stop.set()

@@ -42,6 +42,7 @@ class Cluster:
             **os.environ,
             "KUBRAFT_HOME": str(home),
             "KUBRAFT_PORTS": "auto",
+            "KUBRAFT_UNTIL_PID": str(os.getpid()),
             "PATH": path,
         }
 

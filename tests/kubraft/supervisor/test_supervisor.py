@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,17 @@ def test_without_its_zygote_it_goes_on(cluster: Cluster) -> None:
     cluster.ask("kill", "a")
     cluster.ask("start", "a")
     assert cluster.status()["a"]["state"] == "running"
+
+
+def test_a_cluster_that_is_tied_to_a_process_ends_with_it(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with subprocess.Popen(["sleep", "600"]) as owner:
+        monkeypatch.setenv("KUBRAFT_UNTIL_PID", str(owner.pid))
+        cluster.up({"name": "a"})
+        pids = [cluster.pid, *cluster.pids().values()]
+        owner.kill()
+    wait_for(lambda: all(map(is_gone, pids)))
 
 
 def test_two_supervisors_never_share_a_home(cluster: Cluster) -> None:
