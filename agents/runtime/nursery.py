@@ -55,6 +55,9 @@ class Nursery:
         self._send(ev="ready", isolation=self._isolated, reason=reason)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+        # Loaded here once, so that no container has to read them, or even may not.
+        from agents.runtime.builtin import nginx, pause, web  # noqa: F401, PLC0415
+
         gc.collect()
         gc.freeze()  # pages of the heap stay shared with every container's first process
         poller = select.poll()
