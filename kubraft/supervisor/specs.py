@@ -60,7 +60,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
     return [
         *(_member(home, cluster, member) for member in cluster.members),
         *(_apiserver(home, cluster, index) for index in range(cluster.apiservers)),
-        *(_runtime(home, cluster, node) for node in cluster.nodes),
+        *(_runtime(home, node) for node in cluster.nodes),
         *(
             _agent(home, cluster, "scheduler", "agents.scheduler", index)
             for index in range(cluster.schedulers)
@@ -144,17 +144,16 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
 
 
-def _runtime(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
+def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:
     name = node.runtime_name
     flags = {
         "listen": f"unix://{home.socket(name)}",
         "root-dir": _absolute(home.data(name)),
         "pod-cidr": node.pod_cidr,
     }
-    # What containers have no business with.
-    masked = [home.pki, home.run, *(home.data(member.name) for member in cluster.members)]
-    masks = tuple(f"--masked-path={_absolute(path)}" for path in masked)
-    return ProcessSpec(name, "agents.runtime", (*_flags(flags), *masks), Stage.RUNTIME, node.name)
+    # Containers have no business with keys, tokens, data, nor with other Pods' volumes.
+    mask = f"--masked-path={_absolute(home.path)}"
+    return ProcessSpec(name, "agents.runtime", (*_flags(flags), mask), Stage.RUNTIME, node.name)
 
 
 def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
