@@ -219,6 +219,8 @@ class _WatchStream:
         # grpc-stubs know neither a call without an iterator nor EOF.
         self._call: Any = cast("Any", endpoint.watch.Watch)(metadata=_REQUIRE_LEADER)
         self._open = False
+        self._last_ask: asyncio.Future[None] | None = None
+        self._next_ask: asyncio.Future[None] | None = None
         self.abandoned = False
         self._request = rpc.WatchRequest(
             create_request=rpc.WatchCreateRequest(
@@ -250,6 +252,23 @@ class _WatchStream:
                 yield WatchBatch(response.header.revision, ())
 
     async def ask_progress(self) -> None:
+        """Have the member say how far it is; all who ask before it is sent share one message.
+
+        gRPC breaks a stream with two writes at once, and cancels one whose writer is cancelled, so
+        messages follow each other in tasks of the stream's own, which outlive who asked.
+        """
+        if not self._open:
+            return
+        if self._next_ask is None:
+            self._next_ask = asyncio.ensure_future(self._send_ask(self._last_ask))
+            # Nobody may be left to hear of a failure; the reader hears of it anyway.
+            self._next_ask.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.shield(self._next_ask)
+
+    async def _send_ask(self, before: asyncio.Future[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        self._last_ask, self._next_ask = self._next_ask, None
         if self._open:
             await self._call.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
 

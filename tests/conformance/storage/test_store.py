@@ -159,3 +159,16 @@ async def test_compaction_ends_old_reads_and_watches(store: Store, prefix: str) 
 async def test_revision_covers_every_acknowledged_write(store: Store, prefix: str) -> None:
     written = await store.create(prefix + "a", b"1")
     assert await store.revision() >= written
+
+
+async def test_many_who_ask_for_progress_do_not_break_the_watch(store: Store, prefix: str) -> None:
+    after = await store.revision()
+    taking = asyncio.create_task(take(store, prefix, after, 20))
+    for number in range(20):
+        asking = [asyncio.create_task(store.progress()) for _ in range(20)]
+        await store.create(f"{prefix}{number}", b"1")
+        # Who asks may be gone before it is sent.
+        for task in asking[::2]:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    assert len(await taking) == 20
