@@ -27,6 +27,7 @@ import lmdb
 from store.mvcc.revision import PackedRevision, from_bytes, to_bytes
 
 FILE_NAME = "db"
+_DEFRAGMENTED_NAME = "db.defragmented"
 _DATABASES = 4
 
 
@@ -40,7 +41,7 @@ class Buffer:
         self.records: dict[PackedRevision, bytes] = {}
         self.deleted: list[PackedRevision] = []
         self.leases: dict[int, bytes | None] = {}
-        self.meta: dict[bytes, bytes] = {}
+        self.meta: dict[bytes, bytes | None] = {}
         self.approximate_bytes = 0
 
     def __bool__(self) -> bool:
@@ -83,7 +84,11 @@ class Backend:
         self._active = Buffer()
         self._flushing: Buffer | None = None
         self._flush: Flush | None = None
+        # Flushes so far, to notice that a copy is no longer the newest state.
+        self._generation = 0
         self._open()
+        # Left by a crash in the middle of it.
+        (self.directory / _DEFRAGMENTED_NAME).unlink(missing_ok=True)
 
     def _open(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -169,7 +174,8 @@ class Backend:
     def set_lease(self, lease_id: int, value: bytes | None) -> None:
         self._active.leases[lease_id] = value
 
-    def set_meta(self, name: bytes, value: bytes) -> None:
+    def set_meta(self, name: bytes, value: bytes | None) -> None:
+        """Set a named value; None forgets it."""
         self._active.meta[name] = value
 
     @property
@@ -215,8 +221,11 @@ class Backend:
                 txn.delete(key, db=self._leases_db)
             else:
                 txn.put(key, value, db=self._leases_db)
-        for name, value in buffer.meta.items():
-            txn.put(name, value, db=self._meta_db)
+        for name, named in buffer.meta.items():
+            if named is None:
+                txn.delete(name, db=self._meta_db)
+            else:
+                txn.put(name, named, db=self._meta_db)
 
     def end_flush(self) -> bool:
         """Take the committed flush as the new ground; on the event loop.
@@ -236,6 +245,7 @@ class Backend:
         self._reader = self._env.begin()
         self._last_page = self._env.info()["last_pgno"]
         self._flushing = None
+        self._generation += 1
         self._writer.release()
         if flush.error is not None:
             raise flush.error
@@ -271,6 +281,41 @@ class Backend:
             _sync_directory(self.directory)
             self._active = Buffer()
             self._open()
+
+    def copy_defragmented(self) -> int:
+        """Write a copy without holes beside the file; blocks; any thread.
+
+        Returns:
+            What `take_defragmented` needs to know that nothing was flushed since.
+        """
+        path = self.directory / _DEFRAGMENTED_NAME
+        with self._writer, path.open("wb") as file:
+            self._env.copyfd(file.fileno(), compact=True)
+            file.flush()
+            os.fsync(file.fileno())
+            return self._generation
+
+    def take_defragmented(self, generation: int) -> bool:
+        """Take the copy in place of the file, keeping what is buffered; on the event loop.
+
+        Returns:
+            False when something was flushed since, or another copy is under way: copy again.
+        """
+        if self._flush is not None or not self._writer.acquire(blocking=False):
+            return False
+        try:
+            if generation != self._generation:
+                return False
+            path = self.directory / _DEFRAGMENTED_NAME
+            path.chmod(0o600)
+            self._reader.abort()
+            self._env.close()
+            path.replace(self.directory / FILE_NAME)
+            _sync_directory(self.directory)
+            self._open()
+            return True
+        finally:
+            self._writer.release()
 
     def used_bytes(self) -> int:
         """The size of the file, cheaply; what waits for a flush is not in it."""

@@ -33,6 +33,7 @@ class Kind(enum.IntEnum):
     LEASE_EXPIRE = 8
     # Member: a member tells its name and client URLs.
     PUBLISH = 9
+    ALARM = 10
 
 
 _MESSAGES: dict[Kind, type[Message]] = {
@@ -45,6 +46,7 @@ _MESSAGES: dict[Kind, type[Message]] = {
     Kind.LEASE_KEEP_ALIVE: rpc_pb2.LeaseKeepAliveRequest,
     Kind.LEASE_EXPIRE: rpc_pb2.LeaseCheckpoint,
     Kind.PUBLISH: rpc_pb2.Member,
+    Kind.ALARM: rpc_pb2.AlarmRequest,
 }
 _KINDS = frozenset(map(int, Kind))
 _PREFIXES = {kind: bytes((VERSION, kind)) for kind in Kind}

@@ -58,6 +58,10 @@ class NoSpaceError(MvccError):
     message = "etcdserver: mvcc: database space exceeded"
 
 
+class CorruptError(MvccError):
+    message = "etcdserver: corrupt cluster"
+
+
 class LeaseNotFoundError(MvccError):
     message = "etcdserver: requested lease not found"
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from kubraft.pb.etcdserverpb.rpc_pb2 import CompactionRequest, Member
+from kubraft.pb.etcdserverpb.rpc_pb2 import AlarmRequest, CompactionRequest, Member
 from store.mvcc import command, compaction, delete_range, lease, put, snapshot_file, txn
+from store.mvcc.alarms import Alarms
 from store.mvcc.backend import Backend, Flush
 from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
@@ -52,6 +53,7 @@ class KvMachine:
             Kind.LEASE_KEEP_ALIVE: lambda request, i: lease.keep_alive(store, request, index=i),
             Kind.LEASE_EXPIRE: lambda request, _: lease.expire(store, request),
             Kind.PUBLISH: lambda request, _: self._publish(request),
+            Kind.ALARM: lambda request, _: self._alarm(request),
         }
         self._flushing = (0, 0)
         self._load()
@@ -73,6 +75,7 @@ class KvMachine:
         for _, value in self.store.backend.all_meta(_META_MEMBER):
             member = Member.FromString(value)
             self.members[member.ID] = member
+        self.alarms = Alarms(self.backend)
 
     @property
     def backend(self) -> Backend:
@@ -98,6 +101,7 @@ class KvMachine:
     def _apply_one(self, one: LogCommand) -> object:
         try:
             decoded = command.decode(one.data)
+            self.alarms.check(decoded)
             return self._handlers[decoded.kind](decoded.request, one.index)
         except MvccError as error:
             return error
@@ -154,6 +158,9 @@ class KvMachine:
 
     def _compact(self, request: CompactionRequest) -> Reply:
         return compaction.compact(self.store, request.revision)
+
+    def _alarm(self, request: AlarmRequest) -> Reply:
+        return Reply(self.store.revision, self.alarms.change(request).SerializeToString())
 
     def _publish(self, request: Member) -> Reply:
         self.members[request.ID] = request

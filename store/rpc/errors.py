@@ -23,6 +23,7 @@ from store.raft.engine import (
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
 LEADER_CHANGED = "etcdserver: leader changed"
+TRANSFER_TIMED_OUT = "etcdserver: request timed out, leader transfer took too long"
 STOPPED = "etcdserver: server stopped"
 WATCH_COMPACTED = errors.CompactedError.message
 
@@ -54,6 +55,7 @@ _CODES: dict[type[errors.MvccError], StatusCode] = {
     errors.CompactedError: StatusCode.OUT_OF_RANGE,
     errors.FutureRevisionError: StatusCode.OUT_OF_RANGE,
     errors.NoSpaceError: StatusCode.RESOURCE_EXHAUSTED,
+    errors.CorruptError: StatusCode.DATA_LOSS,
     errors.LeaseNotFoundError: StatusCode.NOT_FOUND,
     errors.LeaseExistsError: StatusCode.FAILED_PRECONDITION,
     errors.LeaseTtlTooLargeError: StatusCode.OUT_OF_RANGE,

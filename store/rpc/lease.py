@@ -38,7 +38,7 @@ async def grant(services: MemberServices, data: bytes) -> bytes:
     while request.ID == 0:
         request.ID = random.SystemRandom().getrandbits(_LEASE_ID_BITS)
     request.TTL = max(request.TTL, services.options.lease_ttl_s_min)
-    services.check_space()
+    await services.check_space()
     reply = await services.propose(Kind.LEASE_GRANT, request.SerializeToString())
     return services.response(reply)
 

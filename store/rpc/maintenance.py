@@ -1,11 +1,13 @@
 """The Maintenance service. Source: etcd v3 API, Maintenance.
 
-Alarms can be asked for and there never are any; there is no downgrade.
+A snapshot is the database as LMDB wrote it with its SHA-256 behind it, so etcd's own tools can
+save it and cannot look inside. There is no downgrade.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import tempfile
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from google.protobuf.message import DecodeError
 from kubraft.pb.etcdserverpb.rpc_pb2 import (
     AlarmRequest,
     AlarmResponse,
+    AlarmType,
+    DefragmentRequest,
     HashKVRequest,
     HashKVResponse,
     HashResponse,
@@ -22,15 +26,17 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     SnapshotResponse,
     StatusResponse,
 )
+from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.mvcc.hash import hash_kv
 from store.raft.engine import EngineError, MemberID, Role
-from store.rpc.errors import NO_LEADER, RefusedError
+from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, RefusedError
 from store.rpc.service import Context, MemberServices, parse
 
 # The version of etcd whose behaviour we show; clients choose features by it.
 ETCD_VERSION = "3.6.0"
 _SNAPSHOT_CHUNK_BYTES = 32 * 1024
+_DEFRAGMENT_RETRIES = 5
 
 
 async def status(services: MemberServices, _: bytes) -> bytes:
@@ -45,7 +51,13 @@ async def status(services: MemberServices, _: bytes) -> bytes:
         raftIndex=engine.commit_index,
         raftTerm=engine.term,
         raftAppliedIndex=engine.applied_index,
-        errors=[] if engine.leader is not None else [NO_LEADER],
+        errors=[
+            *([] if engine.leader is not None else [NO_LEADER]),
+            *(
+                f"memberID:{alarm.memberID} alarm:{AlarmType.Name(alarm.alarm)} "
+                for alarm in services.machine.alarms.get()
+            ),
+        ],
         isLearner=engine.role is Role.LEARNER,
         storageVersion="3.6.0",
     )
@@ -54,11 +66,29 @@ async def status(services: MemberServices, _: bytes) -> bytes:
 
 async def alarm(services: MemberServices, data: bytes) -> bytes:
     request = parse(AlarmRequest, data)
-    if request.action == AlarmRequest.ACTIVATE:
-        raise RefusedError(
-            grpc.StatusCode.UNIMPLEMENTED, "etcdserver: alarms cannot be raised by clients"
-        )
-    return services.header(services.store.revision) + AlarmResponse().SerializeToString()
+    if request.action == AlarmRequest.GET:
+        await services.make_linearizable()
+        response = AlarmResponse(alarms=services.machine.alarms.get(request.alarm))
+        return services.header(services.store.revision) + response.SerializeToString()
+    return services.response(await services.propose(Kind.ALARM, data))
+
+
+async def defragment(services: MemberServices, data: bytes) -> bytes:
+    """Rewrite the database file without holes; the member goes on serving meanwhile.
+
+    Source: etcd v3 API, Maintenance.Defragment (there the member stands still).
+    """
+    parse(DefragmentRequest, data)
+    backend = services.machine.backend
+    generation = await asyncio.to_thread(backend.copy_defragmented)
+    for _ in range(_DEFRAGMENT_RETRIES):
+        if backend.take_defragmented(generation):
+            return services.header(services.store.revision)
+        generation = await asyncio.to_thread(backend.copy_defragmented)
+    # Flushes came in between again and again: now nothing else runs.
+    services.machine.persist()
+    backend.take_defragmented(backend.copy_defragmented())
+    return services.header(services.store.revision)
 
 
 async def hash_(services: MemberServices, _: bytes) -> bytes:
@@ -79,19 +109,23 @@ async def move_leader(services: MemberServices, data: bytes) -> bytes:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: not leader")
     if request.targetID not in services.members:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
-    await services.engine.transfer_leadership(MemberID(request.targetID))
+    if request.targetID != services.member_id:
+        try:
+            await services.engine.transfer_leadership(MemberID(request.targetID))
+        except EngineError as error:
+            raise RefusedError(grpc.StatusCode.UNKNOWN, TRANSFER_TIMED_OUT) from error
     return services.header(services.store.revision)
 
 
 def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
-    """Stream the state as a snapshot file: the database, then its length and checksum."""
+    """Stream the state: the database, and in a response of its own the SHA-256 of it."""
 
     async def call(data: bytes, context: Context) -> None:
         del data
         try:
             with tempfile.TemporaryDirectory(dir=services.machine.backend.directory) as directory:
                 await _send_file(services, Path(directory) / "snapshot", context)
-        except (MvccError, EngineError, DecodeError) as error:
+        except (RefusedError, MvccError, EngineError, DecodeError) as error:
             await services.abort(context, error)
 
     return grpc.unary_stream_rpc_method_handler(call)
@@ -99,12 +133,17 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
 
 async def _send_file(services: MemberServices, path: Path, context: Context) -> None:
     services.machine.persist()
-    await asyncio.to_thread(services.machine.save_snapshot, path)
+    await asyncio.to_thread(services.machine.backend.copy, path)
     left = (await asyncio.to_thread(path.stat)).st_size
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, _SNAPSHOT_CHUNK_BYTES):
             left -= len(chunk)
-            response = SnapshotResponse(remaining_bytes=left, blob=chunk, version=ETCD_VERSION)
-            await context.write(
-                services.header(services.store.revision) + response.SerializeToString()
-            )
+            digest.update(chunk)
+            await _send(services, chunk, left, context)
+    await _send(services, digest.digest(), 0, context)
+
+
+async def _send(services: MemberServices, chunk: bytes, left: int, context: Context) -> None:
+    response = SnapshotResponse(remaining_bytes=left, blob=chunk, version=ETCD_VERSION)
+    await context.write(services.header(services.store.revision) + response.SerializeToString())

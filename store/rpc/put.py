@@ -10,5 +10,5 @@ from store.rpc.service import MemberServices, parse
 
 async def put(services: MemberServices, data: bytes) -> bytes:
     check_put(parse(PutRequest, data))
-    services.check_space()
+    await services.check_space()
     return services.response(await services.propose(Kind.PUT, data))

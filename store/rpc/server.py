@@ -35,6 +35,7 @@ _UNARY: dict[str, dict[str, Verb]] = {
     "etcdserverpb.Maintenance": {
         "Status": maintenance.status,
         "Alarm": maintenance.alarm,
+        "Defragment": maintenance.defragment,
         "Hash": maintenance.hash_,
         "HashKV": maintenance.hash_of_revision,
         "MoveLeader": maintenance.move_leader,

@@ -15,6 +15,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from kubraft.pb.etcdserverpb.rpc_pb2 import NOSPACE, AlarmRequest
 from store.mvcc import command
 from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError, NoSpaceError
@@ -122,14 +123,21 @@ class MemberServices:
         assert isinstance(result, Reply)
         return result
 
-    def check_space(self) -> None:
-        """Refuse what makes the store grow once it is over its quota.
+    async def check_space(self) -> None:
+        """Refuse what makes the store grow once it is over its quota, and raise the alarm.
 
         Raises:
-            NoSpaceError: compact and defragment, or raise the quota.
+            NoSpaceError: compact, defragment and disarm, or raise the quota.
+            EngineError: the alarm could not be raised.
         """
-        if self.machine.backend.used_bytes() > self.options.quota_bytes:
-            raise NoSpaceError
+        if self.machine.backend.used_bytes() <= self.options.quota_bytes:
+            return
+        if not self.machine.alarms.has(NOSPACE, self.member_id):
+            alarm = AlarmRequest(
+                action=AlarmRequest.ACTIVATE, memberID=self.member_id, alarm=NOSPACE
+            )
+            await self.propose(Kind.ALARM, alarm.SerializeToString())
+        raise NoSpaceError
 
     async def make_linearizable(self) -> None:
         """Wait until a local read shows everything acknowledged before this call.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import TxnRequest
 from store.mvcc import txn as core
+from store.mvcc.alarms import may_grow
 from store.mvcc.command import Kind
 from store.mvcc.validity import check_txn
 from store.rpc.service import MemberServices, parse
@@ -16,10 +17,6 @@ async def txn(services: MemberServices, data: bytes) -> bytes:
         if not core.is_serializable(request):
             await services.make_linearizable()
         return services.response(core.txn(services.store, request))
-    if any(_may_grow(op.WhichOneof("request")) for op in (*request.success, *request.failure)):
-        services.check_space()
+    if may_grow(request):
+        await services.check_space()
     return services.response(await services.propose(Kind.TXN, data))
-
-
-def _may_grow(operation: str | None) -> bool:
-    return operation in {"request_put", "request_txn"}

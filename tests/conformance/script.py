@@ -8,6 +8,7 @@ A block is a request (over several lines if it likes), `----`, the answer, and a
 before the first block is a comment. An error is `error CODE: text`. Of a header only the revision
 is kept. Watches are streams with names: `WatchSend w create_request { key: "a" }` sends on stream
 `w`, `WatchReceive w 2` prints the next two responses of it. `KeepAlive` sends one keep-alive.
+`As NAME PASSWORD` authenticates; all that follows is done as that user, until `As` without a name.
 """
 
 from __future__ import annotations
@@ -16,31 +17,42 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 import grpc.aio
-from google.protobuf import text_format
+from google.protobuf import message_factory, text_format
 from google.protobuf.message import Message
 
 from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
+from kubraft.pb.v3electionpb import v3election_pb2
+from kubraft.pb.v3lockpb import v3lock_pb2
 
 RECEIVE_S = 5.0
 
-_KV = ("Range", "Put", "DeleteRange", "Txn", "Compact")
-_LEASE = ("LeaseGrant", "LeaseRevoke", "LeaseTimeToLive", "LeaseLeases")
-_REQUESTS: dict[str, type[Message]] = {
-    "Range": rpc_pb2.RangeRequest,
-    "Put": rpc_pb2.PutRequest,
-    "DeleteRange": rpc_pb2.DeleteRangeRequest,
-    "Txn": rpc_pb2.TxnRequest,
-    "Compact": rpc_pb2.CompactionRequest,
-    "LeaseGrant": rpc_pb2.LeaseGrantRequest,
-    "LeaseRevoke": rpc_pb2.LeaseRevokeRequest,
-    "LeaseTimeToLive": rpc_pb2.LeaseTimeToLiveRequest,
-    "LeaseLeases": rpc_pb2.LeaseLeasesRequest,
-    "KeepAlive": rpc_pb2.LeaseKeepAliveRequest,
-}
+
+class _Method(NamedTuple):
+    path: str
+    request: type[Message]
+    response: type[Message]
+
+
+def _unary_methods() -> dict[str, _Method]:
+    files = (rpc_pb2.DESCRIPTOR, v3lock_pb2.DESCRIPTOR, v3election_pb2.DESCRIPTOR)
+    return {
+        method.name: _Method(
+            f"/{service.full_name}/{method.name}",
+            message_factory.GetMessageClass(method.input_type),
+            message_factory.GetMessageClass(method.output_type),
+        )
+        for file in files
+        for service in file.services_by_name.values()
+        for method in service.methods
+        if not (method.client_streaming or method.server_streaming)
+    }
+
+
+_METHODS = _unary_methods()
 
 
 @dataclass(slots=True)
@@ -82,8 +94,10 @@ async def run(script: Script, channel: grpc.aio.Channel) -> Script:
 
 class _Player:
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stubs: list[Any] = [rpc_pb2_grpc.KVStub(channel), rpc_pb2_grpc.LeaseStub(channel)]
+        self._channel = channel
+        self._lease: Any = rpc_pb2_grpc.LeaseStub(channel)
         self._watch: Any = rpc_pb2_grpc.WatchStub(channel)
+        self._token = ""
         self._streams: dict[str, Any] = {}
 
     async def play(self, request: str) -> str:
@@ -91,27 +105,48 @@ class _Player:
         try:
             if verb.startswith("Watch"):
                 return await self._play_watch(verb, rest)
-            message = text_format.Parse(rest, _REQUESTS[verb]())
             if verb == "KeepAlive":
-                return await self._keep_alive(message)
-            stub = self._stubs[0] if verb in _KV else self._stubs[1]
-            assert verb in _KV or verb in _LEASE
-            return show(await getattr(stub, verb)(message, timeout=RECEIVE_S))
+                return await self._keep_alive(
+                    text_format.Parse(rest, rpc_pb2.LeaseKeepAliveRequest())
+                )
+            if verb == "As":
+                return await self._log_in(*rest.split())
+            method = _METHODS[verb]
+            return show(await self._call(method, text_format.Parse(rest, method.request())))
         except grpc.aio.AioRpcError as error:
             return f"error {error.code().name}: {error.details()}"
+
+    async def _call(self, method: _Method, message: Message) -> Any:
+        call = self._channel.unary_unary(
+            method.path,
+            request_serializer=method.request.SerializeToString,
+            response_deserializer=method.response.FromString,
+        )
+        return await call(message, timeout=RECEIVE_S, metadata=self._metadata())
+
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("token", self._token),) if self._token else ()
+
+    async def _log_in(self, name: str = "", password: str = "") -> str:
+        self._token = ""
+        if not name:
+            return "nobody"
+        request = rpc_pb2.AuthenticateRequest(name=name, password=password)
+        self._token = (await self._call(_METHODS["Authenticate"], request)).token
+        return name
 
     async def _keep_alive(self, message: Message) -> str:
         async def requests() -> AsyncIterator[Message]:
             yield message
 
-        async for response in self._stubs[1].LeaseKeepAlive(requests(), timeout=RECEIVE_S):
+        async for response in self._lease.LeaseKeepAlive(requests(), timeout=RECEIVE_S):
             return show(response)
         return "end of stream"
 
     async def _play_watch(self, verb: str, rest: str) -> str:
         name, _, arguments = rest.partition(" ")
         if name not in self._streams:
-            self._streams[name] = self._watch.Watch()
+            self._streams[name] = self._watch.Watch(metadata=self._metadata())
         stream = self._streams[name]
         if verb == "WatchSend":
             await stream.write(text_format.Parse(arguments, rpc_pb2.WatchRequest()))
@@ -141,6 +176,8 @@ def show(message: Message) -> str:
         message.ClearField("TTL")
     if isinstance(message, rpc_pb2.LeaseTimeToLiveResponse):
         message.keys[:] = sorted(message.keys)
+    if isinstance(message, rpc_pb2.AlarmResponse):
+        message.alarms.sort(key=lambda alarm: (alarm.alarm, alarm.memberID))
     return text_format.MessageToString(message, as_one_line=True) or "(empty)"
 
 

@@ -25,6 +25,7 @@ _KINDS: dict[type[Message], Kind] = {
     rpc_pb2.LeaseKeepAliveRequest: Kind.LEASE_KEEP_ALIVE,
     rpc_pb2.LeaseCheckpoint: Kind.LEASE_EXPIRE,
     rpc_pb2.Member: Kind.PUBLISH,
+    rpc_pb2.AlarmRequest: Kind.ALARM,
 }
 
 
