@@ -10,7 +10,18 @@ from grpc_health.v1 import _async as aio_health
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from store.rpc import cluster, compact, delete_range, lease, maintenance, put, txn, watch
+from store.rpc import (
+    cluster,
+    compact,
+    delete_range,
+    election,
+    lease,
+    lock,
+    maintenance,
+    put,
+    txn,
+    watch,
+)
 from store.rpc.range import range_
 from store.rpc.service import REQUEST_OVERHEAD_BYTES, MemberServices
 
@@ -40,11 +51,19 @@ _UNARY: dict[str, dict[str, Verb]] = {
         "HashKV": maintenance.hash_of_revision,
         "MoveLeader": maintenance.move_leader,
     },
+    "v3lockpb.Lock": {"Lock": lock.lock, "Unlock": lock.unlock},
+    "v3electionpb.Election": {
+        "Campaign": election.campaign,
+        "Proclaim": election.proclaim,
+        "Leader": election.leader,
+        "Resign": election.resign,
+    },
 }
 _STREAMS: dict[str, dict[str, Callable[[MemberServices], grpc.RpcMethodHandler[bytes, bytes]]]] = {
     "etcdserverpb.Watch": {"Watch": watch.handler},
     "etcdserverpb.Lease": {"LeaseKeepAlive": lease.keep_alive_handler},
     "etcdserverpb.Maintenance": {"Snapshot": maintenance.snapshot_handler},
+    "v3electionpb.Election": {"Observe": election.observe_handler},
 }
 # Clients ping to notice a dead member. Source: etcd, --grpc-keepalive-min-time.
 _PING_INTERVAL_MS_MIN = 5000

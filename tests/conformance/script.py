@@ -8,6 +8,7 @@ A block is a request (over several lines if it likes), `----`, the answer, and a
 before the first block is a comment. An error is `error CODE: text`. Of a header only the revision
 is kept. Watches are streams with names: `WatchSend w create_request { key: "a" }` sends on stream
 `w`, `WatchReceive w 2` prints the next two responses of it. `KeepAlive` sends one keep-alive.
+`Start w REQUEST` begins a call that waits, `End w` prints its answer.
 `As NAME PASSWORD` authenticates; all that follows is done as that user, until `As` without a name.
 """
 
@@ -29,6 +30,8 @@ from kubraft.pb.v3electionpb import v3election_pb2
 from kubraft.pb.v3lockpb import v3lock_pb2
 
 RECEIVE_S = 5.0
+# A call that has not ended by then is taken to wait for others.
+WAITS_S = 0.4
 
 
 class _Method(NamedTuple):
@@ -98,6 +101,7 @@ class _Player:
         self._lease: Any = rpc_pb2_grpc.LeaseStub(channel)
         self._watch: Any = rpc_pb2_grpc.WatchStub(channel)
         self._token = ""
+        self._background: dict[str, asyncio.Task[str]] = {}
         self._streams: dict[str, Any] = {}
 
     async def play(self, request: str) -> str:
@@ -109,12 +113,22 @@ class _Player:
                 return await self._keep_alive(
                     text_format.Parse(rest, rpc_pb2.LeaseKeepAliveRequest())
                 )
+            if verb == "Start":
+                return await self._start(*rest.split(maxsplit=1))
+            if verb == "End":
+                return await self._background.pop(rest)
             if verb == "As":
                 return await self._log_in(*rest.split())
             method = _METHODS[verb]
             return show(await self._call(method, text_format.Parse(rest, method.request())))
         except grpc.aio.AioRpcError as error:
             return f"error {error.code().name}: {error.details()}"
+
+    async def _start(self, name: str, request: str) -> str:
+        """Begin a call that waits, and see it wait."""
+        task = self._background[name] = asyncio.create_task(self.play(request))
+        done, _ = await asyncio.wait({task}, timeout=WAITS_S)
+        return "ended" if done else "waits"
 
     async def _call(self, method: _Method, message: Message) -> Any:
         call = self._channel.unary_unary(
@@ -163,6 +177,8 @@ class _Player:
     def close(self) -> None:
         for stream in self._streams.values():
             stream.cancel()
+        for task in self._background.values():
+            task.cancel()
 
 
 def show(message: Message) -> str:

@@ -1,0 +1,45 @@
+"""The v3lock service: locks that live on the server. Source: etcd v3 API, v3lock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from kubraft.pb.etcdserverpb.rpc_pb2 import TxnResponse
+from kubraft.pb.v3lockpb.v3lock_pb2 import LockRequest, UnlockRequest
+from store.mvcc.wire import field_bytes
+from store.rpc import queue_of_keys as line
+from store.rpc.errors import RefusedError
+from store.rpc.service import MemberServices, parse
+
+_SESSION_EXPIRED = "mutex: session is expired"
+
+
+@line.as_client
+async def lock(services: MemberServices, data: bytes) -> bytes:
+    """Wait for the lock; a caller who gives up leaves the line."""
+    request = parse(LockRequest, data)
+    lease_id = await line.session(services, request.lease)
+    key, prefix = line.key_of(request.name, lease_id), line.prefix_of(request.name)
+    await line.check_readable(services, prefix)
+    reply = await line.enter(services, key, b"", lease_id)
+    outcome = TxnResponse.FromString(reply.body)
+    if outcome.succeeded:
+        created = int(reply.revision)
+    else:
+        created = outcome.responses[0].response_range.kvs[0].create_revision
+    try:
+        await line.wait_for_turn(services, prefix, created)
+    except asyncio.CancelledError:
+        await asyncio.shield(line.leave(services, key))
+        raise
+    if line.find(services, key) is None:
+        raise RefusedError(grpc.StatusCode.UNKNOWN, _SESSION_EXPIRED)
+    return services.header(services.store.revision) + field_bytes(2, key)
+
+
+@line.as_client
+async def unlock(services: MemberServices, data: bytes) -> bytes:
+    reply = await line.leave(services, parse(UnlockRequest, data).key)
+    return services.header(reply.revision)
