@@ -117,12 +117,13 @@ class ApiServer:
             await self._cache.wait_synced()
             await bootstrap(self._reader, self._writer)
             # Authorization must see what bootstrap wrote before the first request comes.
-            revision = await self._store.revision()
             while True:
                 try:
-                    return await self._cache.reach(revision)
+                    await self._cache.fresh()
                 except CacheBehindError:  # a store that is just starting; a reason to wait
-                    _log.warning("watch_cache_behind", revision=revision)
+                    _log.warning("watch_cache_behind", revision=self._cache.revision)
+                else:
+                    return
 
         preparing = asyncio.create_task(prepare(), name="prepare")
         stopping = asyncio.create_task(self._stopping.wait(), name="wait-for-stop")

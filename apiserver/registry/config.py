@@ -43,7 +43,7 @@ class ConfigMapStrategy(Strategy):
         ]
         size = sum(len(text.encode()) for text in data.values())
         if size + sum(_decoded_size(text) for text in binary.values()) > DATA_BYTES_MAX:
-            causes.append(too_long("", DATA_BYTES_MAX))
+            causes.append(too_long("[]", DATA_BYTES_MAX))
         return causes
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:

@@ -83,6 +83,8 @@ def _counts(pod: Object, now: datetime) -> tuple[str, str]:
     statuses += [s for s in status.get("initContainerStatuses") or () if s.get("name") in sidecars]
     total = len(spec.get("containers") or ()) + len(sidecars)
     ready = sum(bool(s.get("ready")) for s in statuses)
+    if _init_reason(pod) is not None:  # until they are done, it is the init containers that count
+        statuses = list(status.get("initContainerStatuses") or ())
     restarts = sum(s.get("restartCount", 0) for s in statuses)
     last = max(
         (

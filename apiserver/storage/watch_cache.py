@@ -55,6 +55,11 @@ class WatchCache:
     def synced(self) -> bool:
         return self._synced.is_set()
 
+    @property
+    def waiting(self) -> int:
+        """How many readers wait for a revision."""
+        return len(self._waiters)
+
     async def wait_synced(self) -> None:
         await self._synced.wait()
 
@@ -89,11 +94,17 @@ class WatchCache:
             CacheBehindError: not in time; read from the store instead.
             ServiceUnavailableError: the store has no quorum.
         """
-        await self.reach(await self._store_revision())
+        try:
+            await self.reach(await self._store_revision(), timeout_s=FRESH_TIMEOUT_S)
+        except CacheBehindError:
+            self._store.suspect()
+            raise
         return self.revision
 
-    async def reach(self, revision: int, *, timeout_s: float = FRESH_TIMEOUT_S) -> None:
+    async def reach(self, revision: int, *, timeout_s: float) -> None:
         """Wait until the caches hold everything up to `revision`.
+
+        A client may name any revision: that it does not come says nothing about the store.
 
         Raises:
             CacheBehindError: not within `timeout_s`.
@@ -103,19 +114,22 @@ class WatchCache:
         if await self._arrived(revision, ARRIVAL_WAIT_S):
             return
         await self._store.progress()
-        if await self._arrived(revision, timeout_s):
-            return
-        self._store.suspect()
-        raise CacheBehindError
+        if not await self._arrived(revision, timeout_s):
+            raise CacheBehindError
 
     async def _arrived(self, revision: int, timeout_s: float) -> bool:
         waiter = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, (revision, next(self._tie), waiter))
+        waiting = (revision, next(self._tie), waiter)
+        heapq.heappush(self._waiters, waiting)
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
             return False
+        finally:
+            if waiter.cancelled():  # nothing may be left of one whose revision never comes
+                self._waiters.remove(waiting)
+                heapq.heapify(self._waiters)
         return True
 
     async def _store_revision(self) -> int:

@@ -5,9 +5,16 @@ This module imports nothing heavy: what a command needs is imported when it runs
 
 from __future__ import annotations
 
+import sys
+
+INTERRUPTED_STATUS = 130  # as shells report SIGINT
+
 
 def main() -> None:
     """Run the command line; exits the process."""
-    from kubraft.cli.app import run  # noqa: PLC0415 - also keeps `import kubraft.cli` cheap
+    try:
+        from kubraft.cli.app import run  # noqa: PLC0415 - also keeps `import kubraft.cli` cheap
 
-    run()
+        run()
+    except KeyboardInterrupt:  # while still importing
+        sys.exit(INTERRUPTED_STATUS)

@@ -22,6 +22,8 @@ from kubraft.client.client import Kind
 # How often a change by somebody else in between is answered by looking again.
 ATTEMPTS_MAX: Final = 5
 
+_DOING = {"apply": "applying", "create": "creating"}
+
 # Writes one object; says what was done, and how the object is now.
 Write = Callable[[Kind, Object], Awaitable[tuple[str, Object]]]
 
@@ -39,7 +41,9 @@ async def apply(
             )
         return await _apply_one(session, kind, manifest, dry_run=dry_run)
 
-    await _write_all(session, files, write, recursive=recursive, output=output, dry_run=dry_run)
+    await _write_all(
+        session, files, "apply", write, recursive=recursive, output=output, dry_run=dry_run
+    )
 
 
 async def create(
@@ -50,12 +54,15 @@ async def create(
     async def write(_kind: Kind, manifest: Object) -> tuple[str, Object]:
         return "created", await session.client.create(manifest, dry_run=dry_run)
 
-    await _write_all(session, files, write, recursive=recursive, output=output, dry_run=dry_run)
+    await _write_all(
+        session, files, "create", write, recursive=recursive, output=output, dry_run=dry_run
+    )
 
 
 async def _write_all(
     session: Session,
     files: Sequence[str],
+    verb: str,
     write: Write,
     *,
     recursive: bool,
@@ -66,7 +73,7 @@ async def _write_all(
     check_format(output, ("json", "yaml", "name"))
     manifests = read_manifests(files, recursive=recursive)
     if not manifests:
-        raise CommandError("no objects passed to apply")
+        raise CommandError(f"no objects passed to {verb}")
     failed = False
     written: list[Object] = []
     for manifest in manifests:
@@ -75,7 +82,7 @@ async def _write_all(
             done, stored = await write(kind, obj)
         except (ApiError, CommandError) as error:
             failed = True
-            session.terminal.err(_failure(error, manifest))
+            session.terminal.err(_failure(error, manifest, verb))
             continue
         written.append(stored)
         if not output:
@@ -89,10 +96,10 @@ async def _write_all(
         raise FailedError
 
 
-def _failure(error: Exception, manifest: Manifest) -> str:
+def _failure(error: Exception, manifest: Manifest, verb: str) -> str:
     if isinstance(error, ApiError):
         return (
-            f'Error from server ({error.reason}): error when applying "{manifest.source}": '
+            f'Error from server ({error.reason}): error when {_DOING[verb]} "{manifest.source}": '
             f"{error.message}"
         )
     return f"error: {error}"

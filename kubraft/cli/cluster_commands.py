@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from kubraft.cli import INTERRUPTED_STATUS
+
 _PANEL = "Commands on the cluster"
 
 Members = Annotated[
@@ -133,7 +135,7 @@ def _run(work: Callable[[], None]) -> None:
         subject = f"{error.filename}: " if error.filename else ""
         _fail(f"{subject}{error.strerror or error}")
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED_STATUS)
 
 
 def _fail(message: str) -> None:

@@ -116,7 +116,7 @@ async def _from_files(
 async def _from_words(
     session: Session, words: Sequence[str], options: Options
 ) -> list[tuple[Kind, str, str]]:
-    targets = parse_targets(await session.kinds(), words)
+    targets = parse_targets(await session.kinds(), words, "delete")
     selected = bool(options.label_selector or options.field_selector or options.everything)
     found: list[tuple[Kind, str, str]] = []
     for target in targets:

@@ -72,7 +72,7 @@ class Target(NamedTuple):
     names: tuple[str, ...] = ()
 
 
-def parse_targets(kinds: KindTable, words: Sequence[str]) -> list[Target]:
+def parse_targets(kinds: KindTable, words: Sequence[str], verb: str = "get") -> list[Target]:
     """Read `pods`, `pods web-0 web-1`, `pods,deploy`, `all`, or `pod/web-0 deploy/web`.
 
     Raises:
@@ -80,8 +80,8 @@ def parse_targets(kinds: KindTable, words: Sequence[str]) -> list[Target]:
     """
     if not words:
         raise CommandError(
-            'You must specify the type of resource to get. Use "kubraft api-resources" for a '
-            "complete list of supported resources."
+            f"You must specify the type of resource to {verb}. "
+            'Use "kubraft api-resources" for a complete list of supported resources.'
         )
     if any("/" in word for word in words):
         return [_slashed(kinds, word) for word in words]

@@ -7,8 +7,10 @@ Source: kubectl's `-f` and `-R`; YAML 1.1 as far as sigs.k8s.io/yaml resolves it
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import signal
 import sys
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +52,7 @@ def read_manifests(paths: Sequence[str], *, recursive: bool = False) -> list[Man
 
 def _texts(path: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
     if path == STDIN:
-        yield "STDIN", sys.stdin.read(MANIFEST_BYTES_MAX)
+        yield "STDIN", _read_standard_input()
         return
     root = Path(path)
     if not root.exists():
@@ -66,6 +68,20 @@ def _texts(path: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
         )
     for file in files:
         yield str(file), _read(file)
+
+
+def _read_standard_input() -> str:
+    # An event loop's own handler of SIGINT waits for the loop, which waits for this read.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        text = sys.stdin.read(MANIFEST_BYTES_MAX + 1)
+    except UnicodeDecodeError as error:
+        raise CommandError("cannot read standard input: not UTF-8") from error
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if len(text) > MANIFEST_BYTES_MAX:
+        raise CommandError(f"standard input is larger than {MANIFEST_BYTES_MAX >> 20} MiB")
+    return text
 
 
 def _read(path: Path) -> str:
@@ -86,23 +102,23 @@ def parse_manifests(text: str, source: str) -> list[Manifest]:
         CommandError: with `source` and, where it is known, the line.
     """
     found: list[Manifest] = []
-    for document in _documents(text, source):
-        if document is None:
-            continue
+    documents = [document for document in _documents(text, source) if document is not None]
+    for number, document in enumerate(documents, 1):
+        where = f"{source}, document {number}" if len(documents) > 1 else source
         for obj in _items(document, source):
-            _check(obj, source)
+            _check(obj, where)
             found.append(Manifest(source, obj))
     return found
 
 
 def _documents(text: str, source: str) -> Iterable[Any]:
-    if text.lstrip().startswith("{"):
-        try:
-            return list(_json_documents(text))
-        except ValueError:
-            pass  # flow style YAML begins so as well
     try:
+        if text.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError):  # flow style YAML begins so as well
+                return list(_json_documents(text))
         return list(yaml.load_all(text, Loader=_Loader))
+    except RecursionError:
+        raise CommandError(f"error parsing {source}: nested too deeply") from None
     except yaml.YAMLError as error:
         message = " ".join(str(error).split())
         raise CommandError(f"error parsing {source}: {message}") from error

@@ -20,7 +20,7 @@ async def scale(
     Raises:
         CommandError: the kind has no replicas, or there are not `current_replicas`.
     """
-    targets = parse_targets(await session.kinds(), words)
+    targets = parse_targets(await session.kinds(), words, "scale")
     if not any(target.names for target in targets):
         raise CommandError("resource(s) were provided, but no name was specified")
     for target in targets:

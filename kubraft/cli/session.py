@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from kubraft.api.errors import ApiError
+from kubraft.cli import INTERRUPTED_STATUS
 from kubraft.cli.connection import Connection, not_answering, resolve
 from kubraft.cli.failure import ClusterAbsentError, CommandError, FailedError, failure_line
 from kubraft.cli.terminal import Terminal, process_terminal
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kubraft.client.client import ApiClient
 
 DEFAULT_NAMESPACE = "default"
-INTERRUPTED_STATUS = 130  # as shells report SIGINT
 
 
 class Session:
@@ -79,6 +79,8 @@ async def _run(
     terminal: Terminal,
     namespace: str,
 ) -> None:
+    # What gRPC's core has to say of a connection is in the error that we show.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from kubraft.client.client import ApiClient  # noqa: PLC0415 - gRPC is most of the start
 
     if not await _answers(connection.server):

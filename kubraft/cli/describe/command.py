@@ -53,7 +53,7 @@ async def describe(
 ) -> None:
     """Print every object that `words` name; a name may also be the beginning of names."""
     options = Options(label_selector=label_selector, all_namespaces=all_namespaces)
-    targets = parse_targets(await session.kinds(), words)
+    targets = parse_targets(await session.kinds(), words, "describe")
     objects: list[Object] = []
     failed = False
     for target in targets:

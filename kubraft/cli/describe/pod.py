@@ -124,7 +124,7 @@ def probe_text(probe: Json | None) -> str:
     if not probe:
         return ""
     if "exec" in probe:
-        what = f"exec {probe['exec'].get('command')}"
+        what = f"exec [{' '.join(probe['exec'].get('command') or ())}]"
     elif "httpGet" in probe:
         get = probe["httpGet"]
         host, port = get.get("host", ""), get.get("port", "")

@@ -131,7 +131,7 @@ def test_a_pod_that_ends_says_since_when() -> None:
 
 
 def test_probes_and_tolerations_on_a_line() -> None:
-    assert probe_text({"exec": {"command": ["true"]}}).startswith("exec ['true'] delay=0s")
+    assert probe_text({"exec": {"command": ["true"]}}).startswith("exec [true] delay=0s")
     assert probe_text({"tcpSocket": {"port": 1}}).startswith("tcp-socket :1 ")
     assert probe_text(None) == ""
     assert toleration({"operator": "Exists"}) == "op=Exists"

@@ -201,6 +201,11 @@ def test_what_is_no_target(words: list[str], message: str) -> None:
         parse_targets(KINDS, words)
 
 
+def test_the_verb_that_lacks_its_target_is_named() -> None:
+    with pytest.raises(CommandError, match="You must specify the type of resource to delete"):
+        parse_targets(KINDS, [], "delete")
+
+
 def test_failures_read_as_kubectls() -> None:
     assert failure_line(NotFoundError('pods "x" not found')) == (
         'Error from server (NotFound): pods "x" not found'

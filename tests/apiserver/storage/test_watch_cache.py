@@ -1,0 +1,70 @@
+"""Waiting for a revision: what a client asks for must not hurt the others."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from apiserver.storage import watch_cache
+from apiserver.storage.memory_store import MemoryStore
+from apiserver.storage.watch_cache import CacheBehindError, WatchCache
+from tests.harness.eventually import eventually
+
+
+class SuspectedStore(MemoryStore):
+    """Counts how often its watch was given up."""
+
+    suspected = 0
+
+    def suspect(self) -> None:
+        self.suspected += 1
+
+
+@contextlib.asynccontextmanager
+async def _running(store: MemoryStore) -> AsyncIterator[WatchCache]:
+    cache = WatchCache(store, ["/registry/things/"])
+    running = asyncio.create_task(cache.run())
+    try:
+        await cache.wait_synced()
+        yield cache
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_a_revision_from_the_future_leaves_watch_and_waiters_alone() -> None:
+    store = SuspectedStore()
+    async with _running(store) as cache:
+        with pytest.raises(CacheBehindError):
+            await cache.reach(1 << 40, timeout_s=0.05)
+        assert store.suspected == 0
+        assert cache.waiting == 0
+
+
+async def test_a_reader_that_leaves_is_forgotten() -> None:
+    async with _running(MemoryStore()) as cache:
+        reading = asyncio.create_task(cache.reach(1 << 40, timeout_s=60))
+        await eventually(lambda: cache.waiting == 1)
+        reading.cancel()
+        await asyncio.wait([reading])
+        assert cache.waiting == 0
+
+
+async def test_a_watch_that_lacks_what_the_store_has_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch_cache, "FRESH_TIMEOUT_S", 0.05)
+    store = SuspectedStore()
+    async with _running(store) as cache:
+
+        async def ahead() -> int:
+            return 1 << 40
+
+        monkeypatch.setattr(store, "revision", ahead)
+        with pytest.raises(CacheBehindError):
+            await cache.fresh()
+        assert store.suspected == 1
