@@ -9,9 +9,9 @@ run() {
     shift
     if output=$("$@" 2>&1); then echo ok; else echo FAILED; echo "$output"; exit 1; fi
 }
+run locks "$bin/python" scripts/verify_locks.py
 run stubs "$bin/python" scripts/generate.py
 run lint "$bin/ruff" check .
 run format "$bin/ruff" format --check .
 run types "$bin/mypy"
 run layers "$bin/lint-imports"
-run locks "$bin/python" scripts/verify_locks.py
