@@ -76,7 +76,7 @@ class Api:
 
     async def settled(self) -> None:
         """The cache knows all that has been written."""
-        await self.bench.cache.reach(await self.bench.store.revision())
+        await self.bench.cache.reach(await self.bench.store.revision(), timeout_s=2.0)
 
     async def bind(self, pod: str, node: str) -> None:
         binding = {
