@@ -58,7 +58,7 @@ chaos: setup ## kill at random under load, and check what was promised: SEED= RO
 
 # --- the project ---
 
-.PHONY: setup tools check test sim bench fmt
+.PHONY: setup tools check test sim bench fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
