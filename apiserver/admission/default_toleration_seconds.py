@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.request import AdmissionRequest, Operation
-from kubraft.api.gvk import POD
+from apiserver.admission.request import AdmissionRequest
 
 TAINTS: Final = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 
@@ -23,11 +22,7 @@ class DefaultTolerationSeconds(Plugin):
         self._toleration_s = toleration_s
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return (request.gvk, request.subresource, request.operation) == (
-            POD,
-            "",
-            Operation.CREATE,
-        )
+        return request.creates_pod
 
     async def mutate(self, request: AdmissionRequest) -> None:
         spec = (request.obj or {}).get("spec")

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.request import AdmissionRequest, Operation
+from apiserver.admission.request import AdmissionRequest
 from apiserver.reader import Reader
-from kubraft.api.gvk import LIMIT_RANGE, POD
+from kubraft.api.gvk import LIMIT_RANGE
 from kubraft.api.object import Object
 from kubraft.api.pods import Resources, container_resources, pod_limits, pod_requests
 from kubraft.api.quantity import Quantity, parse_quantity
@@ -28,11 +28,7 @@ class LimitRanger(Plugin):
         self._reader = reader
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return (request.gvk, request.subresource, request.operation) == (
-            POD,
-            "",
-            Operation.CREATE,
-        )
+        return request.creates_pod
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.obj or {}

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.request import AdmissionRequest, Operation
-from kubraft.api.gvk import POD
+from apiserver.admission.request import AdmissionRequest
 
 CLASSES: Final = {
     "": 0,
@@ -26,11 +25,7 @@ class Priority(Plugin):
     name = "Priority"
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return (request.gvk, request.subresource, request.operation) == (
-            POD,
-            "",
-            Operation.CREATE,
-        )
+        return request.creates_pod
 
     async def mutate(self, request: AdmissionRequest) -> None:
         spec = (request.obj or {}).get("spec")

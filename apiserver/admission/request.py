@@ -11,7 +11,7 @@ from typing import Any
 from apiserver.reader import Reader, Writer
 from apiserver.user import User
 from kubraft.api.errors import Cause, ForbiddenError
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import POD, GroupVersionKind
 from kubraft.api.object import Object
 from kubraft.api.time import Clock
 
@@ -22,7 +22,6 @@ class Operation(StrEnum):
     CREATE = "CREATE"
     UPDATE = "UPDATE"
     DELETE = "DELETE"
-    CONNECT = "CONNECT"
 
 
 @dataclass(slots=True)
@@ -50,6 +49,11 @@ class AdmissionRequest:
     def qualified_resource(self) -> str:
         """As messages name it: "pods", "deployments.apps"."""
         return f"{self.resource}.{self.gvk.group}" if self.gvk.group else self.resource
+
+    @property
+    def creates_pod(self) -> bool:
+        """Whether a new Pod is to be stored; what several plugins are about."""
+        return (self.gvk, self.subresource, self.operation) == (POD, "", Operation.CREATE)
 
     @property
     def shown_name(self) -> str:

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from apiserver.admission.node_restriction import MIRROR_POD
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
+from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from kubraft.api.errors import NotFoundError
-from kubraft.api.gvk import POD, SERVICE_ACCOUNT
+from kubraft.api.gvk import SERVICE_ACCOUNT
 from kubraft.api.names import generate_name
 from kubraft.api.object import Object, ObjectKey, annotations_of, key_of
 from kubraft.api.pods import all_containers
@@ -42,11 +42,7 @@ class ServiceAccount(Plugin):
         context.reader.add_handler(SERVICE_ACCOUNT, self._on_change)
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return (request.gvk, request.subresource, request.operation) == (
-            POD,
-            "",
-            Operation.CREATE,
-        )
+        return request.creates_pod
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.obj or {}

@@ -27,8 +27,6 @@ from kubraft.api.errors import ApiError, NotFoundError, UnauthorizedError
 from kubraft.api.gvk import NODE, POD, SECRET, SERVICE_ACCOUNT, GroupVersionKind
 from kubraft.api.object import Object
 
-ISSUER_DEFAULT: Final = "https://kubernetes.default.svc"
-
 # Longer than any token that we sign; what is longer is refused unread.
 TOKEN_CHARS_MAX: Final = 8_192
 VERIFIED_TOKENS_MAX: Final = 4_096

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from apiserver.registry.strategy import Strategy
 from kubraft.api.gvk import GroupVersionKind
-from kubraft.api.object import Object, ObjectKey
+from kubraft.api.object import Object
 
 STANDARD_VERBS = (
     "create",
@@ -84,8 +84,3 @@ class Resource:
     def key(self, namespace: str, name: str) -> str:
         """The key of one object."""
         return f"{self.prefix}{namespace}/{name}" if self.namespaced else self.prefix + name
-
-    def object_key(self, key: str) -> ObjectKey:
-        """The object that a key belongs to."""
-        namespace, _, name = key[len(self.prefix) :].rpartition("/")
-        return ObjectKey(namespace, name)

@@ -34,8 +34,6 @@ class Strategy:
     has_generation: ClassVar[bool] = False
     # Whether status is written through its own subresource only.
     has_status: ClassVar[bool] = False
-    # Whether an update may leave resourceVersion out.
-    allow_unconditional_update: ClassVar[bool] = True
     deletion: ClassVar[Deletion] = Deletion.AT_ONCE
     # Lifetime in the store, after which objects vanish (Events); 0: for ever.
     ttl_s: ClassVar[int] = 0

@@ -20,7 +20,6 @@ _DNS1035_LABEL = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED_NAME = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = "(" + _QUALIFIED_NAME + ")?"
 _CONFIG_KEY = r"[-._a-zA-Z0-9]+"
-_C_IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
 
 _WITH_PREFIX = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 _ENV_NAME_RULE = (
@@ -88,14 +87,6 @@ _KEY_OF_CONFIG = _Pattern(
     "KEY_NAME",
     "key-name",
 )
-_IDENTIFIER = _Pattern(
-    _C_IDENTIFIER,
-    "a valid C identifier must start with alphabetic character or '_', followed by a string of "
-    "alphanumeric characters or '_'",
-    "my_name",
-    "MY_NAME",
-    "MyName",
-)
 
 
 def _too_long(text: str, length_max: int) -> list[str]:
@@ -161,11 +152,6 @@ def config_key_errors(text: str) -> list[str]:
     elif text.startswith(".."):
         errors.append("must not start with '..'")
     return errors
-
-
-def c_identifier_errors(text: str) -> list[str]:
-    """Errors of a C identifier."""
-    return [] if _IDENTIFIER(text) else [_IDENTIFIER.message]
 
 
 def env_name_errors(text: str) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -100,11 +98,6 @@ class ApiProcess:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-
-    def listens(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.ports[0])):
-            return True
-        return False
 
     def __enter__(self) -> Self:
         self.start()
