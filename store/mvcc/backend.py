@@ -17,6 +17,7 @@ that no writer reuses a page that a reader can see.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -84,6 +85,8 @@ class Backend:
         self._active = Buffer()
         self._flushing: Buffer | None = None
         self._flush: Flush | None = None
+        # Why a flush failed: what it held is in no file, so that nothing may be flushed after it.
+        self._failure: Exception | None = None
         # Flushes so far, to notice that a copy is no longer the newest state.
         self._generation = 0
         self._open()
@@ -196,17 +199,33 @@ class Backend:
         is not flushed is safe in the log.
 
         Followed by `Flush.commit` and then `end_flush`, before the next call.
+
+        Raises:
+            OSError, lmdb.Error: it cannot be written, or an earlier flush failed; the member must
+                not go on.
         """
         assert self._flush is None, "one flush at a time"
+        if self._failure is not None:
+            raise self._failure
         if not self._active:
             return None
         if not self._writer.acquire(blocking=False):
             return None
         self._flushing, self._active = self._active, Buffer()
         txn = self._env.begin(write=True)
-        self._fill(txn, self._flushing)
+        try:
+            self._fill(txn, self._flushing)
+        except (lmdb.Error, OSError) as error:
+            txn.abort()
+            self._fail(error)
+            raise
         self._flush = Flush(txn)
         return self._flush
+
+    def _fail(self, error: Exception) -> None:
+        """Keep what could not be flushed readable, and let nothing newer go past it."""
+        self._failure = error
+        self._writer.release()
 
     def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> None:
         for packed in buffer.deleted:
@@ -241,14 +260,15 @@ class Backend:
         if flush is None:
             return False
         flush.wait()
+        if flush.error is not None:
+            self._fail(flush.error)
+            raise flush.error
         self._reader.abort()
         self._reader = self._env.begin()
         self._last_page = self._env.info()["last_pgno"]
         self._flushing = None
         self._generation += 1
         self._writer.release()
-        if flush.error is not None:
-            raise flush.error
         return True
 
     def flush(self) -> bool:
@@ -274,6 +294,8 @@ class Backend:
         """Take the database file at `path` in place of the present one, dropping the buffers."""
         if self._flush is not None:
             self.end_flush()
+        if self._failure is not None:
+            raise self._failure
         with self._writer:
             self._reader.abort()
             self._env.close()
@@ -334,7 +356,8 @@ class Backend:
     def close(self) -> None:
         """Release the file; what is not flushed is lost here and replayed from the log."""
         if self._flush is not None:
-            self.end_flush()
+            with contextlib.suppress(lmdb.Error, OSError):
+                self.end_flush()
         self._reader.abort()
         self._env.close()
 

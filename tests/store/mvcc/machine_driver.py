@@ -39,10 +39,10 @@ class LogEntry:
 class MachineDriver:
     """Applies requests as a log of one command an entry; `reopen` is a crash and a restart."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, map_bytes: int = MAP_BYTES) -> None:
         self._directory = directory
         self.log: list[LogEntry] = []
-        self.machine = KvMachine.open(directory, map_bytes=MAP_BYTES)
+        self.machine = KvMachine.open(directory, map_bytes=map_bytes)
 
     def apply(self, request: Message) -> object:
         data = encode(_KINDS[type(request)], request.SerializeToString())

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from kubraft.pb.etcdserverpb import rpc_pb2
@@ -43,6 +44,55 @@ def test_persist_during_a_flush_makes_everything_durable(driver: MachineDriver) 
     driver.machine.end_flush()
     assert driver.machine.durable_index() == (2, 1)
     worker.join()
+
+
+class _FullDisk:
+    """A transaction whose commit fails."""
+
+    def __init__(self, txn: lmdb.Transaction) -> None:
+        self._txn = txn
+
+    def commit(self) -> None:
+        self._txn.abort()
+        raise lmdb.DiskError("no space left on device")
+
+
+def test_nothing_is_flushed_past_a_flush_that_failed(
+    driver: MachineDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.put("a", "1")
+    driver.machine.persist()
+    driver.put("a", "2")
+    flush = driver.machine.begin_flush()
+    assert flush is not None
+    monkeypatch.setattr(flush, "_txn", _FullDisk(flush._txn))
+    flush.commit()
+    with pytest.raises(lmdb.DiskError):
+        driver.machine.end_flush()
+    assert driver.value("a") == "2"
+    # The last flush of a member that stops comes behind the lost one: it must not be made.
+    driver.put("b", "1")
+    with pytest.raises(lmdb.DiskError):
+        driver.machine.persist()
+    assert driver.machine.durable_index() == (1, 1)
+    driver.reopen()
+    assert (driver.value("a"), driver.value("b")) == ("2", "1")
+
+
+def test_a_database_that_is_full_stops_flushes_and_not_reads(tmp_path: Path) -> None:
+    driver = MachineDriver(tmp_path / "small", map_bytes=1 << 20)
+    driver.put("a", "1")
+    driver.machine.persist()
+    for number in range(20):
+        driver.put(f"k{number}", "x" * 100_000)
+    for _ in range(2):
+        with pytest.raises(lmdb.MapFullError):
+            driver.machine.persist()
+    assert driver.machine.durable_index() == (1, 1)
+    assert driver.value("k19") == "x" * 100_000
+    snapshot = tmp_path / "snapshot"
+    assert driver.machine.save_snapshot(snapshot) == (1, 1)
+    driver.close()
 
 
 def test_a_crash_loses_only_what_the_log_replays(driver: MachineDriver) -> None:
