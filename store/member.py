@@ -17,6 +17,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import Member as MemberMessage
 from store import flags
 from store.auto_compaction import AutoCompactor
 from store.config import MemberConfig, TlsConfig
+from store.directory import make_directory
 from store.housekeeping import Housekeeping
 from store.mvcc import command
 from store.mvcc.command import Kind
@@ -137,7 +138,7 @@ class Member:
         """Make sure that one process uses the data directory."""
         directory = self._config.data_dir
         try:
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_directory(directory)
             self._lock = (directory / "lock").open("wb")
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import lmdb
 
+from store.directory import make_directory, sync_directory
 from store.mvcc.revision import PackedRevision, from_bytes, to_bytes
 
 FILE_NAME = "db"
@@ -94,7 +95,7 @@ class Backend:
         (self.directory / _DEFRAGMENTED_NAME).unlink(missing_ok=True)
 
     def _open(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(self.directory)
         self._env = lmdb.open(
             str(self.directory / FILE_NAME),
             subdir=False,
@@ -104,6 +105,7 @@ class Backend:
             lock=False,
             readahead=True,
         )
+        sync_directory(self.directory)
         self._records_db = self._env.open_db(b"key")
         self._leases_db = self._env.open_db(b"lease")
         self._meta_db = self._env.open_db(b"meta")
@@ -285,10 +287,16 @@ class Backend:
 
     def copy(self, path: Path) -> None:
         """Write a compacted copy of the flushed state to `path`; blocks; any thread."""
-        with self._writer, path.open("wb") as file:
-            self._env.copyfd(file.fileno(), compact=True)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._writer:
+            self._write_copy(path)
+
+    def _write_copy(self, path: Path) -> None:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            self._env.copyfd(file, compact=True)
+            os.fsync(file)
+        finally:
+            os.close(file)
 
     def replace(self, path: Path) -> None:
         """Take the database file at `path` in place of the present one, dropping the buffers."""
@@ -300,7 +308,7 @@ class Backend:
             self._reader.abort()
             self._env.close()
             path.replace(self.directory / FILE_NAME)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
             self._active = Buffer()
             self._open()
 
@@ -310,11 +318,8 @@ class Backend:
         Returns:
             What `take_defragmented` needs to know that nothing was flushed since.
         """
-        path = self.directory / _DEFRAGMENTED_NAME
-        with self._writer, path.open("wb") as file:
-            self._env.copyfd(file.fileno(), compact=True)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._writer:
+            self._write_copy(self.directory / _DEFRAGMENTED_NAME)
             return self._generation
 
     def take_defragmented(self, generation: int) -> bool:
@@ -329,11 +334,10 @@ class Backend:
             if generation != self._generation:
                 return False
             path = self.directory / _DEFRAGMENTED_NAME
-            path.chmod(0o600)
             self._reader.abort()
             self._env.close()
             path.replace(self.directory / FILE_NAME)
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
             self._open()
             return True
         finally:
@@ -360,11 +364,3 @@ class Backend:
                 self.end_flush()
         self._reader.abort()
         self._env.close()
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from store.directory import make_directory, write_all
+
 TEMPORARY = ".tmp"
 
 
@@ -47,7 +49,7 @@ class DiskDirectory:
         Raises:
             OSError: it cannot be made, or another process holds it.
         """
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(path)
         self._path = path
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -74,7 +76,7 @@ class DiskDirectory:
         temporary = self._path / (name + TEMPORARY)
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
-            _write_all(file, content)
+            write_all(file, content)
             os.fsync(file)
         finally:
             os.close(file)
@@ -86,7 +88,7 @@ class DiskDirectory:
             self._close_file()
             self._open_file = os.open(self._path / name, os.O_WRONLY | os.O_APPEND)
             self._open_name = name
-        _write_all(self._open_file, data)
+        write_all(self._open_file, data)
         os.fdatasync(self._open_file)
 
     def truncate(self, name: str, size: int) -> None:
@@ -111,9 +113,3 @@ class DiskDirectory:
         if self._open_file >= 0:
             os.close(self._open_file)
         self._open_name, self._open_file = "", -1
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]

@@ -14,6 +14,7 @@ import struct
 import zlib
 from pathlib import Path
 
+from store.directory import sync_directory, write_all
 from store.raft.codec import decode, encode
 from store.raft.framing import FrameError, FrameReader, frame
 from store.raft.messages import InstallSnapshot
@@ -77,10 +78,10 @@ async def receive_snapshot(
             chunk = await _next(reader, frames, waiting)
             data = _checked(chunk, received)
             received += len(data)
-            await asyncio.to_thread(_write_all, file, data)
+            await asyncio.to_thread(write_all, file, data)
         await asyncio.to_thread(os.fsync, file)
         path.rename(directory / file_name(head.index, head.snapshot_term))
-        await asyncio.to_thread(_sync_directory, directory)
+        await asyncio.to_thread(sync_directory, directory)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
@@ -104,17 +105,3 @@ async def _next(reader: asyncio.StreamReader, frames: FrameReader, waiting: list
             raise ConnectionResetError("closed in the middle of a snapshot")
         waiting.extend(frames.feed(data))
     return waiting.pop(0)
-
-
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _sync_directory(path: Path) -> None:
-    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

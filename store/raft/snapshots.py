@@ -12,6 +12,7 @@ from pathlib import Path
 
 import structlog
 
+from store.directory import make_directory
 from store.raft.engine import StateMachine
 from store.raft.framing import PURPOSE_SNAPSHOT, frame
 from store.raft.link import Caller, dial
@@ -35,7 +36,7 @@ class Snapshots:
         voters_at: Callable[[int], dict[int, str]],
         on_received: Callable[[int, InstallSnapshot], None],
     ) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_directory(directory)
         self._directory = directory
         self._state_machine = state_machine
         self._caller = caller

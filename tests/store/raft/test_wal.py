@@ -296,7 +296,8 @@ class TestOnARealDisk:
         directory.create("a", b"opening")
         directory.append("a", b"more")
         directory.close()
-        assert calls == ["write", "fsync", "fsync", "write", "fdatasync"]
+        own_name = ["fsync"]
+        assert calls == [*own_name, "write", "fsync", "fsync", "write", "fdatasync"]
 
 
 @given(st.lists(st.binary(min_size=1, max_size=700), max_size=8), st.integers(1, 2**40))
