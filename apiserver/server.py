@@ -57,6 +57,7 @@ class ApiServer:
         self._clock = clock or SystemClock()
         self._ready = False
         self._stopping = asyncio.Event()
+        self._failed: asyncio.Task[None] | None = None
         # Replicas begin with different members, so that not all of them lose the same one.
         self._store = EtcdStore(
             Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
@@ -96,12 +97,15 @@ class ApiServer:
 
         Raises:
             OSError: an address is taken.
+            RuntimeError: a task that serving depends on came to its end by itself.
         """
         options = self._options
         tasks = [
             asyncio.create_task(self._cache.run(), name="watch-cache"),
             asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
         ]
+        for task in tasks:
+            task.add_done_callback(self._on_end)
         try:
             await self._http.start(options.bind_address, options.secure_port, _https(options))
             if await self._prepared():
@@ -109,6 +113,16 @@ class ApiServer:
                 await self._stopping.wait()
         finally:
             await self._shut_down(tasks)
+        if self._failed is not None:
+            cause = self._failed.exception()
+            raise RuntimeError(f"{self._failed.get_name()} ended: {cause}") from cause
+
+    def _on_end(self, task: asyncio.Task[None]) -> None:
+        """A server whose cache stands still must not go on: whoever started it starts another."""
+        if not task.cancelled():
+            _log.error("task_failed", task=task.get_name(), exc_info=task.exception())
+            self._failed = task
+            self.stop()
 
     async def _prepared(self) -> bool:
         """Fill the caches and bootstrap; False where the stop came first."""

@@ -35,7 +35,7 @@ HookFactory = Callable[[AdmissionContext], AdmissionPlugin]
 _log = get_logger("apiserver.admission")
 
 
-class HookError(Exception):
+class HookError(ValueError):
     """A hook cannot be loaded; the message names it, its package's entry point and the cause."""
 
 

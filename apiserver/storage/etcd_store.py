@@ -106,14 +106,14 @@ class EtcdStore:
         raise RevisionMismatchError(key, current)
 
     async def find(self, key: str) -> KeyValue | None:
-        response = await self._range(rpc.RangeRequest(key=key.encode()))
+        response = await self._range(rpc.RangeRequest(key=_raw(key)))
         return _key_value(response.kvs[0]) if response.kvs else None
 
     async def range(
         self, prefix: str, *, start: str = "", limit: int = 0, revision: int = 0
     ) -> Page:
         request = rpc.RangeRequest(
-            key=(start or prefix).encode(),
+            key=_raw(start or prefix),
             range_end=prefix_end(prefix),
             limit=limit,
             revision=revision,
@@ -175,12 +175,12 @@ class EtcdStore:
 
     async def _created_as(self, key: str, value: bytes) -> int:
         """The revision that created `key`, if it was with `value`; else 0."""
-        response = await self._range(rpc.RangeRequest(key=key.encode()))
+        response = await self._range(rpc.RangeRequest(key=_raw(key)))
         if not response.kvs:
             return 0
         revision = response.kvs[0].create_revision
         if response.kvs[0].mod_revision != revision:
-            at_creation = rpc.RangeRequest(key=key.encode(), revision=revision)
+            at_creation = rpc.RangeRequest(key=_raw(key), revision=revision)
             with contextlib.suppress(CompactedError):
                 response = await self._range(at_creation)
         return int(revision) if response.kvs and response.kvs[0].value == value else 0
@@ -224,7 +224,7 @@ class _WatchStream:
         self.abandoned = False
         self._request = rpc.WatchRequest(
             create_request=rpc.WatchCreateRequest(
-                key=prefix.encode() or _FIRST_KEY,
+                key=_raw(prefix) or _FIRST_KEY,
                 range_end=prefix_end(prefix),
                 start_revision=after + 1,
                 prev_kv=previous,
@@ -282,12 +282,21 @@ class _WatchStream:
         self._call.cancel()
 
 
+def _raw(key: str) -> bytes:
+    return key.encode(errors="surrogateescape")
+
+
+def _text(key: bytes) -> str:
+    """Any bytes, and back by `_raw`: others may write keys that are no UTF-8 (store.Store)."""
+    return key.decode(errors="surrogateescape")
+
+
 def prefix_end(prefix: str) -> bytes:
     """The end of the range of all keys that begin with `prefix`, exclusive."""
-    raw = prefix.encode()
+    raw = _raw(prefix)
     if not raw:
         return _FIRST_KEY  # as an end it means: no end
-    return raw[:-1] + bytes([raw[-1] + 1])  # a UTF-8 byte is never 0xff
+    return raw[:-1] + bytes([raw[-1] + 1])  # no prefix of ours ends with 0xff
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -296,34 +305,34 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _absent(key: str) -> rpc.Compare:
-    return COMPARE(result=COMPARE.EQUAL, target=COMPARE.VERSION, key=key.encode(), version=0)
+    return COMPARE(result=COMPARE.EQUAL, target=COMPARE.VERSION, key=_raw(key), version=0)
 
 
 def _unchanged(key: str, mod_revision: int) -> rpc.Compare:
     return COMPARE(
-        result=COMPARE.EQUAL, target=COMPARE.MOD, key=key.encode(), mod_revision=mod_revision
+        result=COMPARE.EQUAL, target=COMPARE.MOD, key=_raw(key), mod_revision=mod_revision
     )
 
 
 def _put(key: str, value: bytes, lease: int = 0) -> rpc.RequestOp:
-    return rpc.RequestOp(request_put=rpc.PutRequest(key=key.encode(), value=value, lease=lease))
+    return rpc.RequestOp(request_put=rpc.PutRequest(key=_raw(key), value=value, lease=lease))
 
 
 def _delete(key: str) -> rpc.RequestOp:
-    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=key.encode()))
+    return rpc.RequestOp(request_delete_range=rpc.DeleteRangeRequest(key=_raw(key)))
 
 
 def _get(key: str) -> rpc.RequestOp:
-    return rpc.RequestOp(request_range=rpc.RangeRequest(key=key.encode()))
+    return rpc.RequestOp(request_range=rpc.RangeRequest(key=_raw(key)))
 
 
 def _key_value(kv: kv_pb2.KeyValue) -> KeyValue:
-    return KeyValue(kv.key.decode(), kv.value, kv.mod_revision)
+    return KeyValue(_text(kv.key), kv.value, kv.mod_revision)
 
 
 def _found(response: rpc.TxnResponse) -> dict[str, KeyValue]:
     return {
-        kv.key.decode(): _key_value(kv)
+        _text(kv.key): _key_value(kv)
         for answer in response.responses
         for kv in answer.response_range.kvs
     }
@@ -334,7 +343,7 @@ def _event(event: kv_pb2.Event) -> KeyEvent:
     deleted = event.type == kv_pb2.Event.DELETE
     kv = event.kv
     created = not deleted and kv.create_revision == kv.mod_revision
-    return KeyEvent(kv.key.decode(), kv.mod_revision, created, deleted, kv.value, previous)
+    return KeyEvent(_text(kv.key), kv.mod_revision, created, deleted, kv.value, previous)
 
 
 def _translate(error: grpc.aio.AioRpcError, revision: int) -> StorageError | ApiError:

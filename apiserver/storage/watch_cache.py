@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from apiserver.storage.entry import Entry
-from apiserver.storage.errors import CompactedError
+from apiserver.storage.errors import CompactedError, StorageError
 from apiserver.storage.resource_cache import ResourceCache
 from apiserver.storage.store import KeyEvent, Store
-from kubraft.api.errors import ApiError, ServiceUnavailableError
+from kubraft.api.errors import ApiError
 from kubraft.log import get_logger
 
 ROOT = "/registry/"
@@ -69,11 +69,11 @@ class WatchCache:
             while True:
                 try:
                     await self._follow()
-                except ServiceUnavailableError as error:
-                    _log.warning("watch cache lost the store", error=error.message)
                 except CompactedError:
-                    _log.warning("watch cache lists again", compacted_after=self.revision)
+                    _log.warning("watch_cache_lists_again", compacted_after=self.revision)
                     self._synced.clear()
+                except (ApiError, StorageError) as error:
+                    _log.warning("watch_cache_lost_store", error=str(error))
                 await asyncio.sleep(RETRY_S * (1 + random.random()))  # noqa: S311 - jitter
         finally:
             if self._rounds is not None:
@@ -210,7 +210,8 @@ class WatchCache:
 
 def _entry(key: str, revision: int, value: bytes) -> Entry | None:
     try:
+        key.encode()
         return Entry.stored(key, revision, value)
     except ValueError as error:
-        _log.error("the store holds a value that is no object", key=key, error=str(error))
+        _log.error("stored_value_is_no_object", key=ascii(key), error=str(error))
         return None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from apiserver.storage.endpoints import Endpoints, unavailable_message
@@ -13,6 +15,7 @@ from apiserver.storage.errors import KeyExistsError, RevisionMismatchError
 from apiserver.storage.etcd_store import EtcdStore
 from kubraft.api.errors import ServiceUnavailableError
 from kubraft.pb.etcdserverpb import rpc_pb2 as rpc
+from kubraft.pb.etcdserverpb import rpc_pb2_grpc
 from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
 
 
@@ -180,3 +183,25 @@ def test_what_is_said(failures: dict[str, str], message: str) -> None:
 def test_a_url_that_cannot_be_used_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="--etcd-servers"):
         Endpoints([url])
+
+
+async def test_keys_of_others_that_are_no_text_stop_no_watch(
+    url: str, plain: EtcdStore, key: str
+) -> None:
+    odd = b"\xff\xfe" + key.encode()
+    after = await plain.revision()
+    async with grpc.aio.insecure_channel(url.removeprefix("http://")) as channel:
+        kv: Any = rpc_pb2_grpc.KVStub(channel)
+        await kv.Put(rpc.PutRequest(key=odd, value=b"1"))
+    await plain.create(key, b"2")
+    seen: list[str] = []
+    stream: Any = plain.watch("", after=after)
+    async with aclosing(stream) as watch:
+        async for batch in watch:
+            seen += [event.key for event in batch.events]
+            if key in seen:
+                break
+    assert [name.encode(errors="surrogateescape") for name in seen] == [odd, key.encode()]
+    found = await plain.find(seen[0])
+    assert found is not None
+    assert found.value == b"1"

@@ -10,7 +10,9 @@ import pytest
 
 from apiserver.storage import watch_cache
 from apiserver.storage.memory_store import MemoryStore
+from apiserver.storage.store import WatchBatch
 from apiserver.storage.watch_cache import CacheBehindError, WatchCache
+from kubraft.api.errors import InternalError
 from tests.harness.eventually import eventually
 
 
@@ -68,3 +70,36 @@ async def test_a_watch_that_lacks_what_the_store_has_is_given_up(
         with pytest.raises(CacheBehindError):
             await cache.fresh()
         assert store.suspected == 1
+
+
+class BrokenWatchStore(MemoryStore):
+    """Refuses the first watch for a reason that nobody has thought of."""
+
+    refusals = 1
+
+    def watch(
+        self, prefix: str, *, after: int, previous: bool = False
+    ) -> AsyncIterator[WatchBatch]:
+        if self.refusals:
+            self.refusals -= 1
+            raise InternalError("the store refused the request: no such method")
+        return super().watch(prefix, after=after, previous=previous)
+
+
+async def test_a_feed_that_was_refused_tries_again() -> None:
+    store = BrokenWatchStore()
+    async with _running(store) as cache:
+        key = "/registry/things/one"
+        revision = await store.create(key, b'{"apiVersion":"v1","kind":"Thing","metadata":{}}')
+        await eventually(lambda: cache.revision >= revision)
+        assert list(cache.resources["/registry/things/"].entries) == [key]
+
+
+async def test_a_key_that_is_no_text_is_left_out() -> None:
+    store = MemoryStore()
+    async with _running(store) as cache:
+        value = b'{"apiVersion":"v1","kind":"Thing","metadata":{}}'
+        await store.create("/registry/things/\udcff", value)
+        revision = await store.create("/registry/things/text", value)
+        await eventually(lambda: cache.revision >= revision)
+        assert list(cache.resources["/registry/things/"].entries) == ["/registry/things/text"]
