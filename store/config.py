@@ -11,6 +11,7 @@ from pathlib import Path
 
 from store import flags, identity
 from store.flags import FlagError
+from store.rpc.passwords import COST_DEFAULT, COST_MAX, COST_MIN
 
 _DEFAULTS = {
     "name": "default",
@@ -30,6 +31,9 @@ _DEFAULTS = {
     "backend-batch-interval": "500ms",
     "watch-progress-notify-interval": "10m",
     "log-level": "info",
+    "auth-token": "simple",
+    "auth-token-ttl": "300",
+    "bcrypt-cost": str(COST_DEFAULT),
 }
 _FILES = ("cert-file", "key-file", "trusted-ca-file")
 _PEER_FILES = ("peer-cert-file", "peer-key-file", "peer-trusted-ca-file")
@@ -85,6 +89,11 @@ class MemberConfig:
     flush_interval_s: float
     watch_progress_interval_s: float
     log_level: str
+    # "simple", or "jwt" and its options.
+    tokens: str
+    token_ttl_s: int
+    # How dear it is to check a password, as a binary logarithm.
+    password_cost: int
 
     @property
     def member_id(self) -> int:
@@ -140,6 +149,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         flush_interval_s=flags.duration_s("backend-batch-interval", raw["backend-batch-interval"]),
         watch_progress_interval_s=max(flags.duration_s(interval, raw[interval]), 0.1),
         log_level=raw["log-level"],
+        tokens=_auth_token(raw["auth-token"]),
+        token_ttl_s=flags.integer("auth-token-ttl", raw["auth-token-ttl"], least=1),
+        password_cost=_password_cost(raw["bcrypt-cost"]),
     )
 
 
@@ -190,6 +202,18 @@ def _auto_compaction(raw: Mapping[str, str]) -> tuple[str, float]:
     if mode == "revision":
         raise FlagError(f"--auto-compaction-retention: {text!r} is not a number of revisions")
     return mode, flags.duration_s("auto-compaction-retention", text)
+
+
+def _auth_token(text: str) -> str:
+    if text != "simple" and not text.startswith("jwt,"):
+        raise FlagError(f"--auth-token: {text!r} is neither simple nor jwt with options")
+    return text
+
+
+def _password_cost(text: str) -> int:
+    """A cost that cannot be paid becomes the default, as in etcd."""
+    cost = flags.integer("bcrypt-cost", text, least=0)
+    return cost if COST_MIN <= cost <= COST_MAX else COST_DEFAULT
 
 
 def _tls(

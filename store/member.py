@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import ssl
+import time
 from collections.abc import Coroutine
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from store import flags
 from store.auto_compaction import AutoCompactor
 from store.config import MemberConfig, TlsConfig
 from store.directory import make_directory
+from store.flags import FlagError
 from store.housekeeping import Housekeeping
 from store.mvcc import command
 from store.mvcc.command import Kind
@@ -26,8 +28,11 @@ from store.mvcc.machine import KvMachine
 from store.raft.config import RaftConfig, TlsFiles
 from store.raft.engine import EngineError, MemberID
 from store.raft.member_engine import RaftEngine
+from store.rpc.caller import Callers
+from store.rpc.jwt_tokens import JwtTokens, open_tokens
 from store.rpc.server import StoreServer
 from store.rpc.service import ClusterMember, MemberServices, ServiceOptions
+from store.rpc.simple_tokens import SimpleTokens
 from store.state_machine import StoreStateMachine
 
 log = structlog.get_logger("store.member")
@@ -69,7 +74,7 @@ class Member:
         expiry = LeaseExpiry()
         state_machine = StoreStateMachine(machine, expiry)
         engine = self._engine = RaftEngine(_raft_config(config), state_machine)
-        services = _services(config, engine, machine, expiry)
+        services = _services(config, engine, machine, expiry, self._callers(machine))
         server = self._server = StoreServer(services)
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all
@@ -155,6 +160,23 @@ class Member:
         except (OSError, lmdb.Error) as error:
             raise MemberError(f"--data-dir {directory}: {_cause(error)}") from error
 
+    def _callers(self, machine: KvMachine) -> Callers:
+        config = self._config
+        tokens: SimpleTokens | JwtTokens
+        if config.tokens == "simple":
+            now = asyncio.get_running_loop().time
+            tokens = SimpleTokens(ttl_s=config.token_ttl_s, now=now)
+            machine.auth_commands.tokens = tokens
+        else:
+            try:
+                tokens = open_tokens(config.tokens.partition(",")[2], now=time.time)
+            except FlagError as error:
+                raise MemberError(str(error)) from error
+        tls = config.client_tls
+        return Callers(
+            machine.auth, tokens, client_cert_auth=tls is not None and tls.client_cert_auth
+        )
+
     def _bind(self, server: StoreServer, credentials: grpc.ServerCredentials | None) -> None:
         for url in self._config.listen_client_urls:
             address = flags.host_and_port("listen-client-urls", url)
@@ -222,7 +244,11 @@ def _raft_config(config: MemberConfig) -> RaftConfig:
 
 
 def _services(
-    config: MemberConfig, engine: RaftEngine, machine: KvMachine, expiry: LeaseExpiry
+    config: MemberConfig,
+    engine: RaftEngine,
+    machine: KvMachine,
+    expiry: LeaseExpiry,
+    callers: Callers,
 ) -> MemberServices:
     # Source: etcd, server/etcdserver: three halves of an election timeout, in whole seconds.
     lease_ttl_s_min = -(-3 * config.election_ms // 2000)
@@ -242,7 +268,9 @@ def _services(
             quota_bytes=config.quota_bytes,
             lease_ttl_s_min=lease_ttl_s_min,
             watch_progress_interval_s=config.watch_progress_interval_s,
+            password_cost=config.password_cost,
         ),
+        callers=callers,
     )
 
 

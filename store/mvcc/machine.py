@@ -14,6 +14,9 @@ from typing import Any, Protocol, cast
 from kubraft.pb.etcdserverpb.rpc_pb2 import AlarmRequest, CompactionRequest, Member
 from store.mvcc import command, compaction, delete_range, lease, put, snapshot_file, txn
 from store.mvcc.alarms import Alarms
+from store.mvcc.auth.check import CommandCheck
+from store.mvcc.auth.commands import AuthCommands, Handler
+from store.mvcc.auth.state import AuthState
 from store.mvcc.backend import Backend, Flush
 from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
@@ -55,6 +58,10 @@ class KvMachine:
             Kind.PUBLISH: lambda request, _: self._publish(request),
             Kind.ALARM: lambda request, _: self._alarm(request),
         }
+        self.auth = AuthState(store.backend)
+        self.auth_commands = AuthCommands(self.auth)
+        for kind, handler in self.auth_commands.handlers.items():
+            self._handlers[kind] = self._without_revision(handler)
         self._flushing = (0, 0)
         self._load()
 
@@ -102,6 +109,9 @@ class KvMachine:
         try:
             decoded = command.decode(one.data)
             self.alarms.check(decoded)
+            if self.auth.enabled:
+                check = CommandCheck(self.auth, self.store.lessor, decoded.who)
+                check.command(decoded.kind, decoded.request)
             return self._handlers[decoded.kind](decoded.request, one.index)
         except MvccError as error:
             return error
@@ -147,6 +157,7 @@ class KvMachine:
         os.truncate(path, size)
         self.backend.replace(path)
         self.store.load()
+        self.auth.load()
         self._load()
         self.on_replaced()
         return self._durable
@@ -155,6 +166,10 @@ class KvMachine:
         self.backend.close()
 
     # Commands without a module of their own.
+
+    def _without_revision(self, handler: Handler) -> Callable[[Any, int], Reply]:
+        """A command that leaves the keys alone, so that the revision stays."""
+        return lambda request, index: Reply(self.store.revision, handler(request, index))
 
     def _compact(self, request: CompactionRequest) -> Reply:
         return compaction.compact(self.store, request.revision)

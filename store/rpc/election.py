@@ -21,8 +21,9 @@ from kubraft.pb.v3electionpb.v3election_pb2 import (
 from store.mvcc.errors import MvccError
 from store.raft.engine import EngineError
 from store.rpc import queue_of_keys as line
+from store.rpc.caller import Context
 from store.rpc.errors import RefusedError
-from store.rpc.service import Context, MemberServices, parse
+from store.rpc.service import MemberServices, parse
 
 _NOT_LEADER = "election: not leader"
 _NO_LEADER = "election: no leader"
@@ -101,6 +102,7 @@ def _response(kv: KeyValue) -> bytes:
 def observe_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(data: bytes, context: Context) -> None:
         try:
+            services.callers.enter(context)
             await _observe(services, parse(LeaderRequest, data), context)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:
             await services.abort(context, error)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from grpc import StatusCode
 
 from store.mvcc import errors
+from store.mvcc.auth import errors as auth_errors
 from store.raft.engine import (
     EngineError,
     EngineStatus,
@@ -59,6 +60,23 @@ _CODES: dict[type[errors.MvccError], StatusCode] = {
     errors.LeaseNotFoundError: StatusCode.NOT_FOUND,
     errors.LeaseExistsError: StatusCode.FAILED_PRECONDITION,
     errors.LeaseTtlTooLargeError: StatusCode.OUT_OF_RANGE,
+    auth_errors.RootUserNotExistError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.RootRoleNotExistError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.UserExistsError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.UserEmptyError: StatusCode.INVALID_ARGUMENT,
+    auth_errors.UserNotFoundError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.RoleExistsError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.RoleNotFoundError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.RoleEmptyError: StatusCode.INVALID_ARGUMENT,
+    auth_errors.AuthFailedError: StatusCode.INVALID_ARGUMENT,
+    auth_errors.PermissionNotGivenError: StatusCode.INVALID_ARGUMENT,
+    auth_errors.PermissionDeniedError: StatusCode.PERMISSION_DENIED,
+    auth_errors.RoleNotGrantedError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.PermissionNotGrantedError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.AuthNotEnabledError: StatusCode.FAILED_PRECONDITION,
+    auth_errors.InvalidAuthTokenError: StatusCode.UNAUTHENTICATED,
+    auth_errors.InvalidAuthManagementError: StatusCode.INVALID_ARGUMENT,
+    auth_errors.AuthOldRevisionError: StatusCode.INVALID_ARGUMENT,
 }
 
 

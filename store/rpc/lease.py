@@ -23,11 +23,13 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     LeaseTimeToLiveResponse,
 )
 from store.mvcc.command import Kind
-from store.mvcc.errors import LeaseNotFoundError
+from store.mvcc.errors import LeaseNotFoundError, MvccError
+from store.mvcc.lessor import Lease
 from store.mvcc.wire import field_varint
 from store.raft.engine import EngineError
+from store.rpc.caller import Context
 from store.rpc.errors import RefusedError
-from store.rpc.service import END_OF_REQUESTS, Context, MemberServices, parse
+from store.rpc.service import END_OF_REQUESTS, MemberServices, parse
 
 _LEASE_ID_BITS = 63
 
@@ -35,6 +37,7 @@ _LEASE_ID_BITS = 63
 async def grant(services: MemberServices, data: bytes) -> bytes:
     """The proposer fills in what must be equal on all members: the id and the least TTL."""
     request = parse(LeaseGrantRequest, data)
+    services.callers.check_known()
     while request.ID == 0:
         request.ID = random.SystemRandom().getrandbits(_LEASE_ID_BITS)
     request.TTL = max(request.TTL, services.options.lease_ttl_s_min)
@@ -53,6 +56,9 @@ async def time_to_live(services: MemberServices, data: bytes) -> bytes:
     await services.make_linearizable()
     store = services.store
     lease = store.lessor.find(request.ID)
+    services.callers.check_known()
+    if request.keys and lease is not None:
+        _check_keys(services, lease)
     if lease is None:
         response = LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
     else:
@@ -71,16 +77,28 @@ async def leases(services: MemberServices, data: bytes) -> bytes:
     parse(LeaseLeasesRequest, data)
     await services.make_linearizable()
     store = services.store
+    services.callers.check_known()
+    for lease_id in store.lessor.ids():
+        _check_keys(services, store.lessor.get(lease_id))
     response = LeaseLeasesResponse(leases=[LeaseStatus(ID=lease) for lease in store.lessor.ids()])
     return services.header(store.revision) + response.SerializeToString()
+
+
+def _check_keys(services: MemberServices, lease: Lease) -> None:
+    """Refuse to tell of a lease whose keys the caller may not read."""
+    auth = services.machine.auth
+    if auth.enabled and not auth.is_admin(services.callers.identity()):
+        for key in sorted(lease.keys):
+            services.callers.check_read(key)
 
 
 def keep_alive_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(_: object, context: Context) -> None:
         try:
+            services.callers.enter(context)
             while (data := await context.read()) is not END_OF_REQUESTS:
                 await context.write(await keep_alive(services, data))
-        except (RefusedError, EngineError, DecodeError) as error:
+        except (RefusedError, MvccError, EngineError, DecodeError) as error:
             await services.abort(context, error)
 
     return grpc.stream_stream_rpc_method_handler(call)

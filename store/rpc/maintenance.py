@@ -30,8 +30,9 @@ from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.mvcc.hash import hash_kv
 from store.raft.engine import EngineError, MemberID, Role
+from store.rpc.caller import Context
 from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, RefusedError
-from store.rpc.service import Context, MemberServices, parse
+from store.rpc.service import MemberServices, parse
 
 # The version of etcd whose behaviour we show; clients choose features by it.
 ETCD_VERSION = "3.6.0"
@@ -70,6 +71,7 @@ async def alarm(services: MemberServices, data: bytes) -> bytes:
         await services.make_linearizable()
         response = AlarmResponse(alarms=services.machine.alarms.get(request.alarm))
         return services.header(services.store.revision) + response.SerializeToString()
+    services.callers.check_admin()
     return services.response(await services.propose(Kind.ALARM, data))
 
 
@@ -79,6 +81,7 @@ async def defragment(services: MemberServices, data: bytes) -> bytes:
     Source: etcd v3 API, Maintenance.Defragment (there the member stands still).
     """
     parse(DefragmentRequest, data)
+    services.callers.check_admin()
     backend = services.machine.backend
     generation = await asyncio.to_thread(backend.copy_defragmented)
     for _ in range(_DEFRAGMENT_RETRIES):
@@ -92,11 +95,13 @@ async def defragment(services: MemberServices, data: bytes) -> bytes:
 
 
 async def hash_(services: MemberServices, _: bytes) -> bytes:
+    services.callers.check_admin()
     figure, revision = hash_kv(services.store)
     return services.header(revision) + HashResponse(hash=figure).SerializeToString()
 
 
 async def hash_of_revision(services: MemberServices, data: bytes) -> bytes:
+    services.callers.check_admin()
     store = services.store
     figure, revision = hash_kv(store, parse(HashKVRequest, data).revision)
     response = HashKVResponse(hash=figure, compact_revision=store.compacted, hash_revision=revision)
@@ -105,6 +110,7 @@ async def hash_of_revision(services: MemberServices, data: bytes) -> bytes:
 
 async def move_leader(services: MemberServices, data: bytes) -> bytes:
     request = parse(MoveLeaderRequest, data)
+    services.callers.check_admin()
     if services.engine.status().role is not Role.LEADER:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: not leader")
     if request.targetID not in services.members:
@@ -123,6 +129,8 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
     async def call(data: bytes, context: Context) -> None:
         del data
         try:
+            services.callers.enter(context)
+            services.callers.check_admin()
             with tempfile.TemporaryDirectory(dir=services.machine.backend.directory) as directory:
                 await _send_file(services, Path(directory) / "snapshot", context)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:

@@ -21,7 +21,13 @@ async def range_(services: MemberServices, data: bytes) -> bytes:
     check_range(request)
     if not request.serializable:
         await services.make_linearizable()
-    return services.response(await read(services, request))
+    services.callers.check_read(request.key, request.range_end)
+    auth_revision = services.machine.auth.revision
+    reply = await read(services, request)
+    if auth_revision != services.machine.auth.revision:
+        # It may have been taken away while a long range was read.
+        services.callers.check_read(request.key, request.range_end)
+    return services.response(reply)
 
 
 async def read(services: MemberServices, request: RangeRequest) -> Reply:

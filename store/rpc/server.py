@@ -11,6 +11,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from store.rpc import (
+    auth,
     cluster,
     compact,
     delete_range,
@@ -36,6 +37,7 @@ _UNARY: dict[str, dict[str, Verb]] = {
         "Compact": compact.compact,
     },
     "etcdserverpb.Watch": {},
+    "etcdserverpb.Auth": auth.VERBS,
     "etcdserverpb.Lease": {
         "LeaseGrant": lease.grant,
         "LeaseRevoke": lease.revoke,

@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import NOSPACE, AlarmRequest
 from store.mvcc import command
-from store.mvcc.command import Kind
+from store.mvcc.command import Identity, Kind
 from store.mvcc.errors import MvccError, NoSpaceError
 from store.mvcc.lease_expiry import LeaseExpiry
 from store.mvcc.machine import KvMachine
@@ -25,6 +25,8 @@ from store.mvcc.store import MvccStore, Reply
 from store.mvcc.watch import WatchHub
 from store.mvcc.wire import field_bytes, field_varint
 from store.raft.engine import Engine, EngineError, EngineStatus
+from store.rpc import passwords
+from store.rpc.caller import Callers, Context
 from store.rpc.errors import (
     NO_LEADER,
     TOO_LARGE,
@@ -38,7 +40,6 @@ from store.rpc.errors import (
 REQUEST_BYTES_MAX = 3 * 512 * 1024
 REQUEST_OVERHEAD_BYTES = 512 * 1024
 
-Context = grpc.aio.ServicerContext[Any, Any]
 # What `Context.read` returns when the client has no more requests.
 END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
 M = TypeVar("M", bound=Message)
@@ -61,6 +62,7 @@ class ServiceOptions:
     quota_bytes: int = 2 << 30
     lease_ttl_s_min: int = 2
     watch_progress_interval_s: float = 600.0
+    password_cost: int = passwords.COST_DEFAULT
 
 
 class MemberServices:
@@ -76,6 +78,7 @@ class MemberServices:
         machine: KvMachine,
         expiry: LeaseExpiry,
         options: ServiceOptions,
+        callers: Callers,
     ) -> None:
         self.cluster_id = cluster_id
         self.member_id = member_id
@@ -84,6 +87,7 @@ class MemberServices:
         self.machine = machine
         self.expiry = expiry
         self.options = options
+        self.callers = callers
         self.hub = WatchHub(machine.store.find_at)
         self.names = {member.id: member.name for member in members.values()}
         self._status: EngineStatus | None = None
@@ -109,15 +113,17 @@ class MemberServices:
     def response(self, reply: Reply) -> bytes:
         return self.header(reply.revision) + reply.body
 
-    async def propose(self, kind: Kind, request: bytes) -> Reply:
-        """Replicate a checked request and return what it came to.
+    async def propose(self, kind: Kind, request: bytes, who: Identity | None = None) -> Reply:
+        """Replicate a checked request, of the present caller if not said otherwise.
 
         Raises:
             RefusedError, MvccError, EngineError: see `guarded`.
         """
         if len(request) > self.options.request_bytes_max:
             raise RefusedError(*TOO_LARGE)
-        result = await self.engine.propose(command.encode(kind, request))
+        if who is None:
+            who = self.callers.identity()
+        result = await self.engine.propose(command.encode(kind, request, who))
         if isinstance(result, MvccError):
             raise result
         assert isinstance(result, Reply)
@@ -154,6 +160,7 @@ class MemberServices:
 
         async def call(data: bytes, context: Context) -> bytes:
             try:
+                self.callers.enter(context)
                 self.check_leader(context)
                 return await handle(data)
             except (RefusedError, MvccError, EngineError, DecodeError) as error:

@@ -8,10 +8,12 @@ import contextlib
 import grpc
 from google.protobuf.message import DecodeError
 
-from kubraft.pb.etcdserverpb.rpc_pb2 import WatchRequest
+from kubraft.pb.etcdserverpb.rpc_pb2 import WatchCreateRequest, WatchRequest
+from store.mvcc.errors import MvccError
 from store.raft.engine import Engine
-from store.rpc.errors import NO_LEADER, RefusedError
-from store.rpc.service import END_OF_REQUESTS, Context, MemberServices, parse, requires_leader
+from store.rpc.caller import Context
+from store.rpc.errors import NO_LEADER, RefusedError, refusal_of_request
+from store.rpc.service import END_OF_REQUESTS, MemberServices, parse, requires_leader
 from store.rpc.watch_stream import WatchStream
 
 # A stream that requires a leader ends after this many looks in a row without one.
@@ -23,6 +25,7 @@ _LEADERLESS_POLLS_MAX = 3
 def handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(_: object, context: Context) -> None:
         try:
+            services.callers.enter(context)
             services.check_leader(context)
             await serve(services, context)
         except (RefusedError, DecodeError) as error:
@@ -45,6 +48,7 @@ async def serve(services: MemberServices, context: Context) -> None:
         progress_interval_s=services.options.watch_progress_interval_s,
         response_bytes_max=services.options.request_bytes_max,
         now=asyncio.get_running_loop().time,
+        refusal=lambda request: _refusal(services, request),
     )
     tasks = [
         asyncio.create_task(_read(stream, context), name="watch-read"),
@@ -60,6 +64,17 @@ async def serve(services: MemberServices, context: Context) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _refusal(services: MemberServices, request: WatchCreateRequest) -> str:
+    """Why the caller may not watch that; empty if they may."""
+    try:
+        services.callers.check_read(request.key, request.range_end)
+    except MvccError as error:
+        code, message = refusal_of_request(error)
+        name = "".join(word.title() for word in code.name.split("_"))
+        return f"rpc error: code = {name} desc = {message}"
+    return ""
 
 
 async def _read(stream: WatchStream, context: Context) -> None:

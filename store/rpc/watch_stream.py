@@ -52,13 +52,16 @@ class WatchStream:
         progress_interval_s: float,
         response_bytes_max: int,
         now: Callable[[], float],
+        refusal: Callable[[WatchCreateRequest], str] = lambda _: "",
     ) -> None:
+        """`refusal` says why a watch is not permitted, nothing if it is."""
         self._store = store
         self._hub = hub
         self._header = header
         self._response_bytes_max = response_bytes_max
         self._progress_interval_s = progress_interval_s
         self._now = now
+        self._refusal = refusal
         self._watchers: dict[WatchID, Watcher] = {}
         self._lagging: deque[Watcher] = deque()
         self._next_id = 0
@@ -94,6 +97,8 @@ class WatchStream:
             return self._refuse(CompactedError.message)
         if end and key >= end:
             return self._refuse(_EMPTY_RANGE)
+        if reason := self._refusal(request):
+            return self._refuse(reason)
         if watch_id == 0:
             while self._next_id in self._watchers:
                 self._next_id += 1

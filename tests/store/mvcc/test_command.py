@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubraft.pb.etcdserverpb import rpc_pb2
-from store.mvcc.command import Kind, decode, encode
+from store.mvcc.command import NOBODY, Kind, decode, encode
 from store.mvcc.errors import MalformedCommandError
 from store.mvcc.store import Reply
 from tests.store.mvcc.machine_driver import MachineDriver
@@ -36,4 +36,4 @@ def test_no_bytes_crash_the_machine(driver: MachineDriver, kind: Kind, data: byt
 
 def test_what_is_encoded_is_decoded() -> None:
     request = rpc_pb2.PutRequest(key=b"k", value=b"v", lease=-5)
-    assert decode(encode(Kind.PUT, request.SerializeToString())) == (Kind.PUT, request)
+    assert decode(encode(Kind.PUT, request.SerializeToString())) == (Kind.PUT, request, NOBODY)

@@ -1,0 +1,85 @@
+"""Who makes a call: by token, or by the common name of a client certificate.
+
+The call that is served stands in a context variable, so that whatever it comes to propose goes
+out in its name. Nothing of this is looked at while users and permissions do not count.
+Source: etcd, server/auth (AuthInfoFromCtx, AuthInfoFromTLS).
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import Any
+
+import grpc.aio
+
+from store.mvcc.auth.errors import InvalidAuthTokenError, UserEmptyError
+from store.mvcc.auth.state import AuthState
+from store.mvcc.command import NOBODY, Identity
+from store.rpc.jwt_tokens import JwtTokens
+from store.rpc.simple_tokens import SimpleTokens
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_CALL: ContextVar[Context | None] = ContextVar("call", default=None)
+_TOKEN_FIELDS = ("token", "authorization")
+# Set by a gateway that calls on behalf of others, with a certificate of its own.
+_GATEWAY_FIELD = "grpcgateway-accept"
+
+
+class Callers:
+    def __init__(
+        self, state: AuthState, tokens: SimpleTokens | JwtTokens, *, client_cert_auth: bool
+    ) -> None:
+        self.tokens = tokens
+        self._state = state
+        self._client_cert_auth = client_cert_auth
+
+    def enter(self, context: Context) -> None:
+        """What this task does from now on is done for the caller behind `context`."""
+        _CALL.set(context)
+
+    def identity(self) -> Identity:
+        """Who the present call is from; NOBODY also while users do not count.
+
+        Raises:
+            InvalidAuthTokenError: there is a token, and it is not a good one.
+        """
+        context = _CALL.get()
+        if not self._state.enabled or context is None:
+            return NOBODY
+        metadata = dict(context.invocation_metadata() or ())
+        for field in _TOKEN_FIELDS:
+            token = metadata.get(field)
+            if token is not None:
+                return self._by_token(str(token).removeprefix("Bearer "))
+        if not self._client_cert_auth or _GATEWAY_FIELD in metadata:
+            return NOBODY
+        names = list(context.auth_context().get("x509_common_name", ()))
+        if not names:
+            return NOBODY
+        return Identity(names[0].decode(errors="replace"), self._state.revision)
+
+    def _by_token(self, token: str) -> Identity:
+        if isinstance(self.tokens, JwtTokens):
+            found = self.tokens.identity_of(token)
+        else:
+            user = self.tokens.user_of(token)
+            found = None if user is None else Identity(user, self._state.revision)
+        if found is None:
+            raise InvalidAuthTokenError
+        return found
+
+    def check_known(self) -> None:
+        """Raises UserEmptyError: users count, and the caller is none."""
+        if self._state.enabled and not self.identity().user:
+            raise UserEmptyError
+
+    def check_admin(self) -> None:
+        """Raises UserEmptyError, PermissionDeniedError."""
+        if self._state.enabled:
+            self._state.check_admin(self.identity())
+
+    def check_read(self, key: bytes, end: bytes = b"") -> None:
+        """Raises UserEmptyError, AuthOldRevisionError, PermissionDeniedError."""
+        if self._state.enabled:
+            self._state.check_read(self.identity(), key, end)
