@@ -38,6 +38,8 @@ from store.rpc.service import MemberServices, parse
 ETCD_VERSION = "3.6.0"
 _SNAPSHOT_CHUNK_BYTES = 32 * 1024
 _DEFRAGMENT_RETRIES = 5
+_DEFRAGMENTATION_DISTURBED = "etcdserver: a snapshot is being copied, defragment again"
+_PERSIST_RETRY_S = 0.05
 
 
 async def status(services: MemberServices, _: bytes) -> bytes:
@@ -89,9 +91,17 @@ async def defragment(services: MemberServices, data: bytes) -> bytes:
             return services.header(services.store.revision)
         generation = await asyncio.to_thread(backend.copy_defragmented)
     # Flushes came in between again and again: now nothing else runs.
-    services.machine.persist()
-    backend.take_defragmented(backend.copy_defragmented())
+    await _persist(services)
+    if not backend.take_defragmented(backend.copy_defragmented()):
+        raise RefusedError(grpc.StatusCode.UNAVAILABLE, _DEFRAGMENTATION_DISTURBED)
     return services.header(services.store.revision)
+
+
+async def _persist(services: MemberServices) -> None:
+    """Make what is applied now durable, after a snapshot that is being copied."""
+    wanted = services.machine.applied_index()
+    while services.machine.persist() < wanted:  # noqa: ASYNC110  # a copy's end is no event
+        await asyncio.sleep(_PERSIST_RETRY_S)
 
 
 async def hash_(services: MemberServices, _: bytes) -> bytes:
@@ -140,7 +150,7 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
 
 
 async def _send_file(services: MemberServices, path: Path, context: Context) -> None:
-    services.machine.persist()
+    await _persist(services)
     await asyncio.to_thread(services.machine.backend.copy, path)
     left = (await asyncio.to_thread(path.stat)).st_size
     digest = hashlib.sha256()
