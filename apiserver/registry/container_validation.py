@@ -18,6 +18,7 @@ from apiserver.registry.causes import (
     required,
     unsupported,
 )
+from apiserver.registry.downward import field_reference_causes
 from kubraft.api.errors import Cause
 from kubraft.api.names import (
     dns1123_label_errors,
@@ -120,6 +121,8 @@ def _env(container: Json, path: str) -> list[Cause]:
                 "`secretKeyRef` or `fileKeyRef`"
             )
             causes.append(invalid(f"{field}.valueFrom", "", rule))
+        if "fieldRef" in source:
+            causes += field_reference_causes(source["fieldRef"], f"{field}.valueFrom.fieldRef")
     return causes
 
 

@@ -83,9 +83,12 @@ class Endpoint:
         self.maintenance = rpc_pb2_grpc.MaintenanceStub(self.channel)
 
     def may_answer(self) -> bool:
-        """Whether the last attempt to connect did not fail; begins one where none is going on."""
+        """Whether it is connected; begins to connect where it is not, for the next time.
+
+        To leave one that is slow for one that is down would lose what it is about to say.
+        """
         state = self.channel.get_state(try_to_connect=True)
-        return state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE
+        return state is grpc.ChannelConnectivity.READY
 
 
 class _NoAnswerError(Exception):

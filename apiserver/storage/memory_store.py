@@ -133,6 +133,13 @@ class MemoryStore:
         self._check()
         self._compacted = max(self._compacted, min(revision, self._revision))
 
+    async def lose(self, message: str) -> None:
+        """Fail every call and every watch with `message` from now on."""
+        self.unavailable = message
+        async with self._changed:
+            self._progress_asked += 1
+            self._changed.notify_all()
+
     async def close(self) -> None:
         async with self._changed:
             self._closed = True

@@ -50,6 +50,7 @@ class WatchCache:
         self._tie = itertools.count()
         self._next_round: asyncio.Future[int] | None = None
         self._rounds: asyncio.Task[None] | None = None
+        self._lost = False
 
     @property
     def synced(self) -> bool:
@@ -73,7 +74,9 @@ class WatchCache:
                     _log.warning("watch_cache_lists_again", compacted_after=self.revision)
                     self._synced.clear()
                 except (ApiError, StorageError) as error:
-                    _log.warning("watch_cache_lost_store", error=str(error))
+                    if not self._lost:  # once an outage; there are many attempts
+                        _log.warning("watch_cache_lost_store", error=str(error))
+                    self._lost = True
                 await asyncio.sleep(RETRY_S * (1 + random.random()))  # noqa: S311 - jitter
         finally:
             if self._rounds is not None:
@@ -143,8 +146,7 @@ class WatchCache:
         return await asyncio.shield(self._next_round)
 
     async def _run_rounds(self) -> None:
-        while (joined := self._next_round) is not None:
-            self._next_round = None
+        while (joined := self._take_round()) is not None:
             try:
                 joined.set_result(await self._store.revision())
             except asyncio.CancelledError:
@@ -152,6 +154,13 @@ class WatchCache:
                 raise
             except Exception as error:  # noqa: BLE001 - belongs to those who wait
                 joined.set_exception(error)
+                # Who joined meanwhile would wait as long again to hear the same.
+                if (later := self._take_round()) is not None:
+                    later.set_exception(error)
+
+    def _take_round(self) -> asyncio.Future[int] | None:
+        joined, self._next_round = self._next_round, None
+        return joined
 
     async def _follow(self) -> None:
         if not self.synced:
@@ -160,6 +169,9 @@ class WatchCache:
             for event in batch.events:
                 self._apply(event)
             self._advance(batch.revision)
+            if self._lost:
+                self._lost = False
+                _log.info("watch_cache_follows_store", revision=self.revision)
 
     async def _list(self) -> None:
         found: dict[str, dict[str, Entry]] = defaultdict(dict)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubraft.cli.failure import ClusterAbsentError
 from kubraft.home import Home, HomeError
+from kubraft.supervisor.pid_file import find_running
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ def resolve(home: Home, *, server: str = "", token: str = "", ca_file: str = "")
 
 def not_answering(home: Home, connection: Connection) -> ClusterAbsentError:
     """What to say when nobody listens at the address."""
+    if find_running(home.pid_file) is not None:
+        return ClusterAbsentError(
+            f"no API server answers at {connection.server}; see 'kubraft status' "
+            "and start one with 'kubraft start apiserver-0'"
+        )
     return ClusterAbsentError(
         f"no cluster is running here (nothing answers at {connection.server}, "
         f"home {home.path}); start one with 'make up'"

@@ -25,6 +25,12 @@ def named(obj: Object, **metadata: Any) -> Object:
     return obj
 
 
+def showing(path: str) -> Object:
+    """A Pod with a variable that shows that field of it."""
+    source = {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}
+    return containers({"env": [{"name": "A", "valueFrom": source}]})
+
+
 @pytest.mark.parametrize(
     ("obj", "message"),
     [
@@ -69,6 +75,21 @@ def named(obj: Object, **metadata: Any) -> Object:
             'Pod "web" is invalid: spec.containers[0].livenessProbe: Required value: '
             "must specify a handler type",
             id="probe without handler",
+        ),
+        pytest.param(
+            showing("spec.odd"),
+            'Pod "web" is invalid: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid '
+            'value: "spec.odd": error converting fieldPath: field label not supported: spec.odd',
+            id="variable of no field",
+        ),
+        pytest.param(
+            showing("status.phase"), 'Unsupported value: "status.phase"', id="variable of the phase"
+        ),
+        pytest.param(showing(""), "fieldRef.fieldPath: Required value", id="variable of nothing"),
+        pytest.param(
+            simple("ConfigMap", data={"a": "x" * (1 << 20), "b": "x"}),
+            'ConfigMap "x" is invalid: []: Too long: may not be more than 1048576 bytes',
+            id="more data than fits",
         ),
         pytest.param(
             named(pod(), labels={"a": "b c"}),

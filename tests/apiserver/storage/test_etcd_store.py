@@ -10,13 +10,14 @@ from typing import Any
 import grpc.aio
 import pytest
 
-from apiserver.storage.endpoints import Endpoints, unavailable_message
+from apiserver.storage.endpoints import Endpoint, Endpoints, unavailable_message
 from apiserver.storage.errors import KeyExistsError, RevisionMismatchError
 from apiserver.storage.etcd_store import EtcdStore
 from kubraft.api.errors import ServiceUnavailableError
 from kubraft.pb.etcdserverpb import rpc_pb2 as rpc
 from kubraft.pb.etcdserverpb import rpc_pb2_grpc
 from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
+from tests.harness.eventually import eventually
 
 
 class LossyEndpoints(Endpoints):
@@ -205,3 +206,12 @@ async def test_keys_of_others_that_are_no_text_stop_no_watch(
     found = await plain.find(seen[0])
     assert found is not None
     assert found.value == b"1"
+
+
+async def test_a_member_never_asked_is_no_reason_to_leave_one_that_is_slow(url: str) -> None:
+    fresh = Endpoint(url, None)
+    try:
+        assert not fresh.may_answer()
+        await eventually(fresh.may_answer, "connected")
+    finally:
+        await fresh.channel.close(None)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
-from apiserver.storage import watch_cache
+from apiserver.storage import codec, watch_cache
 from apiserver.storage.memory_store import MemoryStore
 from apiserver.storage.store import WatchBatch
 from apiserver.storage.watch_cache import CacheBehindError, WatchCache
-from kubraft.api.errors import InternalError
+from kubraft.api.errors import InternalError, ServiceUnavailableError
 from tests.harness.eventually import eventually
 
 
@@ -103,3 +104,46 @@ async def test_a_key_that_is_no_text_is_left_out() -> None:
         revision = await store.create("/registry/things/text", value)
         await eventually(lambda: cache.revision >= revision)
         assert list(cache.resources["/registry/things/"].entries) == ["/registry/things/text"]
+
+
+async def test_who_joined_during_a_round_that_fails_is_told_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, failing, asked = MemoryStore(), asyncio.Event(), 0
+    async with _running(store) as cache:
+
+        async def lost() -> int:
+            nonlocal asked
+            asked += 1
+            await failing.wait()
+            raise ServiceUnavailableError("no quorum")
+
+        monkeypatch.setattr(store, "revision", lost)
+        first = asyncio.create_task(cache.fresh())
+        await eventually(lambda: asked == 1)
+        second = asyncio.create_task(cache.fresh())
+        await asyncio.sleep(0)
+        failing.set()
+        done = await asyncio.gather(first, second, return_exceptions=True)
+        assert [str(error) for error in done] == ["no quorum", "no quorum"]
+        assert asked == 1
+
+
+async def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    log = SimpleNamespace(
+        warning=lambda event, **_: told.append(event), info=lambda event, **_: told.append(event)
+    )
+    monkeypatch.setattr(watch_cache, "_log", log)
+    monkeypatch.setattr(watch_cache, "RETRY_S", 0.001)
+    thing = {"apiVersion": "v1", "kind": "Thing", "metadata": {"name": "a"}}
+    store = MemoryStore()
+    async with _running(store) as cache:
+        await store.lose("gone")
+        await eventually(lambda: told)
+        await asyncio.sleep(0.02)
+        store.unavailable = ""
+        await store.create("/registry/things/a", codec.encode(thing))
+        await eventually(lambda: len(told) > 1)
+        assert cache.synced
+    assert told == ["watch_cache_lost_store", "watch_cache_follows_store"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kubraft.supervisor.pid_file import PidFile
 from tests.kubraft.cli.real_api import RealApi
 
 pytestmark = pytest.mark.e2e
@@ -234,6 +235,19 @@ def test_without_a_cluster_one_line_says_what_to_do(api: RealApi, tmp_path: Path
     )
     away = api.command("get", "pods", "--server", "127.0.0.1:1", fails=True).stderr
     assert away.startswith("kubraft: no cluster is running here (nothing answers at 127.0.0.1:1")
+
+
+def test_a_cluster_whose_api_server_is_down_is_no_absent_cluster(api: RealApi) -> None:
+    supervisor = PidFile(api.home.pid_file)
+    assert supervisor.acquire()
+    try:
+        down = api.kubraft("--server", "127.0.0.1:1", "get", "pods", fails=True).stderr
+    finally:
+        supervisor.release()
+    assert down == (
+        "kubraft: no API server answers at 127.0.0.1:1; see 'kubraft status' "
+        "and start one with 'kubraft start apiserver-0'\n"
+    )
 
 
 def test_completion_offers_kinds_and_names(api: RealApi, namespace: str) -> None:

@@ -1,0 +1,47 @@
+"""What of its own object a container may show in a variable.
+
+Source: upstream's validation of `env[].valueFrom.fieldRef` and its conversion of field labels.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from apiserver.registry.causes import invalid, required, unsupported
+from kubraft.api.errors import Cause
+
+_SHOWN: Final = (
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+)
+# A field selector or a volume may name them, a variable may not.
+_HIDDEN: Final = (
+    "metadata.annotations",
+    "metadata.labels",
+    "spec.hostNetwork",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "status.nominatedNodeName",
+    "status.phase",
+)
+_SUBSCRIPT: Final = re.compile(r"metadata\.(?:labels|annotations)\['.+'\]")
+
+
+def field_reference_causes(reference: dict[str, Any], path: str) -> list[Cause]:
+    """What is wrong with the `fieldRef` of a variable."""
+    name, field = reference.get("fieldPath", ""), f"{path}.fieldPath"
+    if not name:
+        return [required(field)]
+    if name in _SHOWN or _SUBSCRIPT.fullmatch(name):
+        return []
+    if name in _HIDDEN:
+        return [unsupported(field, name, _SHOWN)]
+    return [invalid(field, name, f"error converting fieldPath: field label not supported: {name}")]
