@@ -15,6 +15,7 @@ from typing import Self
 
 from tests.apiserver.harness import make_test_pki
 from tests.conformance.storage.etcd import free_port
+from tests.harness.api import key_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,21 +113,13 @@ class ApiProcess:
         self.kill()
 
     def _make_command(self, etcd_servers: str, tokens: Path) -> list[str]:
-        flags = {
+        flags: dict[str, object] = {
             "--identity": self.name,
             "--secure-port": self.ports[0],
             "--grpc-port": self.ports[1],
             "--grpc-mtls-port": self.ports[2],
             "--etcd-servers": etcd_servers,
-            "--tls-cert-file": self.pki / "apiserver.crt",
-            "--tls-private-key-file": self.pki / "apiserver.key",
-            "--client-ca-file": self.pki / "ca.crt",
-            "--token-auth-file": tokens,
-            "--service-account-key-file": self.pki / "sa.pub",
-            "--service-account-signing-key-file": self.pki / "sa.key",
-            "--kubelet-certificate-authority": self.pki / "ca.crt",
-            "--kubelet-client-certificate": self.pki / "apiserver-kubelet-client.crt",
-            "--kubelet-client-key": self.pki / "apiserver-kubelet-client.key",
+            **key_flags(self.pki, tokens),
         }
         pairs = [str(part) for pair in flags.items() for part in pair]
         return [sys.executable, "-m", "apiserver", *pairs]

@@ -89,6 +89,21 @@ class ProcessUnderTest:
         return self.log().count("event=ready")
 
 
+def key_flags(pki: Path, tokens: Path) -> dict[str, object]:
+    """The API server's flags for the files of `pki`, and its table of tokens."""
+    return {
+        "--tls-cert-file": pki / "apiserver.crt",
+        "--tls-private-key-file": pki / "apiserver.key",
+        "--client-ca-file": pki / "ca.crt",
+        "--token-auth-file": tokens,
+        "--service-account-key-file": pki / "sa.pub",
+        "--service-account-signing-key-file": pki / "sa.key",
+        "--kubelet-certificate-authority": pki / "ca.crt",
+        "--kubelet-client-certificate": pki / "apiserver-kubelet-client.crt",
+        "--kubelet-client-key": pki / "apiserver-kubelet-client.key",
+    }
+
+
 class ApiUnderTest(ProcessUnderTest):
     """The API server with its keys; kill and start it at will, the store stays."""
 
@@ -101,20 +116,12 @@ class ApiUnderTest(ProcessUnderTest):
         tokens = folder / "tokens.csv"
         tokens.write_text(f'{ADMIN_TOKEN},kubernetes-admin,1,"system:masters"\n')
         tokens.chmod(0o600)
-        flags = {
+        flags: dict[str, object] = {
             "--secure-port": rest,
             "--grpc-port": self.grpc_port,
             "--grpc-mtls-port": self.grpc_mtls_port,
             "--etcd-servers": etcd_url,
-            "--tls-cert-file": self.pki / "apiserver.crt",
-            "--tls-private-key-file": self.pki / "apiserver.key",
-            "--client-ca-file": self.pki / "ca.crt",
-            "--token-auth-file": tokens,
-            "--service-account-key-file": self.pki / "sa.pub",
-            "--service-account-signing-key-file": self.pki / "sa.key",
-            "--kubelet-certificate-authority": self.pki / "ca.crt",
-            "--kubelet-client-certificate": self.pki / "apiserver-kubelet-client.crt",
-            "--kubelet-client-key": self.pki / "apiserver-kubelet-client.key",
+            **key_flags(self.pki, tokens),
         }
         command = ["apiserver", *(str(part) for flag in flags.items() for part in flag)]
         super().__init__("apiserver", command, folder)
