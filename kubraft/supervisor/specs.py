@@ -15,11 +15,6 @@ from kubraft.ports import LOOPBACK
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 # The local profile: how long things take to be noticed. docs/node-failure.md explains them.
-LEADER_ELECT_FLAGS: Final = (
-    "--leader-elect-lease-duration=6s",
-    "--leader-elect-renew-deadline=4s",
-    "--leader-elect-retry-period=1s",
-)
 NODE_FLAGS: Final = ("--node-lease-duration=4s",)  # renewed every second
 CONTROLLER_FLAGS: Final = (
     "--node-monitor-period=1s",
@@ -140,7 +135,7 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     if role == "controller-manager":
         extra = (*CONTROLLER_FLAGS, f"--root-ca-file={_absolute(home.pki)}/ca.crt")
     flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
-    arguments = (*_flags(flags), *LEADER_ELECT_FLAGS, *extra)
+    arguments = (*_flags(flags), *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
 
 

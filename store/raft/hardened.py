@@ -13,8 +13,10 @@ The library's words: its "node" is our peer, its "journal" our log, its "seriali
 
 from __future__ import annotations
 
+import _socket
 import json
 import random
+import socket
 import sys
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -98,6 +100,8 @@ _clock = _Clock()
 library.monotonicTime = _clock
 library.pickle = _NoPickle()
 library.createPoller = lambda _: _NoPoller()
+# On import the library puts a function for Windows in place of this one, on every system.
+socket.inet_ntop = _socket.inet_ntop
 
 
 class _LogJournal(Journal):

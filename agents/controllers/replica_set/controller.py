@@ -106,11 +106,13 @@ class ReplicaSetController:
 
     async def _create(self, replica_set: Object, count: int) -> ApiError | None:
         key = key_of(replica_set)
+        doubtful = set(self._expectations.doubtful(key))
         names = self._names(replica_set, count)
         for size in batches(count):
             batch, names = names[:size], names[size:]
             self._expectations.expect_created(key, batch, self._clock.monotonic_s())
-            results = await asyncio.gather(*(self._create_one(replica_set, n) for n in batch))
+            creates = (self._create_one(replica_set, n, repeated=n in doubtful) for n in batch)
+            results = await asyncio.gather(*creates)
             if failed := [error for error in results if error is not None]:
                 return failed[0]
         return None
@@ -127,7 +129,10 @@ class ReplicaSetController:
             names.append(name)
         return names
 
-    async def _create_one(self, replica_set: Object, name: str) -> ApiError | None:
+    async def _create_one(
+        self, replica_set: Object, name: str, *, repeated: bool
+    ) -> ApiError | None:
+        """Create one Pod; `repeated` says that an earlier create of that name got no answer."""
         key = key_of(replica_set)
         try:
             await self._client.create(pod_of_template(replica_set, name))
@@ -137,6 +142,9 @@ class ReplicaSetController:
         except AlreadyExistsError as error:
             return await self._on_name_taken(replica_set, name, error)
         except ApiError as error:
+            if repeated and await self._may_exist(key, name):
+                self._expectations.in_doubt(key, name)
+                return error
             self._expectations.created(key, name)
             if not namespace_is_ending(error):
                 text = f"Error creating: {error.message}"
@@ -144,6 +152,16 @@ class ReplicaSetController:
             return error
         self._recorder.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")
         return None
+
+    async def _may_exist(self, key: ObjectKey, name: str) -> bool:
+        """Whether a create that got no answer may have happened: false only if surely not."""
+        try:
+            await self._client.get(POD, name, key.namespace)
+        except NotFoundError:
+            return False
+        except ApiError:
+            return True
+        return True
 
     async def _on_name_taken(
         self, replica_set: Object, name: str, error: AlreadyExistsError

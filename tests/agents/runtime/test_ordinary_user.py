@@ -60,7 +60,7 @@ async def test_containers_run_as_that_user_with_volumes_and_without_privilege(
         pytest.skip("ordinary users may not have namespaces here")
     volume = cri.Mount(host_path=str(process.root.parent / "volume"), container_path="/data/deep")
     command = (
-        "id -u; cat /data/deep/file; echo; echo new > /data/deep/new; touch /usr/x; "
+        "id -u; cat /data/deep/file; echo; echo new > /data/deep/new; touch /usr/x 2>&1; "
         "grep CapEff /proc/self/status; sleep 1000"
     )
     await client.run(await client.sandbox(), "sh", "-c", command, mounts=[volume])

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import inspect
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,10 @@ def test_nothing_is_replicated_by_method_call() -> None:
 def test_pickle_cannot_be_reached() -> None:
     with pytest.raises(AssertionError, match="pickle"):
         library.pickle.loads(b"")
+
+
+def test_socket_module_is_left_as_it_was() -> None:
+    assert socket.inet_ntop(socket.AF_INET, b"\x7f\0\0\1") == "127.0.0.1"
 
 
 def test_no_thread_and_no_fork(monkeypatch: pytest.MonkeyPatch) -> None:

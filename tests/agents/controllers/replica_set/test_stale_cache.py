@@ -66,6 +66,19 @@ async def test_a_create_without_an_answer_is_not_made_twice() -> None:
     assert len(api.of_kind(POD)) == 1
 
 
+async def test_a_refusal_does_not_settle_a_create_without_an_answer() -> None:
+    # A quota refuses the repeated create because the first one, whose answer was lost, counts.
+    api = LaggingApi()
+    controller = ReplicaSetController(api.context())
+    owner = api.put(replica_set(replicas=1))
+    api.deliver_all()
+    api.outcomes.extend(["lost", "refused"])
+    for _ in range(3):
+        with suppress(ApiError):
+            await controller.reconcile(key_of(owner))
+    assert len(api.of_kind(POD)) == 1
+
+
 async def test_adoption_and_release_follow_the_selector() -> None:
     api = LaggingApi()
     controller = ReplicaSetController(api.context())
