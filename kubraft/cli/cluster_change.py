@@ -29,16 +29,25 @@ def start_process(home: Home, name: str) -> None:
         DaemonError: no cluster runs, or it does not become ready.
         ControlError: there is no such process.
     """
-    from kubraft.cli.readiness import wait_ready  # noqa: PLC0415 - needs gRPC
+    from kubraft.cli.readiness import wait_answers, wait_ready  # noqa: PLC0415 - needs gRPC
 
     since_s = time.monotonic()
     progress = Progress()
+    cluster = home.get_cluster()
     names = command(home, "start", process=name)["names"]
     if not names:
         progress.say(f"{name} is running already")
         return
+    members = {member.name for member in cluster.members}
+    views = command(home, "status")["processes"]
+    up = sum(view["name"] in members and view["state"] == "running" for view in views)
+    if name in members and up <= len(members) // 2:
+        # Ready it cannot be before there is a quorum, which takes more of this command.
+        wait_answers(home, cluster, name)
+        progress.say(f"{name} is up; no quorum yet: {up} of {len(members)} members run")
+        return
     with progress.waiting(len(names)):
-        wait_ready(home, home.get_cluster(), names, progress.ready, since_s=since_s)
+        wait_ready(home, cluster, names, progress.ready, since_s=since_s)
 
 
 def take_down(home: Home) -> None:

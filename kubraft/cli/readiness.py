@@ -51,6 +51,23 @@ def wait_ready(
     asyncio.run(_wait(home, cluster, set(names), announce, since_s))
 
 
+def wait_answers(home: Home, cluster: ClusterConfig, member: str) -> None:
+    """Return once `member` answers, though it may know no leader.
+
+    Raises:
+        DaemonError: it keeps crashing, or does not answer within `READY_TIMEOUT_S`.
+        ControlError: the supervisor does not answer.
+    """
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while member not in asyncio.run(member_statuses(home, cluster)):
+        for view in ask(home.control_socket, "status")["processes"]:
+            if view["name"] == member:
+                _check(home, view)
+        if time.monotonic() > deadline_s:
+            raise DaemonError(f"{member} does not answer; see {home.log(member)}")
+        time.sleep(_POLL_S)
+
+
 async def _wait(
     home: Home, cluster: ClusterConfig, pending: set[str], announce: Announce, since_s: float
 ) -> None:

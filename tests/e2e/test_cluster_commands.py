@@ -64,6 +64,15 @@ def test_status_shows_who_is_down_and_goes_on(cluster: Cluster) -> None:
     assert cluster.process("store-1")["role"] == "follower"
 
 
+def test_members_that_are_all_down_are_started_in_any_order(cluster: Cluster) -> None:
+    for number in range(3):
+        cluster.kubraft("kill", f"store-{number}")
+    assert "no quorum yet: 1 of 3 members run" in cluster.kubraft("start", "store-2")
+    assert "ready after" in cluster.kubraft("start", "store-0")
+    assert "ready after" in cluster.kubraft("start", "store-1")
+    assert cluster.leader()
+
+
 def test_up_twice_is_harmless(cluster: Cluster) -> None:
     before = cluster.status()
     assert "already running" in cluster.kubraft("up")
