@@ -29,6 +29,7 @@ from kubraft.pb.mvccpb import kv_pb2
 COMPARE = rpc.Compare
 _EOF = cast("Any", grpc.aio).EOF
 _FIRST_KEY = b"\0"
+CONNECT_TIMEOUT_S = 5.0  # of a watch; then another member is tried
 # A member cut off from the leader ends the watch instead of keeping silent (etcd client metadata).
 _REQUIRE_LEADER = (("hasleader", "true"),)
 
@@ -139,8 +140,13 @@ class EtcdStore:
             self._endpoints.rotate(stream.endpoint)
             details = error.details() or str(error.code())
             raise ServiceUnavailableError(f"the store's watch broke: {details}") from error
+        except ServiceUnavailableError:
+            self._endpoints.rotate(stream.endpoint)
+            raise
         except asyncio.CancelledError:
-            if not stream.abandoned:
+            # gRPC says so of a stream that was given up; a task that is to end must end still.
+            task = asyncio.current_task()
+            if not stream.abandoned or (task is not None and task.cancelling()):
                 raise
             raise ServiceUnavailableError(f"{stream.endpoint.url} does not answer") from None
         finally:
@@ -221,7 +227,7 @@ class _WatchStream:
         self._open = False
         self._last_ask: asyncio.Future[None] | None = None
         self._next_ask: asyncio.Future[None] | None = None
-        self.abandoned = False
+        self._given_up = asyncio.Event()
         self._request = rpc.WatchRequest(
             create_request=rpc.WatchCreateRequest(
                 key=_raw(prefix) or _FIRST_KEY,
@@ -232,8 +238,12 @@ class _WatchStream:
             )
         )
 
+    @property
+    def abandoned(self) -> bool:
+        return self._given_up.is_set()
+
     async def batches(self) -> AsyncIterator[WatchBatch]:
-        await self._call.write(self._request)
+        await self._begin()
         self._open = True
         while True:
             response = await self._call.read()
@@ -250,6 +260,23 @@ class _WatchStream:
                 yield WatchBatch(events[-1].revision, events)
             elif not response.created:
                 yield WatchBatch(response.header.revision, ())
+
+    async def _begin(self) -> None:
+        """Send the request. Cancelling a call that is not connected yet does not end its write."""
+        writing = asyncio.ensure_future(self._call.write(self._request))
+        giving_up = asyncio.ensure_future(self._given_up.wait())
+        try:
+            await asyncio.wait(
+                {writing, giving_up},
+                timeout=CONNECT_TIMEOUT_S,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if not writing.done():
+                raise ServiceUnavailableError(f"{self.endpoint.url} does not answer")
+            writing.result()
+        finally:
+            giving_up.cancel()
+            writing.cancel()
 
     async def ask_progress(self) -> None:
         """Have the member say how far it is; all who ask before it is sent share one message.
@@ -274,7 +301,7 @@ class _WatchStream:
 
     def abandon(self) -> None:
         """End the stream from outside its task: its member does not answer."""
-        self.abandoned = True
+        self._given_up.set()
         self.cancel()
 
     def cancel(self) -> None:

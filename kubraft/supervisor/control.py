@@ -24,6 +24,7 @@ CLIENTS_MAX: Final = 16
 REQUEST_TIMEOUT_S: Final = 10.0
 # `down` waits for every process, stage by stage.
 ANSWER_TIMEOUT_S: Final = 90.0
+CLOSE_TIMEOUT_S: Final = 2.0
 
 Handler = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -39,6 +40,8 @@ class ControlServer:
         self._path = path
         self._handler = handler
         self._clients = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -54,22 +57,31 @@ class ControlServer:
         self._path.chmod(0o600)
 
     async def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and let those who still wait for an answer have it."""
         if self._server is not None:
             self._server.close()
         self._path.unlink(missing_ok=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._idle.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
+        self._idle.clear()
         try:
             with contextlib.suppress(OSError, TimeoutError):
                 answer = await self._answer(reader)
                 writer.write(json.dumps(answer).encode() + b"\n")
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     await writer.drain()
-        finally:
-            self._clients -= 1
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+        finally:
+            writer.close()
+            self._clients -= 1
+            if not self._clients:
+                self._idle.set()
 
     async def _answer(self, reader: asyncio.StreamReader) -> dict[str, Any]:
         if self._clients > CLIENTS_MAX:

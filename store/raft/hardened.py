@@ -31,6 +31,9 @@ from store.raft import messages as m
 from store.raft.log import Base, Log
 from store.raft.packing import MEMBERSHIP
 
+# Importing the library puts its stand-in for Windows into the socket module of every platform.
+socket.inet_ntop = _socket.inet_ntop
+
 FOLLOWER, CANDIDATE, LEADER = range(3)  # the library's _RAFT_STATE
 
 _FROM_LEADER = (m.Append, m.Heartbeat, m.InstallSnapshot)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -215,3 +217,39 @@ async def test_a_member_never_asked_is_no_reason_to_leave_one_that_is_slow(url: 
         await eventually(fresh.may_answer, "connected")
     finally:
         await fresh.channel.close(None)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """A member that takes connections and says nothing, as one that is paused."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def first_batch(store: EtcdStore) -> None:
+    async for _ in store.watch("/registry/", after=0):
+        return
+
+
+async def test_a_watch_that_never_connected_can_be_given_up(silent: str) -> None:
+    store = EtcdStore(Endpoints([silent]))
+    watching = asyncio.create_task(first_batch(store))
+    await asyncio.sleep(0.1)
+    store.suspect()
+    with pytest.raises(ServiceUnavailableError, match="does not answer"):
+        async with asyncio.timeout(2):
+            await watching
+    await store.close()
+
+
+async def test_a_watch_that_is_given_up_and_cancelled_ends(silent: str) -> None:
+    store = EtcdStore(Endpoints([silent]))
+    watching = asyncio.create_task(first_batch(store))
+    await asyncio.sleep(0.1)
+    store.suspect()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
+    await store.close()

@@ -231,3 +231,7 @@ def test_no_body_of_the_library_is_copied() -> None:
     known = {tuple(theirs[at : at + 3]) for at in range(len(theirs) - 2)}
     copied = [at for at in range(len(ours) - 2) if tuple(ours[at : at + 3]) in known]
     assert copied == []
+
+
+def test_the_library_leaves_the_socket_module_alone() -> None:
+    assert socket.inet_ntop(socket.AF_INET, b"\x7f\0\0\1") == "127.0.0.1"

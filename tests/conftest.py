@@ -1,0 +1,10 @@
+"""What holds for the whole suite."""
+
+from __future__ import annotations
+
+import signal
+
+# A runner that was started in the background ignores SIGINT, and so would every program that a
+# test starts and interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
