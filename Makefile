@@ -58,7 +58,7 @@ chaos: setup ## kill at random under load, and check what was promised: SEED= RO
 
 # --- the project ---
 
-.PHONY: setup tools check test sim bench fmt lock
+.PHONY: setup tools check test sim robustness soak bench fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
@@ -71,6 +71,12 @@ test: tools ## the whole suite: unit, property, simulation, real processes: ARGS
 
 sim: tools ## simulate the store's consensus: SEED=41 replays one, N=300 explores
 	@$(BIN)/python -m tests.sim $(if $(SEED),--seed=$(SEED)) $(if $(N),--n=$(N))
+
+robustness: tools ## hurt real store clusters under traffic and judge their histories: SEED= ROUNDS=4
+	@$(BIN)/python -m tests.robustness $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
+soak: tools ## the same for HOURS=1, or for as many as you say
+	@$(BIN)/python -m tests.robustness --hours=$(or $(HOURS),1) $(if $(SEED),--seed=$(SEED))
 
 bench: tools ## measure the store beside etcd, the API and the scheduler
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench

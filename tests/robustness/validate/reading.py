@@ -1,0 +1,98 @@
+"""What reads must keep, and the order in real time of all that is linearizable."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Iterator
+
+from tests.conformance.linearizability import NEVER, Kind, Operation, check
+from tests.robustness.history import Call, History
+from tests.robustness.timeline import Timeline
+from tests.robustness.traffic import REGISTERS
+
+# Their header's revision is that of the moment they took effect.
+_ORDERED = {"put", "delete", "txn", "read"}
+
+
+def consistent(history: History, timeline: Timeline) -> Iterator[str]:
+    """A read, however stale, is the state at one revision: the header's, or the one asked for."""
+    for call in history.calls:
+        if call.name != "read" or not call.succeeded:
+            continue
+        expected = timeline.range(call.key, call.end, call.at_revision or call.revision)
+        if call.kvs != expected:
+            differing = set(call.kvs) ^ set(expected)
+            yield (
+                f"read of {call.key!r} {call.end!r} at {call.member}, revision "
+                f"{call.at_revision or call.revision}: differs in {sorted(map(str, differing))[:4]}"
+            )
+
+
+def refused(history: History, timeline: Timeline) -> Iterator[str]:
+    """A read is refused only where a compaction may have taken its revision."""
+    compactions = [call for call in history.calls if call.name == "compact" and not call.error]
+    for call in history.calls:
+        if call.name != "read" or not call.error:
+            continue
+        compacted = max((c.at_revision for c in compactions if c.called < call.returned), default=0)
+        if call.at_revision >= compacted:
+            yield f"read at revision {call.at_revision}, compacted {compacted}: {call.error}"
+
+
+def in_real_time(history: History, timeline: Timeline) -> Iterator[str]:
+    """Nothing linearizable is older than what anybody had seen before it was called."""
+    calls = [call for call in history.calls if call.name in _ORDERED and call.succeeded]
+    seen = [(call.returned, call.revision) for call in calls]
+    seen += [
+        (response.at, event.revision)
+        for watch in history.watches
+        for response in watch.responses
+        for event in response.events
+    ]
+    seen.sort()
+    times = [at for at, _ in seen]
+    newest = list(itertools.accumulate((revision for _, revision in seen), max))
+    for call in calls:
+        if call.serializable:
+            continue
+        before = bisect.bisect_left(times, call.called)
+        known = newest[before - 1] if before else 1
+        if call.revision < known or (_is_put(call) and call.revision == known):
+            yield (
+                f"{call.name} at {call.member} answers revision {call.revision}, "
+                f"called {call.called:.3f} when {known} was known"
+            )
+
+
+def _is_put(call: Call) -> bool:
+    return call.done and any(write.value is not None for write in call.writes)
+
+
+def linearizable(history: History, timeline: Timeline) -> Iterator[str]:
+    """There is an order of the operations on each register that explains them."""
+    operations = [
+        operation
+        for call in history.calls
+        if (operation := _operation(call)) and operation.key.startswith(REGISTERS)
+    ]
+    for violation in check(operations):
+        yield str(violation)
+
+
+def _operation(call: Call) -> Operation | None:
+    if call.error or call.serializable:
+        return None
+    called, returned = call.called, call.returned
+    if call.name == "read" and not call.end:
+        if returned == NEVER:
+            return None
+        value = call.kvs[0].value if call.kvs else None
+        return Operation(call.key, Kind.READ, called, returned, result=value)
+    if call.name not in ("put", "delete", "txn") or len(call.writes) != 1:
+        return None
+    (write,) = call.writes
+    if call.guard is None:
+        return Operation(write.key, Kind.WRITE, called, returned, write.value)
+    result = call.done if call.is_known else None
+    return Operation(write.key, Kind.CAS, called, returned, write.value, call.guard[1], result)
