@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import dataclasses
 import random
 import sys
 import tempfile
@@ -40,7 +41,7 @@ def main() -> int:
     while totals.rounds < arguments.rounds or time.monotonic() < deadline:
         plan = draw(seed, arguments.count)
         if arguments.faults:
-            plan = Plan(seed, arguments.faults, fault_s=plan.fault_s)
+            plan = dataclasses.replace(plan, faults=arguments.faults)
         _round(plan, arguments.keep, totals)
         seed += 1
     _say(str(totals))
@@ -51,7 +52,8 @@ def _round(plan: Plan, kept: Path, totals: Totals) -> None:
     with tempfile.TemporaryDirectory(prefix="kubraft-robustness-") as temporary:
         data = Path(temporary) / "cluster"
         data.mkdir()
-        _say(f"seed {plan.seed}: {', '.join(fault.__name__ for fault in plan.faults)}")
+        faults = ", ".join(fault.__name__ for fault in plan.faults)
+        _say(f"seed {plan.seed}, {plan.members} members: {faults}")
         outcome = asyncio.run(run(plan, data))
         _say(f"  {figures(outcome.history)}, {outcome.snapshots} snapshots installed")
         if outcome.violations:

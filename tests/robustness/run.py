@@ -21,6 +21,8 @@ from tests.robustness.validate import Violation, judge
 
 SNAPSHOT_COUNT = 100
 _QUIET_S_MAX = 30.0
+# The share of plans with five members.
+_FIVE_MEMBERS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Plan:
     rest_s: float = 2.0
     # A client's pause between requests, on average.
     pause_s: float = 0.04
+    members: int = 3
 
 
 def draw(seed: int, count: int) -> Plan:
@@ -41,7 +44,9 @@ def draw(seed: int, count: int) -> Plan:
     chosen: list[Fault] = []
     while len(chosen) < count:
         chosen += rng.sample(FAULTS, len(FAULTS))
-    return Plan(seed, tuple(chosen[:count]), fault_s=rng.uniform(1.5, 4.0))
+    fault_s = rng.uniform(1.5, 4.0)
+    members = 5 if rng.random() < _FIVE_MEMBERS else 3
+    return Plan(seed, tuple(chosen[:count]), fault_s=fault_s, members=members)
 
 
 @dataclass(slots=True)
@@ -57,7 +62,7 @@ async def run(plan: Plan, directory: Path) -> Outcome:
     rng = random.Random(plan.seed)
     outcome = Outcome(plan, History())
     flags = ("--snapshot-count", str(SNAPSHOT_COUNT))
-    with RelayedCluster(directory, flags=flags) as cluster:
+    with RelayedCluster(directory, members=plan.members, flags=flags) as cluster:
         await cluster.open_relays()
         try:
             cluster.start()
