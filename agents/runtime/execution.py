@@ -54,9 +54,12 @@ async def exec_sync(
             execution = container.process.execute(fds)
         try:
             await execution.started
+            done, _pending = await asyncio.wait({execution.exited}, timeout=timeout_s or None)
         except SpawnError as error:
             raise RuntimeFailure(f"failed to exec in container: {error}") from error
-        done, _pending = await asyncio.wait({execution.exited}, timeout=timeout_s or None)
+        except asyncio.CancelledError:  # nobody waits for it any more
+            execution.kill()
+            raise
         if not done:
             execution.kill()
             raise DeadlineFailure(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
+from agents.runtime.errors import RuntimeFailure
 from agents.runtime.images import LocalImage
 from agents.runtime.launch import Launch
 from agents.runtime.output import LogPump
@@ -54,7 +55,7 @@ class Container:
     status: cri.ContainerStatus
     sandbox_id: str
     launch: Launch | None = None  # None after a restart of the runtime: it can start no more
-    starting: bool = False
+    start: asyncio.Task[RuntimeFailure | None] | None = None
     local_image: LocalImage | None = None
     process: ContainerProcess | None = None
     pump: LogPump | None = None

@@ -70,7 +70,7 @@ class ProcessRuntime:
         for container in containers:
             self._files.save_container(container)
         self._addresses = AddressPool(pod_cidr)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     # Sandboxes
 
@@ -214,42 +214,48 @@ class ProcessRuntime:
         sandbox = self.get_sandbox(container.sandbox_id)
         state = container.status.state
         launch = container.launch
-        if state != cri.CONTAINER_CREATED or launch is None or container.starting:
+        if state != cri.CONTAINER_CREATED or launch is None or container.start is not None:
             name = cri.ContainerState.Name(state)
             raise PreconditionFailure(f'container "{container.id}" is in {name} state')
         if not sandbox.ready:
             raise PreconditionFailure(f'sandbox container "{sandbox.id}" is not running')
-        container.starting = True
+        # Not the caller's task: a caller who gives up must leave no process that nobody knows of.
+        container.start = self._own(self._start(container, launch))
+        failure = await asyncio.shield(container.start)
+        if failure is not None:
+            raise failure
+
+    async def _start(self, container: Container, launch: Launch) -> RuntimeFailure | None:
         try:
             await self._spawn(container, launch)
         except (SpawnError, OSError) as error:
             container.status.started_at = 0
             container.status.message = f"failed to start container process: {error}"
             self._set_exited(container, _START_ERROR_EXIT_CODE, _START_ERROR_REASON)
-            raise RuntimeFailure(
+            return RuntimeFailure(
                 f'failed to start container "{container.id}": {container.status.message}'
-            ) from error
+            )
         except NurseryGoneError as error:
-            raise RuntimeFailure(str(error)) from error
+            return RuntimeFailure(str(error))
+        return None
 
     async def _spawn(self, container: Container, launch: Launch) -> None:
         """Start the processes, connect the log, and watch for the end."""
+        log_file = LogFile(container.status.log_path)
         with contextlib.ExitStack() as stack:
             streams, child_fds, stdin_write = _open_streams(tty=launch.tty, stdin=launch.stdin)
             for fd in set(child_fds):
                 stack.callback(os.close, fd)
-            log_file = LogFile(container.status.log_path)
             container.pump = LogPump(log_file, streams, self._now_ns)
             container.stdin_write = stdin_write
-            launch_fd = launch.to_memory_file()
-            stack.callback(os.close, launch_fd)
             try:
+                launch_fd = launch.to_memory_file()
+                stack.callback(os.close, launch_fd)
                 container.process = await self._nursery.spawn(container.id, (launch_fd, *child_fds))
             except BaseException:
                 await container.pump.finish(0)
+                _close_input(container)
                 raise
-        if container.id not in self.containers:  # removed while it started
-            container.process.kill_all()
         container.status.state = cri.CONTAINER_RUNNING
         container.status.started_at = self._now_ns()
         self._files.save_container(container)
@@ -264,9 +270,7 @@ class ProcessRuntime:
         assert container.pump is not None
         code = await container.process.exited
         await container.pump.finish(_DRAIN_TIMEOUT_S)
-        if container.stdin_write >= 0:
-            os.close(container.stdin_write)
-            container.stdin_write = -1
+        _close_input(container)
         self._set_exited(container, code, "Completed" if code == 0 else "Error")
 
     def _set_exited(self, container: Container, code: int, reason: str) -> None:
@@ -287,8 +291,8 @@ class ProcessRuntime:
         container = self.find_container(container_id)
         if container is None:
             return
-        if container.status.state == cri.CONTAINER_CREATED and container.process is None:
-            return
+        if container.start is not None:
+            await asyncio.wait({container.start})
         process = container.process
         if process is None:
             return
@@ -352,15 +356,16 @@ class ProcessRuntime:
             event.containers_statuses.extend(c.status for c in self.containers_of(sandbox.id))
         self.events.publish(event)
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+    def _own(self, work: Coroutine[Any, Any, _Item]) -> asyncio.Task[_Item]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
+        return task
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("watching a container failed", error=repr(error))
+            log.error("a container's task failed", error=repr(error))
 
     async def close(self) -> None:
         """Kill every container and wait until each end is recorded."""
@@ -379,6 +384,12 @@ def _find(items: dict[str, _Item], wanted: str) -> _Item | None:
         return items[wanted]
     matches = [item for key, item in items.items() if wanted and key.startswith(wanted)]
     return matches[0] if len(matches) == 1 else None
+
+
+def _close_input(container: Container) -> None:
+    if container.stdin_write >= 0:
+        os.close(container.stdin_write)
+        container.stdin_write = -1
 
 
 def _open_streams(*, tty: bool, stdin: bool) -> tuple[dict[bytes, int], tuple[int, int, int], int]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
+import signal
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from agents.runtime.process_tree import children
 from kubraft.pb.criv1 import api_pb2 as cri
 from tests.agents.runtime.runtime_process import Cri, RuntimeProcess, is_alive, running, until
 
@@ -110,6 +114,65 @@ async def test_a_program_that_is_not_there_is_a_start_error(node: Node) -> None:
     status = await client.status(container)
     assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 128)
     assert (status.reason, status.started_at) == ("StartError", 0)
+
+
+async def test_a_start_that_nobody_waits_for_leaves_no_process(node: Node) -> None:
+    process, client = node
+    sandbox = await client.sandbox()
+    container = await client.create(sandbox, "sleep", "1000")
+    (nursery,) = children(process.pid)
+    os.kill(nursery, signal.SIGSTOP)
+    try:
+        request = cri.StartContainerRequest(container_id=container)
+        calls = {client.runtime.StartContainer(request) for _ in range(2)}
+        # Of two, the one that is refused says that the other was taken up.
+        waiting = {asyncio.ensure_future(_answered(call)): call for call in calls}
+        done, _ = await asyncio.wait(waiting, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [grpc.StatusCode.FAILED_PRECONDITION]
+        for task, call in waiting.items():
+            call.cancel()
+            await asyncio.wait({task})
+    finally:
+        os.kill(nursery, signal.SIGCONT)
+    await until(lambda: len(process.marked()) > 1)
+    await client.runtime.RemovePodSandbox(cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox))
+    await until(lambda: process.marked() == [nursery])
+
+
+async def _answered(call: object) -> grpc.StatusCode:
+    try:
+        await call  # type: ignore[misc]
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+async def test_an_execution_that_nobody_waits_for_is_killed(node: Node) -> None:
+    process, client = node
+    container = await client.run(await client.sandbox(), "sleep", "1000")
+    before = set(process.marked())
+    request = cri.ExecSyncRequest(container_id=container, cmd=["sleep", "1001"])
+    call = client.runtime.ExecSync(request)
+    await until(lambda: set(process.marked()) > before)
+    call.cancel()
+    await until(lambda: set(process.marked()) == before)
+
+
+@pytest.mark.parametrize("cause", ["no program", "no log"])
+async def test_starts_that_fail_leave_no_descriptor(node: Node, cause: str) -> None:
+    process, client = node
+    sandbox = await client.sandbox()
+    descriptors = Path(f"/proc/{process.pid}/fd")
+    counts: list[int] = []
+    for attempt in range(5):
+        program = "no-such-program" if cause == "no program" else "true"
+        container = await client.create(sandbox, program, stdin=True, attempt=attempt)
+        if cause == "no log":
+            shutil.rmtree(process.logs / "web" / "main")
+        await failure(client.start(container))
+        counts.append(len(list(descriptors.iterdir())))
+    # The last container's channel closes when its end is read.
+    await until(lambda: len(list(descriptors.iterdir())) <= counts[0])
 
 
 async def test_the_environment_is_the_pods_own(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
