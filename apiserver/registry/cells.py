@@ -178,7 +178,8 @@ def _external(obj: Object) -> str:
     external = list(spec.get("externalIPs") or ())
     if spec.get("type") == "LoadBalancer":
         ingress = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-        external += [i.get("ip") or i.get("hostname") for i in ingress]
+        found = (i.get("ip") or i.get("hostname") for i in ingress)
+        external += [address for address in found if address]
         return ",".join(external) or "<pending>"
     return joined(external)
 

@@ -83,8 +83,9 @@ def _start(
         progress.say(f"made {len(made)} keys and certificates in {home.pki}")
     pid = start_daemon(home)
     progress.say(
-        f"starting {len(cluster.members)} members, {cluster.apiservers} apiserver, scheduler, "
-        f"controller manager and {len(cluster.nodes)} nodes (supervisor pid {pid})"
+        f"starting {_counted(len(cluster.members), 'member')}, "
+        f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager and "
+        f"{_counted(len(cluster.nodes), 'node')} (supervisor pid {pid})"
     )
     return cluster
 
@@ -149,6 +150,10 @@ def next_lines(home: Home, cluster: ClusterConfig) -> Iterator[str]:
     yield "  make kill MEMBER=store-0    then    make status    and    make start MEMBER=store-0"
     if not _tool("grpcurl"):
         yield "  make tools    puts grpcurl, etcdctl and kubectl into .venv/bin"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _tool(name: str) -> str | None:

@@ -72,6 +72,7 @@ class Supervisor:
         try:
             await self._start(self._specs.values())
             while not self._stop.is_set():
+                self._wake.clear()  # before looking: what happens while processes start counts
                 await self._restart_due()
                 await self._pause()
         finally:
@@ -164,7 +165,6 @@ class Supervisor:
             for child in self._children.values()
             if child.wanted and child.state is State.CRASHED
         ]
-        self._wake.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min([*waits, HOUSEKEEPING_S]))):
                 await self._wake.wait()

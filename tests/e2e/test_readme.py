@@ -71,13 +71,6 @@ def test_every_target_it_names_is_in_the_makefile() -> None:
     assert named <= targets
 
 
-def test_its_links_lead_somewhere() -> None:
-    for path in ("README.md", "docs/architecture.md"):
-        text = (ROOT / path).read_text()
-        for link in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert ((ROOT / path).parent / link).exists(), f"{path}: {link}"
-
-
 @pytest.mark.parametrize("target", ["up", "status", "down", "clean", "kill", "start"])
 def test_a_make_target_runs_the_command_of_its_name(target: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
