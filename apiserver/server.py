@@ -20,7 +20,6 @@ from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
-from apiserver.health.http_server import HttpServer
 from apiserver.options import Options, check_files
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.internal import CacheReader, InternalWriter
@@ -40,6 +39,7 @@ from apiserver.storage.watch_cache import CacheBehindError, WatchCache
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
+from kubraft.http_server import HttpServer
 from kubraft.log import get_logger
 
 STORE_CHECK_TIMEOUT_S = 2.0

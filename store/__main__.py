@@ -14,6 +14,7 @@ from kubraft.log import configure
 from store.config import MemberConfig, parse
 from store.flags import FlagError
 from store.member import Member, MemberError
+from store.rpc.maintenance import ETCD_VERSION
 
 
 async def run(config: MemberConfig) -> None:
@@ -43,6 +44,9 @@ async def run(config: MemberConfig) -> None:
 
 
 def main() -> int:
+    if sys.argv[1:] in (["--version"], ["-version"]):
+        print(f"etcd Version: {ETCD_VERSION}")  # noqa: T201
+        return 0
     try:
         config = parse(sys.argv[1:], os.environ)
         configure(config.log_level)

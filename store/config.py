@@ -37,15 +37,28 @@ _DEFAULTS = {
 }
 _FILES = ("cert-file", "key-file", "trusted-ca-file")
 _PEER_FILES = ("peer-cert-file", "peer-key-file", "peer-trusted-ca-file")
+# What these tune in etcd has no counterpart here; they are read so that scripts can set them.
+_WITHOUT_EFFECT = (
+    "backend-batch-limit",
+    "log-format",
+    "log-outputs",
+    "logger",
+    "max-snapshots",
+    "max-wals",
+    "metrics",
+)
+_SWITCHES_WITHOUT_EFFECT = ("pre-vote", "strict-reconfig-check")
 _VALUES = (
     *_DEFAULTS,
     "data-dir",
+    "listen-metrics-urls",
+    *_WITHOUT_EFFECT,
     "advertise-client-urls",
     "initial-cluster",
     *_FILES,
     *_PEER_FILES,
 )
-_BOOLEANS = ("client-cert-auth", "peer-client-cert-auth")
+_BOOLEANS = ("client-cert-auth", "peer-client-cert-auth", *_SWITCHES_WITHOUT_EFFECT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,8 @@ class MemberConfig:
     advertise_client_urls: tuple[str, ...]
     listen_peer_urls: tuple[str, ...]
     initial_cluster: tuple[InitialMember, ...]
+    # Where /metrics, /health, /livez, /readyz and /version are served.
+    listen_metrics_urls: tuple[str, ...]
     client_tls: TlsConfig | None
     peer_tls: TlsConfig | None
     heartbeat_ms: int
@@ -120,6 +135,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
     initial = raw.get("initial-cluster") or ",".join(f"{name}={url}" for url in own_peer)
     cluster = _initial_cluster(initial, raw["initial-cluster-token"])
     _check_self(cluster, name, own_peer)
+    metrics_text = raw.get("listen-metrics-urls", "")
+    metrics = flags.urls("listen-metrics-urls", metrics_text) if metrics_text else ()
     heartbeat, election = _timing(raw)
     mode, retention = _auto_compaction(raw)
     interval = "watch-progress-notify-interval"
@@ -133,7 +150,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         advertise_client_urls=advertise,
         listen_peer_urls=listen_peer,
         initial_cluster=cluster,
-        client_tls=_tls(raw, _FILES, "client-cert-auth", listen_client, "listen-client-urls"),
+        listen_metrics_urls=metrics,
+        client_tls=_tls(
+            raw, _FILES, "client-cert-auth", listen_client + metrics, "listen-client-urls"
+        ),
         peer_tls=_tls(
             raw, _PEER_FILES, "peer-client-cert-auth", listen_peer + own_peer, "listen-peer-urls"
         ),

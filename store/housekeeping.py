@@ -50,6 +50,8 @@ class Housekeeping:
         self._flush_interval_s = flush_interval_s
         self._election_s = election_s
         self._auto_compactor = auto_compactor
+        # Leaders seen come, the first one too.
+        self.leader_changes = 0
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="flush")
 
     async def run(self) -> None:
@@ -102,6 +104,7 @@ class Housekeeping:
             lessor = self._machine.store.lessor
             if status.leader is not None and seen != (status.term, status.leader):
                 seen = (status.term, status.leader)
+                self.leader_changes += 1
                 self._expiry.extend_all(lessor, grace_s=self._election_s, now=loop.time())
             if status.role is not Role.LEADER:
                 continue

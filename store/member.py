@@ -14,6 +14,7 @@ import grpc
 import lmdb
 import structlog
 
+from kubraft.http_server import HttpServer
 from kubraft.pb.etcdserverpb.rpc_pb2 import Member as MemberMessage
 from store import flags
 from store.auto_compaction import AutoCompactor
@@ -59,6 +60,7 @@ class Member:
         self._engine: RaftEngine | None = None
         self._housekeeping: Housekeeping | None = None
         self._server: StoreServer | None = None
+        self._http: list[HttpServer] = []
 
     async def start(self) -> None:
         """Open the data directory, bind the ports, join the cluster and begin to serve.
@@ -96,6 +98,7 @@ class Member:
             auto_compactor=_auto_compactor(config),
         )
         await server.start()
+        await self._serve_http(services, self._housekeeping)
         self._own(self._housekeeping.run())
         self._own(self._publish(engine, machine, server))
         self._own(self._watch_engine(engine))
@@ -121,6 +124,8 @@ class Member:
         """Stop serving, hand everything to the disk, and leave; also after a failed start."""
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_S)
+        for http in self._http:
+            await http.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -186,6 +191,24 @@ class Member:
                 raise MemberError(
                     f"--listen-client-urls {url}: cannot listen, address in use or not ours"
                 ) from error
+
+    async def _serve_http(self, services: MemberServices, housekeeping: Housekeeping) -> None:
+        """Raises MemberError: an address of --listen-metrics-urls cannot be had."""
+        config = self._config
+        if not config.listen_metrics_urls:
+            return
+        from store.http_front import HttpFront  # noqa: PLC0415  # heavy, and not always there
+
+        front = HttpFront(services, housekeeping)
+        for url in config.listen_metrics_urls:
+            host, _, port = flags.host_and_port("listen-metrics-urls", url).rpartition(":")
+            http = HttpServer(front.handle)
+            tls = _http_tls(config) if url.startswith("https:") else None
+            try:
+                await http.start(host.strip("[]"), int(port), tls, reuse_port=False)
+            except OSError as error:
+                raise MemberError(f"--listen-metrics-urls {url}: {_cause(error)}") from error
+            self._http.append(http)
 
     # Tasks.
 
@@ -299,6 +322,19 @@ def _check_tls(config: MemberConfig) -> grpc.ServerCredentials | None:
         root_certificates=tls.ca_file.read_bytes() if tls.ca_file else None,
         require_client_auth=tls.client_cert_auth,
     )
+
+
+def _http_tls(config: MemberConfig) -> ssl.SSLContext:
+    """As on the client port. The files were checked before."""
+    tls = config.client_tls
+    assert tls is not None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    if tls.ca_file is not None:
+        context.load_verify_locations(tls.ca_file)
+    if tls.client_cert_auth:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _check_pem(tls: TlsConfig, prefix: str) -> None:

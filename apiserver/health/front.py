@@ -10,10 +10,10 @@ import orjson
 from apiserver.authn.credentials import Credentials
 from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.health.checks import Check, run_checks
-from apiserver.health.http_server import Request, Response
 from apiserver.registry.policy import Authorizer
 from apiserver.rpc.caller import Authenticator
 from kubraft.api.errors import ApiError
+from kubraft.http_server import Request, Response
 
 VERSION = {
     "major": "1",

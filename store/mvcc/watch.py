@@ -122,6 +122,11 @@ class WatchHub:
         self._exact: dict[bytes, dict[Watcher, None]] = {}
         self._ranges: dict[tuple[bytes, bytes], dict[Watcher, None]] = {}
 
+    def count(self) -> int:
+        """How many watchers are up to date."""
+        groups = (*self._exact.values(), *self._ranges.values())
+        return sum(map(len, groups))
+
     def add(self, watcher: Watcher) -> None:
         """Deliver to `watcher` from now on; it has all events up to the present."""
         if watcher.end is ONE_KEY:

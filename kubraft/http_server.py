@@ -26,7 +26,7 @@ _PHRASES = {
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
-_log = get_logger("apiserver.health")
+_log = get_logger("kubraft.http")
 
 
 class Request(NamedTuple):
@@ -62,8 +62,10 @@ class HttpServer:
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
-        """Listen; replicas share the port.
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = True
+    ) -> int:
+        """Listen; replicas share the port where `reuse_port` is set.
 
         Returns:
             The port, another than asked for where that was 0.
@@ -72,7 +74,7 @@ class HttpServer:
             OSError: the address is taken.
         """
         self._server = await asyncio.start_server(
-            self._accept, host, port, ssl=tls, reuse_port=True, limit=HEADER_BYTES_MAX
+            self._accept, host, port, ssl=tls, reuse_port=reuse_port, limit=HEADER_BYTES_MAX
         )
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
