@@ -6,6 +6,7 @@ Source: upstream's kubelet settings containerLogMaxSize (10Mi) and containerLogM
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 from agents.node.cri_client import CriClient, RuntimeCallError
@@ -46,8 +47,15 @@ class LogRotation:
             for life in view.running:
                 if not life.log_path:
                     continue
-                if await asyncio.to_thread(_rotate, Path(life.log_path), self._bytes_max):
+                path = Path(life.log_path)
+                if not await asyncio.to_thread(_rotate, path, self._bytes_max):
+                    continue
+                try:
                     await self._runtime.reopen_log(life.id)
+                except RuntimeCallError:
+                    # It has just ended, or goes on in the old file: that is its log, as before.
+                    await asyncio.to_thread(_take_back, path)
+                    raise
 
 
 def _rotate(path: Path, bytes_max: int) -> bool:
@@ -58,6 +66,12 @@ def _rotate(path: Path, bytes_max: int) -> bool:
         return False
     rename_away(path)
     return True
+
+
+def _take_back(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if not path.exists():
+            path.with_name(f"{path.name}.1").replace(path)
 
 
 def rename_away(path: Path, files_max: int = FILES_MAX) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from agents.node.cri_client import RuntimeCallError
 from agents.node.log_lines import LineWriter
 from agents.node.log_stream import stream_log
 from agents.node.pod_view import ContainerView, PodView
@@ -20,6 +21,8 @@ from kubraft.api.time import Clock
 from kubraft.pb.v1 import node_pb2_grpc
 from kubraft.pb.v1 import objects_pb2 as pb
 
+# How often a followed log's container is asked whether it still runs.
+_LOOK_S = 1.0
 API_SERVER = "kube-apiserver-kubelet-client"
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -59,6 +62,11 @@ class NodeAgentService(node_pb2_grpc.NodeAgentServicer):
                 yield pb.LogChunk(data=text)
         except LogError as error:
             await context.abort(error.code, str(error))
+        except RuntimeCallError as error:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+        except OSError as error:
+            message = f"the log cannot be read: {error.strerror}"
+            await context.abort(grpc.StatusCode.NOT_FOUND, message)
 
     async def _life(self, request: pb.LogsRequest) -> tuple[Object, ContainerView]:
         pod = self._find_pod(ObjectKey(request.namespace, request.pod))
@@ -101,13 +109,8 @@ class NodeAgentService(node_pb2_grpc.NodeAgentServicer):
             ended=lambda: ending.ended,
         )
         if not request.follow:
-            try:
-                async for text in chunks:
-                    yield text
-            except OSError as error:
-                raise LogError(
-                    grpc.StatusCode.NOT_FOUND, f"the log is not there: {error.strerror}"
-                ) from error
+            async for text in chunks:
+                yield text
             return
         async with ending:
             async for text in chunks:
@@ -135,8 +138,11 @@ class _Ending:
 
     async def _watch(self) -> None:
         while not self.ended:
-            await asyncio.sleep(1.0)
-            view: PodView = await self._view(self._uid)
+            await asyncio.sleep(_LOOK_S)
+            try:
+                view: PodView = await self._view(self._uid)
+            except RuntimeCallError:
+                continue  # it may be starting again, and says then what became of the container
             self.ended = not any(c.id == self._id and c.running for c in view.containers)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -41,8 +40,10 @@ async def stream_log(
         file.seek(start)
         pending = b""
         while not writer.full:
-            # Asked before reading: what was written before the end is then still read.
+            # Asked before reading: what was written before the end, or before the runtime opened a
+            # new file, is then still read.
             over = ended()
+            renamed = follow and _is_renamed(path, file)
             data = file.read(_CHUNK_BYTES)
             if data:
                 *lines, pending = (pending + data).split(b"\n")
@@ -50,13 +51,12 @@ async def stream_log(
                 if text:
                     yield text
                 continue
+            if renamed:
+                file.close()
+                file = path.open("rb")
+                continue
             if not follow or over:
                 break
-            rotated = _reopened(path, file)
-            if rotated is not None:
-                file.close()
-                file = rotated
-                continue
             await asyncio.sleep(_POLL_S)
         if pending and not writer.full and (text := writer.render(pending)):
             yield text
@@ -64,9 +64,9 @@ async def stream_log(
         file.close()
 
 
-def _reopened(path: Path, file: BinaryIO) -> BinaryIO | None:
-    """The new file at `path`, where the one that is open has been renamed away."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            return path.open("rb")
-    return None
+def _is_renamed(path: Path, file: BinaryIO) -> bool:
+    """Whether there is another file at `path` than the one that is open."""
+    try:
+        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
