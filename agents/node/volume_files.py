@@ -46,7 +46,7 @@ def select(
     """
     items = source.get("items")
     if not items:
-        return {key: File(content, default_mode) for key, content in data.items()}
+        return {safe_path(key): File(content, default_mode) for key, content in data.items()}
     files: Files = {}
     for item in items:
         if item["key"] in data:
@@ -78,12 +78,11 @@ def write_files(directory: Path, files: Files) -> bool:
     if old is not None and _read(old) == files:
         return False
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
-    fresh.chmod(0o755)
-    for path, file in files.items():
-        target = fresh / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        target.chmod(file.mode)
+    try:
+        _fill(fresh, files)
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)  # it is tried again: on a full disk, for long
+        raise
     temporary = directory / "..data_tmp"
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -93,6 +92,15 @@ def write_files(directory: Path, files: Files) -> bool:
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _fill(directory: Path, files: Files) -> None:
+    directory.chmod(0o755)
+    for path, file in files.items():
+        target = directory / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        target.chmod(file.mode)
 
 
 def _link_entries(directory: Path, names: set[str]) -> None:

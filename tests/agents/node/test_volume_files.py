@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,24 @@ def test_sub_paths_stay_in_their_volume(tmp_path: Path) -> None:
             mounts({"volumeMounts": [{**mount, "subPath": sub_path}]}, {"v": tmp_path}, {})
     with pytest.raises(ConfigError, match="names no volume"):
         mounts({"volumeMounts": [mount]}, {}, {})
+
+
+def test_files_that_do_not_fit_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, {"a": File(b"1")})
+    before = sorted(tmp_path.iterdir())
+
+    def full(_path: Path, _data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_files(tmp_path, {"a": File(b"2")})
+    assert sorted(tmp_path.iterdir()) == before
+    assert seen(tmp_path) == {"a": "1"}
+
+
+def test_keys_that_lead_out_are_refused() -> None:
+    with pytest.raises(VolumeError, match="invalid path"):
+        select({"../x": b""}, {}, 0o644, what="configmap c")
