@@ -107,6 +107,8 @@ class RecordFiles:
             try:
                 status.ParseFromString(path.read_bytes())
             except (OSError, DecodeError):
+                status.Clear()
+            if status.id != path.stem:  # nothing at all is a message too
                 path.unlink(missing_ok=True)
                 continue
             status.state = cri.SANDBOX_NOTREADY
