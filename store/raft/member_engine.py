@@ -283,13 +283,13 @@ class RaftEngine:
 
     def _connected(self, peer: int) -> None:
         self._hear(peer)
-        self._driver.connected(self._loop.time(), peer)
+        self._guard(partial(self._driver.connected, self._loop.time(), peer))
         self._kick()
 
     def _disconnected(self, peer: int) -> None:
         self._heard.pop(peer, None)
         if not self._stopping:
-            self._driver.disconnected(self._loop.time(), peer)
+            self._guard(partial(self._driver.disconnected, self._loop.time(), peer))
             self._kick()
 
     def _receive(self, peer: int, messages: list[Message]) -> None:
