@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kubraft.cli.failure import ClusterAbsentError
+from kubraft.cli.failure import ClusterAbsentError, CommandError
 from kubraft.home import Home, HomeError
 from kubraft.supervisor.pid_file import find_running
 
@@ -28,6 +28,7 @@ def resolve(home: Home, *, server: str = "", token: str = "", ca_file: str = "")
 
     Raises:
         ClusterAbsentError: something is missing and there is no cluster to take it from.
+        CommandError: a token would be sent in the clear.
     """
     if server and token and ca_file:
         return Connection(server, Path(ca_file), token)
@@ -36,6 +37,8 @@ def resolve(home: Home, *, server: str = "", token: str = "", ca_file: str = "")
     except HomeError as error:
         raise ClusterAbsentError(str(error)) from error
     if cluster is None:
+        if server and token and not ca_file:
+            raise CommandError("--token needs --ca-file: without TLS it could be read on its way")
         if server:
             return Connection(server, Path(ca_file) if ca_file else None, token)
         raise ClusterAbsentError(

@@ -224,3 +224,10 @@ def test_without_a_cluster_a_server_must_be_named(tmp_path: Any) -> None:
     named = resolve(home, server="h:1", token="t", ca_file="ca")
     assert (named.server, named.token, str(named.ca_file)) == ("h:1", "t", "ca")
     assert "token" not in repr(named)
+
+
+def test_a_token_is_not_sent_in_the_clear(tmp_path: Any) -> None:
+    home = Home(tmp_path / "none")
+    with pytest.raises(CommandError, match="--token needs --ca-file"):
+        resolve(home, server="h:1", token="t")
+    assert resolve(home, server="h:1").ca_file is None
