@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from kubraft.api.duration import parse_duration
 from kubraft.api.errors import ApiError
 from kubraft.api.time import Clock, SystemClock
 from kubraft.client.client import ApiClient
@@ -93,20 +94,17 @@ def add_leader_election_flags(
     group.add_argument("--leader-elect-resource-namespace", default="kube-system")
 
 
-_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
 def duration_s(text: str) -> float:
-    """Read a duration flag: "40s", "500ms", "1m", "2h"; a bare number is seconds.
+    """Read a duration flag: "40s", "1m30s"; a bare number is seconds.
 
     Raises:
         ValueError: it is none of these, or negative.
     """
-    number = text.rstrip("msh")
-    unit = text[len(number) :] or "s"
-    if unit not in _UNITS_S or not number.replace(".", "", 1).isdigit():
-        raise ValueError(f"{text!r} is not a duration")
-    return float(number) * _UNITS_S[unit]
+    bare = text.replace(".", "", 1)
+    try:
+        return float(text) if bare.isascii() and bare.isdigit() else parse_duration(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a duration") from None
 
 
 def run_agent(

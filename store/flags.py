@@ -5,13 +5,12 @@ A flag on the command line beats its variable. Source: etcd, server/etcdmain (he
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
+
+from kubraft.api.duration import parse_duration
 
 ENVIRONMENT_PREFIX = "ETCD_"
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
-_UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
@@ -86,12 +85,10 @@ def integer(name: str, text: str, *, least: int) -> int:
 
 def duration_s(name: str, text: str) -> float:
     """A Go duration such as `1h30m` or `500ms`, in seconds."""
-    parts = _DURATION_PART.findall(text)
-    if text == "0":
-        return 0.0
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise FlagError(f"--{name}: {text!r} is not a duration such as 5m or 500ms")
-    return float(sum(float(number) * _UNITS_S[unit] for number, unit in parts))
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise FlagError(f"--{name}: {text!r} is not a duration such as 5m or 500ms") from None
 
 
 def urls(name: str, text: str) -> tuple[str, ...]:

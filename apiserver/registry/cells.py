@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from apiserver.registry.resource import Column, Columns
+from kubraft.api.duration import age
 from kubraft.api.labels import selector_from_object
 from kubraft.api.object import Object, labels_of
-from kubraft.api.time import parse_time
 
 NAME = Column(
     "Name",
@@ -22,41 +22,6 @@ NAME = Column(
 AGE = Column("Age", description="Time since the object was created.")
 CREATED = Column("Created At", description="When the object was created.")
 NONE, UNKNOWN = "<none>", "<unknown>"
-
-
-def age(moment: str | None, now: datetime) -> str:
-    """How long ago, as kubectl shows it: "5s", "3m20s", "2d"; "<unknown>" without a time."""
-    if not moment:
-        return UNKNOWN
-    try:
-        seconds = int((now - parse_time(moment)).total_seconds())
-    except ValueError:
-        return UNKNOWN
-    return duration(seconds)
-
-
-def duration(seconds: int) -> str:
-    """A span as apimachinery's HumanDuration writes it."""
-    if seconds < -1:
-        return "<invalid>"
-    seconds = max(seconds, 0)
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
-    if seconds < 120:
-        return f"{seconds}s"
-    if minutes < 10:
-        return f"{minutes}m{seconds % 60}s" if seconds % 60 else f"{minutes}m"
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return f"{hours}h{minutes % 60}m" if minutes % 60 else f"{hours}h"
-    if hours < 48:
-        return f"{hours}h"
-    if days < 8:
-        return f"{days}d{hours % 24}h" if hours % 24 else f"{days}d"
-    if days < 730:
-        return f"{days}d"
-    years, rest = divmod(days, 365)
-    return f"{years}y{rest}d" if years < 8 and rest else f"{years}y"
 
 
 def created(obj: Object, now: datetime) -> str:

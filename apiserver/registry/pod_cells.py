@@ -8,9 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from apiserver.registry.cells import AGE, NAME, NONE, age, created, joined, wide
+from apiserver.registry.cells import AGE, NAME, NONE, created, joined, wide
 from apiserver.registry.resource import Column, Columns
 from kubraft.api.conditions import conditions_of, find_condition
+from kubraft.api.duration import age
 from kubraft.api.object import Object, is_terminating
 from kubraft.api.pods import is_sidecar
 

@@ -104,8 +104,8 @@ async def delete(
     dry_run: DryRun = "none",
 ) -> None:
     """Delete objects: kubraft delete pod web-0; delete -f web.yaml; delete pods -l app=web."""
+    from kubraft.api.duration import parse_duration  # noqa: PLC0415
     from kubraft.cli import delete as module  # noqa: PLC0415
-    from kubraft.cli.duration import parse_duration  # noqa: PLC0415
     from kubraft.cli.output import check_format  # noqa: PLC0415
 
     check_format(output, ("name",))
@@ -156,8 +156,8 @@ async def rollout_status(
     revision: Annotated[int, typer.Option("--revision", help="Only of this revision.")] = 0,
 ) -> None:
     """Follow a rollout to its end: kubraft rollout status deploy/web."""
+    from kubraft.api.duration import parse_duration  # noqa: PLC0415
     from kubraft.cli import rollout as module  # noqa: PLC0415
-    from kubraft.cli.duration import parse_duration  # noqa: PLC0415
 
     await module.status(
         session,

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from kubraft.api.duration import age
 from kubraft.api.gvk import EVENT
 from kubraft.api.object import Object
-from kubraft.cli.duration import age
 from kubraft.cli.kind_table import KindTable, parse_targets
 from kubraft.cli.session import Session
 from kubraft.cli.table_view import aligned

@@ -107,8 +107,8 @@ async def logs(
     ] = 5,
 ) -> None:
     """Show what a container wrote: kubraft logs web-0 -f; logs deploy/web --tail 20."""
+    from kubraft.api.duration import parse_duration  # noqa: PLC0415
     from kubraft.cli import logs as module  # noqa: PLC0415
-    from kubraft.cli.duration import parse_duration  # noqa: PLC0415
 
     options = module.Options(
         container=container,

@@ -11,8 +11,16 @@ from typing import Final
 
 from kubraft.api.time import parse_time
 
-_UNITS_S: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|ms|s|m|h)")
+_UNITS_S: Final = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "µs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
 
 _MINUTE: Final = 60
 _HOUR: Final = 3_600
@@ -34,7 +42,7 @@ def parse_duration(text: str) -> float:
     return sum(float(part[1]) * _UNITS_S[part[2]] for part in parts)
 
 
-def human(seconds: float) -> str:
+def human_duration(seconds: float) -> str:
     """A span with two units at most, the second only where it matters."""
     s = int(seconds)
     if s < 0:
@@ -62,7 +70,9 @@ _STEPS: Final = (
 
 
 def age(timestamp: str | None, now: datetime) -> str:
-    """How long ago that was, or `<unknown>`."""
-    if not timestamp:
+    """How long ago that was; `<unknown>` without a time that can be read."""
+    try:
+        seconds = (now - parse_time(timestamp or "")).total_seconds()
+    except ValueError:
         return "<unknown>"
-    return human((now - parse_time(timestamp)).total_seconds())
+    return human_duration(seconds)
