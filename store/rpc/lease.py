@@ -22,7 +22,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     LeaseTimeToLiveRequest,
     LeaseTimeToLiveResponse,
 )
-from store.mvcc.command import Kind
+from store.mvcc.command import NOBODY, Kind
 from store.mvcc.errors import LeaseNotFoundError, MvccError
 from store.mvcc.lessor import Lease
 from store.mvcc.wire import field_varint
@@ -110,7 +110,8 @@ async def keep_alive(services: MemberServices, data: bytes) -> bytes:
     # The header is from before: a revision of after a later revocation must not be shown.
     header = services.header(services.store.revision)
     try:
-        reply = await services.propose(Kind.LEASE_KEEP_ALIVE, data)
+        # On nobody's behalf: a stream outlives the token that it was opened with.
+        reply = await services.propose(Kind.LEASE_KEEP_ALIVE, data, NOBODY)
     except LeaseNotFoundError:
         return header + field_varint(2, request.ID)
     return header + reply.body

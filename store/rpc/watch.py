@@ -69,7 +69,7 @@ async def serve(services: MemberServices, context: Context) -> None:
 def _refusal(services: MemberServices, request: WatchCreateRequest) -> str:
     """Why the caller may not watch that; empty if they may."""
     try:
-        services.callers.check_read(request.key, request.range_end)
+        services.callers.check_read(request.key or b"\0", request.range_end)
     except MvccError as error:
         code, message = refusal_of_request(error)
         name = "".join(word.title() for word in code.name.split("_"))
