@@ -35,7 +35,7 @@ def read_json(raw: bytes, *, strict: bool) -> Any:
         raise BadRequestError(f"the body is not valid JSON: {error}") from error
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
         check_depth(value)
-    canonical = not strict or len(orjson.dumps(value)) == len(raw)
+    canonical = not strict or orjson.dumps(value) == raw
     if b".0" in raw:
         value = _with_integers(value)
     if not canonical:
