@@ -33,6 +33,7 @@ SILENCE_S = 3.0
 # A stream that cannot even be opened ends in time too; long ones are taken up again.
 _STREAM_S_MAX = 20.0
 
+_ASK = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
 # Not in the stubs of the types.
 END_OF_STREAM: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
@@ -178,24 +179,31 @@ class Client:
         return await getattr(stub(channel), method)(request, timeout=CALL_S)
 
     async def watch(
-        self, request: WatchRequest, stop: Callable[[Watch], bool], *, member: str = ""
+        self, request: WatchRequest, stop: Callable[[Watch], bool], *, eager: bool = False
     ) -> tuple[int, Watch]:
-        """Watch until `stop` says so after a response, or it ends; its number in the history."""
-        member = member or self.member or self._rng.choice(self._connections.members)
+        """Watch until `stop` says so after a response, or it ends; its number in the history.
+
+        An eager one asks for progress at once, and again after all events.
+        """
+        member = self.member or self._rng.choice(self._connections.members)
         watch = Watch(member, request)
         history = self._connections.history
         number = len(history.watches)
         history.watches.append(watch)
         # The stream says in two ways that it has ended.
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            async with contextlib.aclosing(self._responses(member, request)) as responses:
+            async with contextlib.aclosing(
+                self._responses(member, request, eager=eager)
+            ) as responses:
                 async for response in responses:
                     watch.responses.append(response)
                     if response.compacted or stop(watch):
                         break
         return number, watch
 
-    async def _responses(self, member: str, request: WatchRequest) -> AsyncGenerator[WatchResponse]:
+    async def _responses(
+        self, member: str, request: WatchRequest, *, eager: bool
+    ) -> AsyncGenerator[WatchResponse]:
         """Until the member says nothing any more, not even when it is asked for progress."""
         now = asyncio.get_running_loop().time
         stub: Any = rpc_pb2_grpc.WatchStub(self._connections.channel(member))
@@ -203,16 +211,19 @@ class Client:
         reading: asyncio.Future[Any] | None = None
         try:
             await stream.write(_watch_request(request))
+            if eager:
+                await stream.write(_ASK)
             while True:
                 reading = asyncio.ensure_future(stream.read())
                 if not await _is_done(reading):
-                    ask = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
-                    await stream.write(ask)
+                    await stream.write(_ASK)
                     if not await _is_done(reading):
                         return
                 if (response := reading.result()) is END_OF_STREAM:
                     return
                 yield _watch_response(response, now())
+                if eager and response.events:
+                    await stream.write(_ASK)
         finally:
             stream.cancel()
             if reading is not None:

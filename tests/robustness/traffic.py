@@ -169,7 +169,8 @@ async def watches(load: Load, client: Client) -> None:
             prev_kv=load.rng.random() < 0.6,
         )
         for _ in range(3):
-            number, watch = await client.watch(request, _enough(load, load.rng.randint(2, 30)))
+            stop = _enough(load, load.rng.randint(2, 30))
+            number, watch = await client.watch(request, stop, eager=load.rng.random() < 0.5)
             request = resumed(number, watch)
             if load.stop.is_set():
                 return
