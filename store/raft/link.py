@@ -159,7 +159,7 @@ class Link:
         while True:
             try:
                 reader, writer = await dial(self._caller, self._peer, self.url, PURPOSE_RAFT)
-            except (OSError, FrameError) as error:
+            except (OSError, ValueError) as error:  # a peer URL may be wrong, too
                 self._complain(error)
                 await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
                 backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
