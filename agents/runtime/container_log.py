@@ -66,24 +66,25 @@ class LogFile:
         Raises:
             OSError: the file cannot be created.
         """
-        self._path = path
+        self.path = path
         self._fd = self._open()
         self.lost_bytes = 0
 
     def _open(self) -> int:
-        if not self._path:
+        if not self.path:
             return -1
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        return os.open(self._path, flags, 0o640)
+        return os.open(self.path, flags, 0o640)
 
     def write(self, records: bytes) -> None:
         """Append whole records."""
         if self._fd < 0 or not records:
             return
         try:
-            os.write(self._fd, records)
+            written = os.write(self._fd, records)
         except OSError:
-            self.lost_bytes += len(records)
+            written = 0
+        self.lost_bytes += len(records) - written
 
     def reopen(self) -> None:
         """Go on in a new file after someone has renamed the old one away."""

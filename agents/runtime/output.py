@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable
 
 from agents.runtime.container_log import LineSplitter, LogFile
+from kubraft.log import get_logger
 
+log = get_logger("runtime")
 _READ_BYTES = 64 * 1024
 # A container that writes faster than this is read in turns with everything else.
 _READS_PER_WAKE_MAX = 4
@@ -72,6 +74,8 @@ class LogPump:
         for splitter in self._splitters.values():
             self._log.write(splitter.finish(self._now_ns()))
         self._log.close()
+        if self._log.lost_bytes:
+            log.warning("container log incomplete", path=self._log.path, bytes=self._log.lost_bytes)
 
     def reopen(self) -> None:
         """Go on in a new file.
