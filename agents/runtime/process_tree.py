@@ -31,15 +31,3 @@ def descendants(pid: int) -> list[int]:
         found.append(child)
         pending.extend(children(child))
     return found
-
-
-def start_time(pid: int) -> int | None:
-    """When `pid` started, in clock ticks since boot; None where it is gone.
-
-    With the pid it names a process for good: pids are used again, pairs are not.
-    """
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return int(text[text.rindex(")") + 2 :].split()[19])

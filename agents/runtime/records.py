@@ -18,7 +18,6 @@ from pathlib import Path
 from google.protobuf.message import DecodeError
 
 from agents.runtime.errors import RuntimeFailure
-from agents.runtime.images import LocalImage
 from agents.runtime.launch import Launch
 from agents.runtime.output import LogPump
 from agents.runtime.spawner import ContainerProcess
@@ -56,7 +55,6 @@ class Container:
     sandbox_id: str
     launch: Launch | None = None  # None after a restart of the runtime: it can start no more
     start: asyncio.Task[RuntimeFailure | None] | None = None
-    local_image: LocalImage | None = None
     process: ContainerProcess | None = None
     pump: LogPump | None = None
     stdin_write: int = -1

@@ -201,7 +201,7 @@ class ProcessRuntime:
             resources=cri.ContainerResources(linux=config.linux.resources),
             stop_signal=config.stop_signal or cri.SIGNAL_SIGTERM,
         )
-        container = Container(status, sandbox.id, launch=launch, local_image=local)
+        container = Container(status, sandbox.id, launch=launch)
         make_directories(launch, directory)
         self._files.save_container(container)
         self.containers[container.id] = container

@@ -9,7 +9,7 @@ from random import Random
 from typing import NamedTuple
 
 from agents.scheduler.cluster import Snapshot
-from agents.scheduler.framework import Check, Profile, Rejection
+from agents.scheduler.framework import Check, Profile
 from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.pod_info import PodInfo
 
@@ -71,16 +71,6 @@ def compared_count(node_count: int) -> int:
         return node_count
     percent = max(50 - node_count // 125, COMPARED_PERCENT_MIN)
     return max(node_count * percent // 100, COMPARED_MIN)
-
-
-def rejections(
-    profile: Profile, snapshot: Snapshot, pod: PodInfo, node: NodeInfo
-) -> list[tuple[str, Rejection]]:
-    """The first plugin that keeps `pod` off `node` with its reasons; empty where none does."""
-    for name, check in prepared_checks(profile, snapshot, pod):
-        if rejection := check(node):
-            return [(name, rejection)]
-    return []
 
 
 def prepared_checks(profile: Profile, snapshot: Snapshot, pod: PodInfo) -> list[tuple[str, Check]]:

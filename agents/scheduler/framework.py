@@ -97,16 +97,6 @@ class ReservePlugin(Protocol):
         ...
 
 
-class BindPlugin(Protocol):
-    """Tells the API server which node a Pod has."""
-
-    name: str
-
-    async def bind(self, pod: PodInfo, node_name: str) -> bool:
-        """Bind; False passes the Pod on to the next bind plugin."""
-        ...
-
-
 # Sorts the queue: the Pod, and when it was first queued, in seconds; smallest first.
 QueueSort = Callable[[PodInfo, float], tuple[float, ...]]
 Permit = Callable[[PodInfo, str], Awaitable[str | None]]

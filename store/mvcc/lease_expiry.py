@@ -69,7 +69,3 @@ class LeaseExpiry:
         for lease_id in overdue:
             heapq.heappush(self._queue, (now + RETRY_S, lease_id))
         return overdue
-
-    def next_deadline(self) -> float | None:
-        """When `expired` may next have something to say."""
-        return self._queue[0][0] if self._queue else None

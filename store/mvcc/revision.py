@@ -18,7 +18,6 @@ Revision = NewType("Revision", int)
 PackedRevision = NewType("PackedRevision", int)
 
 _SUB_BITS = 32
-SUB_MAX = (1 << (_SUB_BITS - 1)) - 1
 # Eight bytes of main, four of sub and tombstone: the key of a record in the backend.
 PACKED_BYTES = 12
 

@@ -78,7 +78,6 @@ class Wal:
         self._segment_bytes = segment_bytes
         self._hard_state = image.hard_state
         self._base = image.base
-        self._last_index = image.entries[-1].index if image.entries else image.base.index
         self._failure = ""
 
     @property
@@ -121,17 +120,13 @@ class Wal:
         for item in items:
             match item:
                 case Entry():
-                    self._last_index = item.index
                     active.last_index = max(active.last_index, item.index)
-                case Truncate(index):
-                    self._last_index = index - 1
                 case HardState():
                     self._hard_state = item
-                case Compact(base):
+                case Compact(base) | Reset(base):
                     self._base = base
-                case Reset(base):
-                    self._base = base
-                    self._last_index = base.index
+                case Truncate():
+                    pass  # the entries are written all the same
 
     def _roll(self) -> _Segment:
         """Begin a new segment; it stands on its own but for the entries behind the base."""

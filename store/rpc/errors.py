@@ -26,7 +26,6 @@ TIMED_OUT = "etcdserver: request timed out"
 LEADER_CHANGED = "etcdserver: leader changed"
 TRANSFER_TIMED_OUT = "etcdserver: request timed out, leader transfer took too long"
 STOPPED = "etcdserver: server stopped"
-WATCH_COMPACTED = errors.CompactedError.message
 
 
 class Refusal(NamedTuple):
