@@ -44,7 +44,8 @@ class PodsService:
         self._registry = registry
         self._authenticator = authenticator
         self._tls = tls
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        # By node, with the address that each leads to.
+        self._channels: dict[str, tuple[str, grpc.aio.Channel]] = {}
 
     async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
         user = await self._authenticator.authenticate(credentials_of(context))
@@ -70,8 +71,8 @@ class PodsService:
             stream.cancel()
 
     async def close(self) -> None:
-        for channel in self._channels.values():
-            await channel.close(None)
+        for name in list(self._channels):
+            await self._disconnect(name)
 
     async def _find(self, gvk: Any, namespace: str, name: str) -> Object | None:
         resource = self._registry.resources[gvk]
@@ -85,12 +86,21 @@ class PodsService:
             raise BadRequestError(f"pod {pod['metadata']['name']} does not have a host assigned")
         node = await self._find(NODE, "", name)
         if node is None:
+            await self._disconnect(name)
             raise NotFoundError(f'nodes "{name}" not found', kind="nodes", name=name)
         target = _address(node)
-        channel = self._channels.get(target)
-        if channel is None:
-            channel = self._channels[target] = self._connect(target)
+        held = self._channels.get(name)
+        if held is not None and held[0] == target:
+            return held[1]
+        channel = self._connect(target)
+        self._channels[name] = (target, channel)
+        if held is not None:
+            await held[1].close(None)  # nobody is at the old address any more
         return channel
+
+    async def _disconnect(self, name: str) -> None:
+        if held := self._channels.pop(name, None):
+            await held[1].close(None)
 
     def _connect(self, target: str) -> grpc.aio.Channel:
         if self._tls is None:

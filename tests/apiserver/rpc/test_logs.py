@@ -15,7 +15,7 @@ from apiserver.rpc.logs import NodeTls, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
 from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
-from kubraft.api.gvk import POD
+from kubraft.api.gvk import NODE, POD
 from kubraft.client.client import ApiClient
 from kubraft.pb.v1 import node_pb2_grpc
 from kubraft.pb.v1 import objects_pb2 as pb
@@ -78,6 +78,18 @@ async def test_logs_come_from_the_node_agent(
 ) -> None:
     await place(bench, agent_port, "c")
     assert await logs(client) == b"kube-apiserver-kubelet-client asks for default/web/c"
+
+
+async def test_an_agent_is_found_where_it_moved_to(
+    bench: Bench, client: ApiClient, agent_port: int
+) -> None:
+    await place(bench, 1, "c")
+    with pytest.raises(ServiceUnavailableError):
+        await logs(client)
+    node = await bench.get(NODE, "node-0")
+    node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"] = agent_port
+    await bench.update(node, "status")
+    assert (await logs(client)).endswith(b"/c")
 
 
 async def test_one_of_several_containers_must_be_named(
