@@ -10,7 +10,6 @@ import time
 from collections.abc import Coroutine
 from typing import IO, Any
 
-import grpc
 import lmdb
 import structlog
 
@@ -70,7 +69,7 @@ class Member:
         """
         config = self._config
         self._failed = asyncio.get_running_loop().create_future()
-        credentials = _check_tls(config)
+        client_tls = _check_tls(config)
         self._lock_directory()
         machine = self._machine = self._open_machine()
         expiry = LeaseExpiry()
@@ -80,7 +79,7 @@ class Member:
         server = self._server = StoreServer(services)
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all
-        self._bind(server, credentials)
+        self._bind(server, client_tls)
         try:
             await engine.start()
         except OSError as error:
@@ -182,11 +181,11 @@ class Member:
             machine.auth, tokens, client_cert_auth=tls is not None and tls.client_cert_auth
         )
 
-    def _bind(self, server: StoreServer, credentials: grpc.ServerCredentials | None) -> None:
+    def _bind(self, server: StoreServer, tls: ssl.SSLContext | None) -> None:
         for url in self._config.listen_client_urls:
             address = flags.host_and_port("listen-client-urls", url)
             try:
-                server.listen(address, credentials if url.startswith("https:") else None)
+                server.listen(address, tls if url.startswith("https:") else None)
             except OSError as error:
                 raise MemberError(
                     f"--listen-client-urls {url}: cannot listen, address in use or not ours"
@@ -303,8 +302,8 @@ def _auto_compactor(config: MemberConfig) -> AutoCompactor | None:
     return AutoCompactor(config.auto_compaction_mode, config.auto_compaction_retention)
 
 
-def _check_tls(config: MemberConfig) -> grpc.ServerCredentials | None:
-    """Read and try all PEM files; the credentials of the client port, None for plain text.
+def _check_tls(config: MemberConfig) -> ssl.SSLContext | None:
+    """Read and try all PEM files; the TLS context of the client port, None for plain text.
 
     Raises:
         MemberError: a file cannot be read or used.
@@ -316,12 +315,12 @@ def _check_tls(config: MemberConfig) -> grpc.ServerCredentials | None:
     tls = config.client_tls
     if tls is None:
         return None
-    _check_pem(tls, "")
-    return grpc.ssl_server_credentials(
-        [(tls.key_file.read_bytes(), tls.cert_file.read_bytes())],
-        root_certificates=tls.ca_file.read_bytes() if tls.ca_file else None,
-        require_client_auth=tls.client_cert_auth,
-    )
+    context = _check_pem(tls, "")
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    if tls.client_cert_auth:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _http_tls(config: MemberConfig) -> ssl.SSLContext:
@@ -337,7 +336,7 @@ def _http_tls(config: MemberConfig) -> ssl.SSLContext:
     return context
 
 
-def _check_pem(tls: TlsConfig, prefix: str) -> None:
+def _check_pem(tls: TlsConfig, prefix: str) -> ssl.SSLContext:
     files = {"cert-file": tls.cert_file, "key-file": tls.key_file, "trusted-ca-file": tls.ca_file}
     for flag, path in files.items():
         try:
@@ -357,6 +356,7 @@ def _check_pem(tls: TlsConfig, prefix: str) -> None:
     except (ssl.SSLError, OSError) as error:
         message = f"--{prefix}trusted-ca-file {tls.ca_file}: not a certificate"
         raise MemberError(message) from error
+    return context
 
 
 def _cause(error: BaseException) -> str:

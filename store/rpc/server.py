@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 
 import grpc
-import grpc.aio
 from grpc_health.v1 import _async as aio_health
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import _async as aio_reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from kubraft.grpc_server.server import GrpcServer
 from store.rpc import (
     auth,
     cluster,
@@ -67,26 +69,14 @@ _STREAMS: dict[str, dict[str, Callable[[MemberServices], grpc.RpcMethodHandler[b
     "etcdserverpb.Maintenance": {"Snapshot": maintenance.snapshot_handler},
     "v3electionpb.Election": {"Observe": election.observe_handler},
 }
-# Clients ping to notice a dead member. Source: etcd, --grpc-keepalive-min-time.
-_PING_INTERVAL_MS_MIN = 5000
-
-
-def options(request_bytes_max: int) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", request_bytes_max + REQUEST_OVERHEAD_BYTES),
-        ("grpc.max_send_message_length", -1),
-        # A port that somebody else has is an error, not shared.
-        ("grpc.so_reuseport", 0),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", _PING_INTERVAL_MS_MIN),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
 
 
 class StoreServer:
     """Serves etcd v3, health and reflection; `listen`, then `start`, at last `stop`."""
 
     def __init__(self, services: MemberServices) -> None:
-        self._server = grpc.aio.server(options=options(services.options.request_bytes_max))
+        bytes_max = services.options.request_bytes_max + REQUEST_OVERHEAD_BYTES
+        self._server = GrpcServer(message_bytes_max=bytes_max)
         self._health = aio_health.HealthServicer()
         self._names = tuple(_UNARY)
         for service, verbs in _UNARY.items():
@@ -99,22 +89,19 @@ class StoreServer:
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            aio_reflection.ReflectionServicer(names), self._server
         )
 
-    def listen(self, address: str, credentials: grpc.ServerCredentials | None) -> int:
+    def listen(self, address: str, tls: ssl.SSLContext | None) -> int:
         """Bind `address` (host:port); returns the port.
 
         Raises:
             OSError: it cannot be bound.
         """
-        try:
-            if credentials is None:
-                return self._server.add_insecure_port(address)
-            return self._server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}") from error
+        host, _, port = address.rpartition(":")
+        return self._server.listen(host.strip("[]"), int(port), tls)
 
     async def start(self) -> None:
         await self._server.start()

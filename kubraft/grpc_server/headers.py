@@ -1,0 +1,141 @@
+"""Header blocks: requests in, responses out.
+
+A client sends the same block again and again once its compression has settled, so decoded blocks
+are remembered for as long as the dynamic table they were decoded with does not change.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+from urllib.parse import quote
+
+from hpack import Decoder
+from hpack.exceptions import HPACKError
+
+from kubraft.grpc_server.frames import COMPRESSION_ERROR, ConnectionFaultError
+
+LIST_BYTES_MAX = 64 << 10
+_REMEMBERED_MAX = 256
+_TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
+_SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+_SINGLE = (":method", ":path", "content-type", "grpc-encoding")
+_NOT_METADATA = frozenset(("te", "content-type", "grpc-timeout", "grpc-encoding"))
+
+Metadata = tuple[tuple[str, str | bytes], ...]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """What the headers of a call say."""
+
+    method: str
+    path: str
+    content_type: str
+    encoding: str
+    timeout_s: float | None
+    metadata: Metadata
+
+
+class HeaderReader(Generic[T]):
+    """Decodes the blocks of one connection and keeps what `make` makes of them."""
+
+    def __init__(self, make: Callable[[RequestHead], T]) -> None:
+        self._make = make
+        self._decoder = Decoder(max_header_list_size=LIST_BYTES_MAX)
+        self._remembered: dict[bytes, T] = {}
+
+    def read(self, block: bytes) -> T:
+        """Raises ConnectionFaultError: the block does not decode."""
+        known = self._remembered.get(block)
+        if known is not None:
+            return known
+        table = self._decoder.header_table
+        before = self._table_state()
+        try:
+            fields = self._decoder.decode(block, raw=True)
+        except HPACKError as error:
+            raise ConnectionFaultError(COMPRESSION_ERROR, str(error)) from error
+        made = self._make(_head((bytes(field[0]), bytes(field[1])) for field in fields))
+        after = self._table_state()
+        if before[0] is not after[0] or before[1:] != after[1:]:
+            self._remembered.clear()
+        elif len(table.dynamic_entries) <= _REMEMBERED_MAX > len(self._remembered):
+            self._remembered[block] = made
+        return made
+
+    def _table_state(self) -> tuple[object, int, int]:
+        # An insertion always puts a new object first.
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return entries[0] if entries else None, len(entries), table.maxsize
+
+
+def _head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+    single: dict[str, str] = {}
+    timeout_s: float | None = None
+    metadata: list[tuple[str, str | bytes]] = []
+    for raw_name, raw_value in fields:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in _SINGLE:
+            single[name] = value
+        elif name == "grpc-timeout":
+            timeout_s = _timeout_s(value)
+        if not name.startswith(":") and name not in _NOT_METADATA:
+            metadata.append((name, _binary(value) if name.endswith("-bin") else value))
+    method, path, content_type, encoding = (single.get(name, "") for name in _SINGLE)
+    return RequestHead(method, path, content_type, encoding, timeout_s, tuple(metadata))
+
+
+def _timeout_s(value: str) -> float | None:
+    found = _TIMEOUT.fullmatch(value)
+    return int(found[1]) * _SECONDS[found[2]] if found else None
+
+
+def _binary(value: str) -> bytes:
+    try:
+        return base64.b64decode(value + "=" * (-len(value) % 4))
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _length(size: int) -> bytes:
+    # A seven-bit prefix integer. Source: RFC 7541, section 5.1.
+    if size < 0x7F:
+        return bytes((size,))
+    out, size = bytearray((0x7F,)), size - 0x7F
+    while size > 0x7F:
+        out.append(size & 0x7F | 0x80)
+        size >>= 7
+    out.append(size)
+    return bytes(out)
+
+
+def field(name: str, value: str | bytes) -> bytes:
+    """A header as a literal that no table remembers."""
+    raw_name = name.encode("latin-1")
+    if isinstance(value, bytes):
+        raw = base64.b64encode(value).rstrip(b"=") if name.endswith("-bin") else value
+    else:
+        raw = value.encode("latin-1", "replace")
+    return b"\0" + _length(len(raw_name)) + raw_name + _length(len(raw)) + raw
+
+
+# `:status: 200` is entry 8 of the static table.
+RESPONSE = b"\x88" + field("content-type", "application/grpc")
+UNSUPPORTED_MEDIA = field(":status", "415")
+OK = field("grpc-status", "0")
+
+
+def trailers(code: int, message: str, metadata: Metadata = ()) -> bytes:
+    """The end of a call: status, message, and what the handler adds."""
+    block = field("grpc-status", str(code))
+    if message:
+        # Printable ASCII but for the percent sign stays as it is. Source: gRPC over HTTP/2.
+        block += field("grpc-message", quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"))
+    return block + b"".join(field(name, value) for name, value in metadata)
