@@ -152,7 +152,12 @@ def fork_init(launch: Launch, control: socket.socket, stdio: tuple[int, int, int
         return pid
     answer_read, answer_write = os.pipe2(os.O_CLOEXEC)
     go_read, go_write = os.pipe2(os.O_CLOEXEC)
-    between = os.fork()
+    try:
+        between = os.fork()
+    except OSError:  # too many processes, perhaps for long: nothing may pile up
+        for fd in (answer_read, answer_write, go_read, go_write):
+            os.close(fd)
+        raise
     if between == 0:
         try:
             enter_namespaces()
