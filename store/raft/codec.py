@@ -100,6 +100,8 @@ _TABLE: tuple[tuple[int, type, str, _Tail | None], ...] = (
     (11, m.ForwardRefusal, "<Q", (_encode_sequences, _decode_sequences)),
     (12, m.ReadRequest, "<QQ", None),
     (13, m.ReadReply, "<QQQ", None),
+    (14, m.ChangeRequest, "<QQQ", (encode_voters, decode_voters)),
+    (15, m.ChangeReply, "<QQQQ", None),
 )
 _BY_CLASS = {
     cls: (bytes([number]), struct.Struct(fixed), cls.__slots__, tail)  # type: ignore[attr-defined]

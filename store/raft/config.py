@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from store.raft.engine import MemberID
@@ -29,9 +29,12 @@ class RaftConfig:
         name: the member's name, for log lines only.
         member_id: positive, below 2**63, the same over every restart.
         cluster_id: positive, below 2**64; a data directory or peer of another cluster is refused.
-        peers: the peer URL of every member of the first configuration, this one included;
-            `https://` is mutual TLS and needs `tls`, `http://` is plain text. Membership itself is
-            taken from the log once there is one; the addresses given here win.
+        peers: the peer URL of every member of the first configuration, this one included (several
+            with commas); `https://` is mutual TLS and needs `tls`, `http://` is plain text. Taken
+            from the log once there is one.
+        joins: this member is added to a cluster that runs: it knows of `peers` only where to find
+            them, and learns the configuration from the log or a snapshot.
+        detours: where to dial a peer instead of at its own URL, through a relay for instance.
         listen_url: where to listen for peers; this member's own peer URL where empty.
         heartbeat_ms: how often a leader shows that it lives.
         election_ms: silence after which a follower campaigns (randomised up to 1.5 times), and
@@ -47,6 +50,8 @@ class RaftConfig:
     cluster_id: int
     peers: Mapping[MemberID, str]
     data_dir: Path
+    joins: bool = False
+    detours: Mapping[MemberID, str] = field(default_factory=dict)
     listen_url: str = ""
     tls: TlsFiles | None = None
     heartbeat_ms: int = 100
@@ -57,7 +62,7 @@ class RaftConfig:
     proposal_bytes_max: int = 4 << 20
 
     def __post_init__(self) -> None:
-        if self.member_id not in self.peers:
+        if self.member_id not in self.peers and not self.joins:
             raise ValueError(f"{self.name}: not among the initial cluster members")
         if not 0 < self.member_id < 1 << 63 or not 0 < self.cluster_id < 1 << 64:
             raise ValueError(f"{self.name}: member or cluster id out of range")

@@ -14,7 +14,9 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from store.raft import changes, membership
 from store.raft import messages as m
+from store.raft.codec import decode_voters
 from store.raft.engine import (
     Command,
     EngineError,
@@ -111,11 +113,14 @@ class Driver:
         self._forwarded_term = 0
         self._forward_after = 0.0
         self._reads = Reads(first=rng.getrandbits(62), retry_s=options.timing.heartbeat_s / 2)
+        self._changes = changes.Changes(rng.getrandbits(62))
         self._applied_term = 0
         self._transfer_to: int | None = None
         self._transfer_asked = False
         self._transfer_ends = 0.0
         self.core = Core(member_id, log, self, options.timing, rng, applied=self._applied, now=now)
+        # The configuration as of the last applied entry; another object after every change.
+        self.members = self.core.members_at(self._applied)
 
     # ---- inputs
 
@@ -135,6 +140,11 @@ class Driver:
                 self._reads.confirmed(now, number, index, self._applied)
             case m.InstallSnapshot():
                 self._receive_snapshot(peer, message)
+            case m.ChangeRequest(_, number, before, members):
+                index, cause = self._append_change(before, members)
+                self.send(peer, m.ChangeReply(self.core.term(), number, index, cause))
+            case m.ChangeReply():
+                self._take_change_reply(message)
             case _:
                 self.core.receive(now, peer, message)
 
@@ -180,9 +190,27 @@ class Driver:
         self._transfer_to, self._transfer_asked = to, False
         self._transfer_ends = now + self._options.timing.election_s
 
-    def change_voter(self, now: float, peer: int, url: str | None) -> bool:
-        """See `Core.change_voter`."""
-        return self.core.change_voter(now, peer, url)
+    def change_members(
+        self, now: float, before: membership.Members, after: membership.Members, done: Done
+    ) -> None:
+        """See `Engine.change_members`; `done` gets None, or an EngineError.
+
+        Raises:
+            ProposalDroppedError: too many wait already.
+        """
+        self._now = now
+        number = self._changes.add(now + self._options.proposal_s, done)
+        request = m.ChangeRequest(
+            self.core.term(), number, membership.fingerprint(before), dict(after)
+        )
+        leader = self._reachable_leader()
+        if self.core.role() == LEADER:
+            index, cause = self._append_change(request.before, after)
+            self._take_change_reply(m.ChangeReply(self.core.term(), number, index, cause))
+        elif leader is not None:
+            self.send(leader, request)
+        else:
+            self._changes.unreachable(number, self._shell.silent_peers())
 
     def persisted(self, now: float) -> None:
         """The batch given to `Shell.persist` is durable."""
@@ -200,6 +228,7 @@ class Driver:
         """This member stops: whoever waits learns that the outcome is unknown."""
         self._proposals.fail_all(self._shell.silent_peers())
         self._reads.expire(float("inf"), self._shell.silent_peers())
+        self._changes.expire(float("inf"), self._shell.silent_peers())
 
     def advance(self, now: float) -> None:
         """Do all that the inputs so far allow."""
@@ -214,6 +243,7 @@ class Driver:
             self._proposals.expire(now, self._shell.silent_peers())
         if self._reads.next_wakeup() <= now:
             self._reads.expire(now, self._shell.silent_peers())
+        self._changes.expire(now, ())
         self._flush()
         self._compact_if_due()
 
@@ -222,6 +252,7 @@ class Driver:
     def wakeup(self) -> float:
         """When to call `advance` although no input came."""
         times = [self.core.wakeup(), self._proposals.next_deadline(), self._reads.next_wakeup()]
+        times.append(self._changes.next_deadline())
         if self._proposals.queued:
             times.append(max(self._forward_after, self._now + self._options.timing.heartbeat_s))
         return max(min(times), self._now + _WAKEUP_S_MIN)
@@ -260,6 +291,8 @@ class Driver:
         proposals: list[m.Proposal] = []
         commands: list[Command] = []
         for entry in entries:
+            if entry.data[0] == m.KIND_MEMBERSHIP:
+                self.members = decode_voters(entry.data[1:])
             if entry.data[0] != m.KIND_PROPOSALS:
                 continue
             for position, proposal in enumerate(unpack(entry.data, 1)):
@@ -276,6 +309,8 @@ class Driver:
             self._applied_term = entries[-1].term
             self._proposals.term_applied(self._applied_term)
         self._reads.applied(entries[-1].index)
+        for entry in entries if self._changes else ():
+            self._changes.applied(entry.index, entry.term)
 
     def installed(self, base: Base) -> None:
         self._installing = base
@@ -376,6 +411,35 @@ class Driver:
         else:
             self._reads.refused(self._now, number)
 
+    def _append_change(self, before: int, members: membership.Members) -> tuple[int, int]:
+        """As the leader, append a configuration: its index, or 0 and why not."""
+        core = self.core
+        leads = core.role() == LEADER and self._transfer_to is None
+        if not leads or membership.fingerprint(core.members()) != before:
+            return 0, changes.STALE
+        voters = membership.voters(members)
+        if self._member_id not in voters:  # another leader has to do that
+            successor = core.successor()
+            if successor is not None:
+                self.transfer(self._now, successor)
+            return 0, changes.STALE
+        promoted = membership.learners(core.members()) & voters.keys()
+        if not all(core.is_in_sync(self._now, peer) for peer in promoted):
+            return 0, changes.NOT_READY
+        if not core.change_members(self._now, members):
+            return 0, changes.STALE
+        return self._log.last_index, 0
+
+    def _take_change_reply(self, reply: m.ChangeReply) -> None:
+        if not reply.index:
+            self._changes.refused(reply.number, reply.cause)
+            return
+        found = 0
+        if reply.index <= self._applied:
+            entry = self._log.find(reply.index)
+            found = -1 if entry is None or entry.index == self._log.base.index else entry.term
+        self._changes.appended(reply.number, reply.index, reply.term, found)
+
     def _transfer_if_due(self) -> None:
         if self._transfer_to is None:
             return
@@ -398,7 +462,9 @@ class Driver:
         self._shell.install(base)
         self._applied = base.index
         self._applied_term = max(self._applied_term, base.term)
+        self.members = base.voters
         self._proposals.jumped()
+        self._changes.jumped()
         self._reads.applied(base.index)
 
     def _compact_if_due(self) -> None:

@@ -8,7 +8,7 @@ a docstring says otherwise.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NewType, Protocol
@@ -81,6 +81,20 @@ class UnknownOutcomeError(EngineError):
         self.missing = tuple(missing)
 
 
+class StaleChangeError(EngineError):
+    """A change of membership was not appended: another came first, or the leader must change."""
+
+    def __init__(self) -> None:
+        super().__init__("another change of membership is under way")
+
+
+class LearnerNotReadyError(EngineError):
+    """A learner that is to be a voter lags, or does not answer; nothing was appended."""
+
+    def __init__(self) -> None:
+        super().__init__("the learner is not in sync with the leader")
+
+
 class StateMachine(Protocol):
     """The replicated state: the same commands give the same bytes on every member."""
 
@@ -137,6 +151,21 @@ class Engine(Protocol):
 
         Raises:
             EngineError: this member is not the leader, or `to` did not take over in time.
+        """
+
+    def members(self) -> Mapping[int, str]:
+        """The configuration as of the last entry applied here; see `store.raft.membership`."""
+
+    async def change_members(self, before: Mapping[int, str], after: Mapping[int, str]) -> None:
+        """Replace configuration `before` by `after`, which differs by one voter at most.
+
+        Returns once it is committed and applied here.
+
+        Raises:
+            StaleChangeError: the configuration is not `before` any more, or a change is under
+                way, or the leader hands over first; look again and repeat.
+            LearnerNotReadyError: a learner that `after` makes a voter is not in sync.
+            NoLeaderError, UnknownOutcomeError: as for `propose`.
         """
 
     async def start(self) -> None:

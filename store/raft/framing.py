@@ -17,6 +17,11 @@ PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 1024
 PURPOSE_RAFT = 1
 PURPOSE_SNAPSHOT = 2
+# A stranger asks who the members are; it knows no ids yet.
+PURPOSE_MEMBERS = 3
+
+# How a peer answers a member that was removed for good. Source: etcd, server/etcdserver.
+REMOVED = "the member has been permanently removed from the cluster"
 
 # Types that no message of codec.py has.
 PING = b"\xf0"
@@ -92,6 +97,8 @@ def decode_hello(payload: bytes) -> Hello:
 
 def refusal(hello: Hello, *, cluster_id: int, member_id: int) -> str:
     """Why a caller is refused; empty where it is welcome."""
+    if hello.purpose == PURPOSE_MEMBERS:
+        return ""
     if hello.cluster_id != cluster_id:
         return f"member of another cluster ({hello.cluster_id:x}, not {cluster_id:x})"
     if hello.receiver != member_id:

@@ -14,7 +14,6 @@ The library's words: its "node" is our peer, its "journal" our log, its "seriali
 from __future__ import annotations
 
 import _socket
-import json
 import random
 import socket
 import sys
@@ -27,7 +26,9 @@ from pysyncobj.journal import Journal
 from pysyncobj.node import Node
 from pysyncobj.transport import Transport
 
+from store.raft import membership
 from store.raft import messages as m
+from store.raft.codec import decode_voters, encode_voters
 from store.raft.log import Base, Log
 from store.raft.packing import MEMBERSHIP
 
@@ -168,6 +169,7 @@ class Core(library.SyncObj):
     # The private state of the library that is read or set here.
     _SyncObj__selfNode: Node  # this member
     _SyncObj__otherNodes: set[Node]  # the other voters
+    _SyncObj__readonlyNodes: set[Node]  # the learners: sent to as voters are, counted nowhere
     _SyncObj__connectedNodes: set[Node]  # those it sends appends to
     _SyncObj__raftState: int  # role
     _SyncObj__raftCurrentTerm: int  # term, vote and log: mirrored to `Log` as they change
@@ -180,6 +182,7 @@ class Core(library.SyncObj):
     _SyncObj__transferInProgress: bool  # a TimeoutNow came in
     _SyncObj__raftNextIndex: dict[Node, int]  # a leader's progress of each peer
     _SyncObj__raftMatchIndex: dict[Node, int]
+    _SyncObj__lastResponseTime: dict[Node, float]
     _SyncObj__newAppendEntriesTime: float  # when a leader sends next; 0: in the next tick
     _SyncObj__noopIDx: int  # a leader's first entry of its term
     _SyncObj__changeClusterIDx: int | None  # a change of membership under way
@@ -199,8 +202,10 @@ class Core(library.SyncObj):
     ) -> None:
         _clock.now = now
         self._log, self._effects, self._timing, self._rng = log, effects, timing, rng
-        self._voters = dict(log.base.voters)  # as of the last entry, committed or not
-        self._voters_stale = False
+        # The configuration and the voters in it, as of the last entry, committed or not.
+        self._members: membership.Members = log.base.voters
+        self._voters = membership.voters(self._members)
+        self._members_stale = False
         # The message that is being received: what of it is verified, its prev, its read round.
         self._receiving: tuple[int | None, int, int] = (None, 0, 0)
         self._contact = _LONG_AGO
@@ -228,7 +233,7 @@ class Core(library.SyncObj):
             logCompactionMinEntries=sys.maxsize,
             logCompactionMinTime=sys.maxsize,
         )
-        others = [Node(peer) for peer in log.base.voters if peer != member_id]
+        others = [Node(peer) for peer in self._voters if peer != member_id]
         super().__init__(Node(member_id), others, conf, transport=_CoreTransport(self))
         self._SyncObj__raftLog = _LogJournal(log)
         self._SyncObj__serializer = _StreamedSnapshots()
@@ -238,7 +243,7 @@ class Core(library.SyncObj):
         self._SyncObj__votedForNodeId = (log.hard_state.vote or None) if same_term else None
         self._SyncObj__raftLastApplied = applied
         self._SyncObj__raftCommitIndex = max(applied, min(log.hard_state.commit, log.last_index))
-        self._recount_voters()
+        self._adopt(self.members_at(log.last_index))
         self._campaign_within(0.2, 0.6)
 
     # ---- what the driver asks
@@ -272,17 +277,33 @@ class Core(library.SyncObj):
         self._send_soon()
         return True
 
-    def change_voter(self, now: float, peer: int, url: str | None) -> bool:
-        """Add a voter, or remove it where `url` is None; one change at a time.
+    def change_members(self, now: float, members: membership.Members) -> bool:
+        """Append a new configuration, which may differ by one voter, and not by this member.
 
         Returns:
             False where nothing was appended: not the leader, the previous change or the leader's
-            first entry is not committed yet, or the change would change nothing.
+            first entry is not committed yet, or the change is none or too large.
         """
         last = self._log.last_index
-        operation = ["add", peer, url] if url is not None else ["rem", peer]
-        self.append(now, MEMBERSHIP + json.dumps(operation).encode())
+        self.append(now, MEMBERSHIP + encode_voters(members))
         return self._log.last_index > last
+
+    def is_in_sync(self, now: float, peer: int) -> bool:
+        """Whether `peer` answers this leader and has nine tenths of the log at least.
+
+        Source: etcd, server/etcdserver (readyPercentThreshold).
+        """
+        node = Node(peer)
+        match = self._SyncObj__raftMatchIndex.get(node, 0)
+        heard = self._SyncObj__lastResponseTime.get(node, _LONG_AGO)
+        reached = match >= self._log.base.index and 10 * match >= 9 * self._log.last_index
+        return reached and heard > now - self._timing.quorum_s
+
+    def successor(self) -> int | None:
+        """The other voter that has most of this leader's log."""
+        match = self._SyncObj__raftMatchIndex
+        others = sorted(self._SyncObj__otherNodes, key=lambda node: (match.get(node, 0), node.id))
+        return int(others[-1].id) if others else None
 
     def transfer(self, now: float, peer: int) -> bool:
         """Ask `peer` to campaign; False where it cannot win for now."""
@@ -306,14 +327,15 @@ class Core(library.SyncObj):
     def compact(self, index: int) -> None:
         """Let the log start at `index`, which is applied and whose effect is durable."""
         assert index <= self._SyncObj__raftLastApplied
-        self._log.compact(Base(index, self._log.get(index).term, self.voters_at(index)))
+        self._log.compact(Base(index, self._log.get(index).term, self.members_at(index)))
 
-    def voters_at(self, index: int) -> dict[int, str]:
+    def members_at(self, index: int) -> membership.Members:
         """The configuration as of `index`, at least the log's base."""
-        voters = dict(self._log.base.voters)
-        for entry in self._log.between(self._log.base.index, index):
-            self._reconfigure(voters, self._SyncObj__parseChangeClusterRequest(entry.data))
-        return voters
+        for entry in reversed(self._log.between(self._log.base.index, index)):
+            members = self._SyncObj__parseChangeClusterRequest(entry.data)
+            if members is not None:
+                return members
+        return self._log.base.voters
 
     def wakeup(self) -> float:
         """When `tick` has something to do, unless something else happens first."""
@@ -339,6 +361,10 @@ class Core(library.SyncObj):
 
     def voters(self) -> Mapping[int, str]:
         return self._voters
+
+    def members(self) -> membership.Members:
+        """The newest configuration, committed or not; another object after every change."""
+        return self._members
 
     # ---- small parts
 
@@ -398,42 +424,48 @@ class Core(library.SyncObj):
             self._contact = _LONG_AGO
             self._campaign_within(0.1, 0.3)
 
-    # ---- membership: JSON instead of pickle, one change at a time, voters = base + entries behind
+    # ---- membership: one change at a time, each entry the whole configuration, without pickle
 
-    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> list[Any] | None:
+    def _SyncObj__parseChangeClusterRequest(self, command: bytes) -> membership.Members | None:
         # Stock unpickles.
-        return json.loads(command[1:]) if command[0] == m.KIND_MEMBERSHIP else None
+        return decode_voters(command[1:]) if command[0] == m.KIND_MEMBERSHIP else None
 
-    def _SyncObj__changeCluster(self, request: list[Any]) -> bool:
+    def _SyncObj__changeCluster(self, request: membership.Members) -> bool:
         # Stock never sets changeClusterIDx, so that its own guard is dead code.
-        if request[:2] == ["rem", self._SyncObj__selfNode.id]:
+        changed = membership.voters(request).keys() ^ self._voters.keys()
+        own = self._SyncObj__selfNode.id in changed
+        if request == self._members or len(changed) > 1 or own:
             return False
         if not super()._SyncObj__changeCluster(request):
             return False
         self._SyncObj__changeClusterIDx = self._log.last_index + 1
         return True
 
-    def _SyncObj__doChangeCluster(self, request: list[Any], reverse: bool = False) -> bool:
-        # On a rollback stock guesses the inverse; the log knows what the voters are.
+    def _SyncObj__doChangeCluster(self, request: membership.Members, reverse: bool = False) -> bool:
+        # On a rollback stock guesses the inverse; the log knows what the members are.
         if reverse:
-            self._voters_stale = True
-            return True
-        self._reconfigure(self._voters, request)
-        return bool(super()._SyncObj__doChangeCluster([*request[:2], Node(request[1])]))
+            self._members_stale = True
+        else:
+            self._adopt(request)
+        return True
 
-    @staticmethod
-    def _reconfigure(voters: dict[int, str], request: list[Any] | None) -> None:
-        if request is not None and request[0] == "add":
-            voters.setdefault(request[1], request[2])
-        elif request is not None:
-            voters.pop(request[1], None)
-
-    def _recount_voters(self) -> None:
-        self._voters = self.voters_at(self._log.last_index)
-        self._voters_stale = False
-        self._SyncObj__updateClusterConfiguration(
-            [Node(peer) for peer in self._voters if peer != self._SyncObj__selfNode.id]
-        )
+    def _adopt(self, members: membership.Members) -> None:
+        """Bring the library's peers in line; what it knows of those that are gone is forgotten."""
+        self._members, self._voters = dict(members), membership.voters(members)
+        self._members_stale = False
+        own = self._SyncObj__selfNode.id
+        self._SyncObj__updateClusterConfiguration([Node(p) for p in self._voters if p != own])
+        learners = {Node(peer) for peer in membership.learners(members) if peer != own}
+        self._SyncObj__readonlyNodes = learners
+        peers = self._SyncObj__otherNodes | learners
+        last, progress = self._log.last_index, self._SyncObj__raftNextIndex
+        for node in progress.keys() - peers:
+            for known in (progress, self._SyncObj__raftMatchIndex, self._SyncObj__lastResponseTime):
+                known.pop(node, None)
+        for node in peers:
+            progress.setdefault(node, last + 1)
+            self._SyncObj__raftMatchIndex.setdefault(node, 0)
+            self._SyncObj__lastResponseTime.setdefault(node, _clock.now)
 
     # ---- to the peers
 
@@ -466,7 +498,8 @@ class Core(library.SyncObj):
         # are hidden from it for the moment and get a sign of life.
         first = self._log.base.index
         held = []
-        for node in self._SyncObj__otherNodes & self._SyncObj__connectedNodes:
+        peers = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
+        for node in peers & self._SyncObj__connectedNodes:
             lags = self._SyncObj__raftNextIndex[node] <= first
             if lags or self._effects.congested(node.id):
                 held.append((node, lags))
@@ -516,7 +549,8 @@ class Core(library.SyncObj):
 
     def _SyncObj__onMessageReceived(self, node: Node, message: m.RaftMessage) -> None:
         # Stock checks neither the sender nor, for most messages, the term.
-        if node not in self._SyncObj__otherNodes and not isinstance(message, _FROM_STRANGERS):
+        known = node in self._SyncObj__otherNodes or isinstance(message, _FROM_STRANGERS)
+        if not known and not (isinstance(message, m.Ack) and node in self._SyncObj__readonlyNodes):
             return
         if isinstance(message, m.PreVoteRequest):
             self._answer_pre_vote(node, message)
@@ -539,8 +573,8 @@ class Core(library.SyncObj):
             case m.Append():
                 self._contact = _clock.now
                 stock(node, self._rewritten(message))
-                if self._voters_stale:
-                    self._recount_voters()
+                if self._members_stale:
+                    self._adopt(self.members_at(self._log.last_index))
             case m.Heartbeat() | m.InstallSnapshot():
                 self._contact = _clock.now
                 self._receive_bodyless(node, message)
@@ -765,5 +799,5 @@ class Core(library.SyncObj):
         self._SyncObj__raftLastApplied = base.index
         self._SyncObj__raftCommitIndex = base.index
         self._SyncObj__raftLog.setRaftCommitIndex(base.index)
-        self._recount_voters()
+        self._adopt(base.voters)
         self._effects.installed(base)

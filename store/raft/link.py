@@ -21,6 +21,7 @@ from store.raft.framing import (
     PING,
     PONG,
     PURPOSE_RAFT,
+    REMOVED,
     FrameError,
     FrameReader,
     Hello,
@@ -102,12 +103,14 @@ class Link:
         on_up: Callable[[int], None],
         on_down: Callable[[int], None],
         on_heard: Callable[[int], None],
+        on_removed: Callable[[], None],
     ) -> None:
         self._caller = caller
         self._peer = peer
         self.url = url
         self._rng = rng
         self._on_up, self._on_down, self._on_heard = on_up, on_down, on_heard
+        self._on_removed = on_removed
         self._writer: asyncio.StreamWriter | None = None
         self._frames: list[bytes] = []
         self._complaint = ""
@@ -161,6 +164,8 @@ class Link:
                 reader, writer = await dial(self._caller, self._peer, self.url, PURPOSE_RAFT)
             except (OSError, ValueError) as error:  # a peer URL may be wrong, too
                 self._complain(error)
+                if isinstance(error, FrameError) and str(error) == REMOVED:
+                    self._on_removed()
                 await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
                 backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
                 continue

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import structlog
 
+from store.raft import membership
 from store.raft.codec import encode
 from store.raft.config import RaftConfig, TlsFiles
 from store.raft.disk import DiskDirectory
@@ -23,13 +24,16 @@ from store.raft.driver import Driver, Options
 from store.raft.engine import (
     EngineError,
     EngineStatus,
+    LearnerNotReadyError,
     LogIndex,
     MemberID,
     NoLeaderError,
     ProposalDroppedError,
+    StaleChangeError,
     StateMachine,
     UnknownOutcomeError,
 )
+from store.raft.framing import REMOVED
 from store.raft.hardened import Timing
 from store.raft.link import Caller, Link
 from store.raft.log import Base, Batch, Log, LogImage
@@ -57,6 +61,9 @@ class RaftEngine:
         self._rng = random.Random()  # noqa: S311  # election timeouts, back-off, a session's name
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="raft-wal")
         self._links: dict[int, Link] = {}
+        # The configurations that links were last brought in line with: newest, applied.
+        self._linked: tuple[object, object] = (None, None)
+        self._closing: set[asyncio.Task[None]] = set()
         self._heard: dict[int, float] = {}
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._scheduled = False
@@ -83,7 +90,7 @@ class RaftEngine:
         self._loop = asyncio.get_running_loop()
         self._failed = self._loop.create_future()
         self._caller = Caller(
-            config.cluster_id, config.member_id, _client_tls(config.tls) if config.tls else None
+            config.cluster_id, config.member_id, client_tls(config.tls) if config.tls else None
         )
         self._wal, image = self._open_wal()
         try:
@@ -93,7 +100,9 @@ class RaftEngine:
             self._wal.close()
             self._writer.shutdown()
             raise
-        self._dial_peers()
+        for peer, url in config.peers.items():
+            self._dial(peer, url)
+        self._follow_members()
         self._ping()
         self._kick()
 
@@ -105,7 +114,7 @@ class RaftEngine:
             if handle is not None:
                 handle.cancel()
         await self._snapshots.close()
-        await asyncio.gather(*(link.close() for link in self._links.values()))
+        await asyncio.gather(*(link.close() for link in self._links.values()), *self._closing)
         await self._server.close()
         self._driver.fail_waiters()
         for _, waiter in self._waits:
@@ -146,6 +155,16 @@ class RaftEngine:
         self._driver.transfer(self._loop.time(), to)
         if not await self._until(lambda: self._driver.core.leader() == to):
             raise EngineError(f"{to:x} did not take over in time")
+
+    def members(self) -> Mapping[int, str]:
+        return self._driver.members
+
+    async def change_members(self, before: Mapping[int, str], after: Mapping[int, str]) -> None:
+        self._check_running()
+        done: asyncio.Future[object] = self._loop.create_future()
+        self._driver.change_members(self._loop.time(), before, after, _resolver(done))
+        self._kick()
+        _checked(await done)
 
     async def wait_failed(self) -> EngineError:
         """Wait until this member cannot go on, and say why; it must be stopped then."""
@@ -200,7 +219,7 @@ class RaftEngine:
 
     def _open_wal(self) -> tuple[Wal, LogImage]:
         config = self._config
-        voters = {int(peer): url for peer, url in config.peers.items()}
+        voters = {} if config.joins else {int(peer): url for peer, url in config.peers.items()}
         try:
             directory = DiskDirectory(config.data_dir / "wal")
             try:
@@ -219,7 +238,7 @@ class RaftEngine:
                 config.data_dir / "snap",
                 self._state_machine,
                 self._caller,
-                voters_at=self._voters_at,
+                members_at=self._members_at,
                 on_received=self._receive_snapshot,
             )
             base = image.base
@@ -256,30 +275,62 @@ class RaftEngine:
         self._server = PeerServer(
             cluster_id=config.cluster_id,
             member_id=config.member_id,
+            members=self.members,
             frame_bytes_max=4 * self._append_bytes_max + (1 << 20),
             on_messages=self._receive,
             on_heard=self._hear,
             take_snapshot=self._snapshots.receive,
         )
-        url = config.listen_url or config.peers[config.member_id]
+        url = config.listen_url or membership.first_url(config.peers[config.member_id])
         tls = _server_tls(config.tls) if config.tls and url.startswith("https:") else None
         await self._server.listen(url, tls)
 
-    def _voters_at(self, index: int) -> dict[int, str]:
-        return self._driver.core.voters_at(index)
+    def _members_at(self, index: int) -> membership.Members:
+        return self._driver.core.members_at(index)
 
-    def _dial_peers(self) -> None:
-        for peer, url in self._driver.core.voters().items():
-            if peer != self._config.member_id and peer not in self._links:
-                self._links[peer] = Link(
-                    self._caller,
-                    peer,
-                    self._config.peers.get(MemberID(peer), url),
-                    rng=self._rng,
-                    on_up=self._connected,
-                    on_down=self._disconnected,
-                    on_heard=self._hear,
-                )
+    def _follow_members(self) -> None:
+        """Dial whom the newest configuration names, and leave whom the applied one removed."""
+        newest, applied = self._driver.core.members(), self._driver.members
+        if self._linked == (newest, applied):
+            return
+        self._linked = (newest, applied)
+        for peer, place in membership.present(newest).items():
+            self._dial(peer, place)
+        for peer in list(self._links):
+            if membership.was_removed(applied, peer):
+                self._hang_up(peer)
+                self._server.hang_up(peer)
+        if membership.was_removed(applied, self._config.member_id):
+            self._leave()
+
+    def _dial(self, peer: int, place: str) -> None:
+        """Make sure that a link to `peer` is there and leads to where it is."""
+        if peer == self._config.member_id:
+            return
+        url = self._config.detours.get(MemberID(peer), membership.first_url(place))
+        if peer in self._links and self._links[peer].url != url:
+            self._hang_up(peer)
+        if peer not in self._links:
+            self._links[peer] = Link(
+                self._caller,
+                peer,
+                url,
+                rng=self._rng,
+                on_up=self._connected,
+                on_down=self._disconnected,
+                on_heard=self._hear,
+                on_removed=self._leave,
+            )
+
+    def _hang_up(self, peer: int) -> None:
+        task = asyncio.create_task(self._links.pop(peer).close())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _leave(self) -> None:
+        """This member is no part of the cluster any more, and never will be again."""
+        if not self._stopping:
+            self._fail(EngineError(REMOVED))
 
     def _connected(self, peer: int) -> None:
         self._hear(peer)
@@ -327,6 +378,7 @@ class RaftEngine:
         self._guard(partial(self._driver.advance, self._loop.time()))
         for link in self._links.values():
             link.flush()
+        self._follow_members()
         self._notify()
         self._plan()
 
@@ -372,7 +424,7 @@ class RaftEngine:
             return
         cause = str(error) or type(error).__name__
         # A failed disk is told in one line; anything else is a defect, and its place matters.
-        defect = None if isinstance(error, OSError | WalError) else error
+        defect = None if isinstance(error, OSError | WalError | EngineError) else error
         log.error("member failed", member=self._config.name, cause=cause, exc_info=defect)
         failure = EngineError(cause)
         failure.__cause__ = error
@@ -411,8 +463,17 @@ def _resolver(done: asyncio.Future[object]) -> Callable[[object], None]:
     return resolve
 
 
+_ERRORS = (
+    NoLeaderError,
+    ProposalDroppedError,
+    UnknownOutcomeError,
+    StaleChangeError,
+    LearnerNotReadyError,
+)
+
+
 def _checked(result: object) -> object:
-    if isinstance(result, NoLeaderError | ProposalDroppedError | UnknownOutcomeError):
+    if isinstance(result, _ERRORS):
         raise result
     return result
 
@@ -424,7 +485,7 @@ def _server_tls(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
-def _client_tls(files: TlsFiles) -> ssl.SSLContext:
+def client_tls(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(files.ca_file))
     context.load_cert_chain(files.cert_file, files.key_file)
     return context

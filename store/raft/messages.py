@@ -159,6 +159,26 @@ class ReadReply:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeRequest:
+    """Asks the leader to replace the configuration with fingerprint `before` by `members`."""
+
+    term: int
+    number: int
+    before: int
+    members: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReply:
+    """Where ChangeRequest `number` is in the log of the leader of `term`; index 0: refused."""
+
+    term: int
+    number: int
+    index: int
+    cause: int
+
+
 RaftMessage = (
     Append
     | Heartbeat
@@ -170,4 +190,6 @@ RaftMessage = (
     | PreVote
     | TimeoutNow
 )
-Message = RaftMessage | Forward | ForwardRefusal | ReadRequest | ReadReply
+Message = (
+    RaftMessage | Forward | ForwardRefusal | ReadRequest | ReadReply | ChangeRequest | ChangeReply
+)

@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from store.raft.codec import decode
+from store.raft.codec import decode, encode_voters
 from store.raft.framing import (
     HELLO_BYTES_MAX,
     PING,
     PONG,
+    PURPOSE_MEMBERS,
     PURPOSE_RAFT,
+    REMOVED,
     FrameError,
     FrameReader,
     Hello,
@@ -25,6 +27,7 @@ from store.raft.framing import (
     refusal,
 )
 from store.raft.link import host_and_port
+from store.raft.membership import Members, was_removed
 from store.raft.messages import InstallSnapshot, Message
 
 log = structlog.get_logger("store.raft")
@@ -44,6 +47,7 @@ class PeerServer:
         cluster_id: int,
         member_id: int,
         frame_bytes_max: int,
+        members: Callable[[], Members],
         on_messages: Callable[[int, list[Message]], None],
         on_heard: Callable[[int], None],
         take_snapshot: TakeSnapshot,
@@ -51,6 +55,7 @@ class PeerServer:
         self._cluster_id = cluster_id
         self._member_id = member_id
         self._frame_bytes_max = frame_bytes_max
+        self._members = members
         self._on_messages = on_messages
         self._on_heard = on_heard
         self._take_snapshot = take_snapshot
@@ -72,6 +77,12 @@ class PeerServer:
             )
         except OSError as error:
             raise OSError(f"peer URL {url}: cannot listen: {error.strerror or error}") from error
+
+    def hang_up(self, peer: int) -> None:
+        """Cut the connection of a member that was removed; it is refused from now on."""
+        writer = self._speaking.get(peer)
+        if writer is not None:
+            writer.transport.abort()
 
     async def close(self) -> None:
         self._closed = True
@@ -108,6 +119,12 @@ class PeerServer:
             hello = await self._shake_hands(reader, writer)
         if hello is None:
             return
+        if hello.purpose == PURPOSE_MEMBERS:
+            answer = b"\0" + self._cluster_id.to_bytes(8, "little")
+            writer.write(frame(answer + encode_voters(self._members())))
+            await writer.drain()
+            writer.close()
+            return
         if hello.purpose != PURPOSE_RAFT:
             await self._take_snapshot(hello.sender, reader, writer)
             return
@@ -134,6 +151,8 @@ class PeerServer:
         try:
             hello = decode_hello(payload)
             cause = refusal(hello, cluster_id=self._cluster_id, member_id=self._member_id)
+            if was_removed(self._members(), hello.sender):
+                cause = REMOVED
         except FrameError as error:
             cause = str(error)
         if cause:
@@ -141,7 +160,8 @@ class PeerServer:
             await writer.drain()
             writer.close()
             raise FrameError(cause)
-        writer.write(frame(b"\0"))
+        if hello.purpose != PURPOSE_MEMBERS:
+            writer.write(frame(b"\0"))
         return hello
 
     async def _listen_to(

@@ -16,6 +16,7 @@ from store.directory import make_directory
 from store.raft.engine import StateMachine
 from store.raft.framing import PURPOSE_SNAPSHOT, frame
 from store.raft.link import Caller, dial
+from store.raft.membership import Members
 from store.raft.messages import InstallSnapshot
 from store.raft.snapshot_stream import file_name, receive_snapshot, send_snapshot
 
@@ -33,14 +34,14 @@ class Snapshots:
         state_machine: StateMachine,
         caller: Caller,
         *,
-        voters_at: Callable[[int], dict[int, str]],
+        members_at: Callable[[int], Members],
         on_received: Callable[[int, InstallSnapshot], None],
     ) -> None:
         make_directory(directory)
         self._directory = directory
         self._state_machine = state_machine
         self._caller = caller
-        self._voters_at = voters_at
+        self._members_at = members_at
         self._on_received = on_received
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._under_way = 0
@@ -131,8 +132,8 @@ class Snapshots:
         loop = asyncio.get_running_loop()
         save = self._state_machine.save_snapshot
         index, snapshot_term = await loop.run_in_executor(self._maker, save, path)
-        voters = self._voters_at(index)
-        head = InstallSnapshot(term, 0, int(index), int(snapshot_term), voters)
+        members = self._members_at(index)
+        head = InstallSnapshot(term, 0, int(index), int(snapshot_term), members)
         reader, writer = await dial(self._caller, peer, url, PURPOSE_SNAPSHOT)
         try:
             await send_snapshot(head, path, reader, writer)

@@ -144,6 +144,28 @@ class Wal:
             del self._segments[0]
 
 
+def read_identity(directory: Directory) -> Identity | None:
+    """Whose log lies on `directory`; None where there is none yet.
+
+    Raises:
+        WalError: the newest segment is damaged, or of a newer version.
+    """
+    names = [name for name in directory.names() if _NAME.fullmatch(name)]
+    if not names:
+        return None
+    place = f"{directory.label}/{names[-1]}"
+    number = int(names[-1].removesuffix(".wal"), 16)
+    try:
+        found = scan(directory.read(names[-1]), segment=number, last=True)
+        kind, body = next(_items(found.payloads[0] if found.payloads else b""), (0, b""))
+        version, cluster_id, member_id, _ = _IDENTITY.unpack(body)
+    except (DamageError, struct.error, ValueError) as error:
+        raise WalError(f"{place}: {error}") from error
+    if kind != _KIND_IDENTITY or version > FORMAT_VERSION:
+        raise WalError(f"{place}: does not say whose it is")
+    return Identity(cluster_id, member_id)
+
+
 def open_wal(
     directory: Directory,
     identity: Identity,

@@ -41,7 +41,9 @@ class Cluster:
     def start(self, member: int) -> None:
         if member in self.members:
             return
-        self.members[member] = Member(self, member, self._disks[member], dict(self._voters))
+        # One that joins later knows nobody; the log or a snapshot tells it.
+        voters = dict(self._voters) if member in self._voters else {}
+        self.members[member] = Member(self, member, self._disks[member], voters)
         for other in self.ids:
             if other != member:
                 self._redial(member, other)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.sim.cluster import Cluster
 
-PROFILES = ("calm", "tcp", "churn", "dup", "power", "members")
+PROFILES = ("calm", "tcp", "churn", "dup", "power", "members", "learner")
 
 
 class Faults:

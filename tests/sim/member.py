@@ -138,8 +138,8 @@ class Member:
         state = self._disk.state
         head = m.InstallSnapshot(term, 0, state.index, state.term, {})
         if state.index >= self.log.base.index:
-            voters = self.driver.core.voters_at(state.index)
-            head = m.InstallSnapshot(term, 0, state.index, state.term, voters)
+            members = self.driver.core.members_at(state.index)
+            head = m.InstallSnapshot(term, 0, state.index, state.term, members)
             self._cluster.network.send_file(
                 self.id, peer, lambda: self._cluster.snapshot_arrives(self.id, peer, head, state)
             )

@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass
 from functools import partial
 
+from store.raft.membership import present
 from tests.sim.checkers import Violation
 from tests.sim.cluster import Cluster
 from tests.sim.faults import Faults
@@ -41,7 +42,7 @@ class Report:
 def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
     """Run one seed; the same seed and profile give the same report, in every process."""
     rng = random.Random(f"{profile}/{seed}")
-    members = profile == "members"
+    members = profile in ("members", "learner")
     ids = list(range(1, 6 if members else rng.choice((3, 3, 5)) + 1))
     latencies = (0.005, 0.03, 0.1) if profile == "churn" else (0.001, 0.005, 0.02, 0.05)
     cluster = Cluster(
@@ -49,7 +50,9 @@ def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
     )
     cluster.network.jitter = profile != "calm"
     faults = Faults(cluster, profile)
-    load = Workload(cluster, transfers=profile != "calm", members=members)
+    load = Workload(
+        cluster, transfers=profile != "calm", members=members, learners=profile == "learner"
+    )
     for member in ids:
         cluster.start(member)
     load.begin()
@@ -75,18 +78,18 @@ def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
 
 
 def _check_progress(cluster: Cluster, load: Workload) -> None:
-    """A write through every voter is acknowledged, and all voters agree in the end."""
+    """A write through every member is acknowledged, and all agree in the end, learners too."""
     leaders = cluster.leaders()
     if len(leaders) != 1:
         cluster.checkers.fail("no leader after healing", cluster.clock.now, len(leaders))
         return
-    voters = sorted(leaders[0].driver.core.voters())
+    members = sorted(present(leaders[0].driver.core.members()))
     answers: dict[int, object] = {}
-    for voter in voters:
-        load.write(cluster.members[voter], partial(answers.__setitem__, voter))
+    for member in members:
+        load.write(cluster.members[member], partial(answers.__setitem__, member))
     cluster.clock.run_until(cluster.clock.now + 1.5)
-    if not all(isinstance(answers.get(voter), int) for voter in voters):
+    if not all(isinstance(answers.get(member), int) for member in members):
         cluster.checkers.fail("no progress after healing", cluster.clock.now, answers)
-    states = {cluster.members[voter].machine.state for voter in voters}
+    states = {cluster.members[member].machine.state for member in members}
     if len(states) != 1:
         cluster.checkers.fail("members differ after healing", cluster.clock.now, states)

@@ -14,7 +14,7 @@ from tests.sim.simulation import simulate
 
 pytestmark = pytest.mark.sim
 
-# 6 profiles x 70 seeds; each chunk is a test of its own, so that workers share them.
+# 7 profiles x 70 seeds; each chunk is a test of its own, so that workers share them.
 CHUNKS = 7
 CHUNK_SEEDS = 10
 REGRESSIONS = tomllib.loads((Path(__file__).parent / "regressions.toml").read_text())["seed"]

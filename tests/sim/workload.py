@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from store.raft import membership
 from store.raft.engine import EngineError, ProposalDroppedError
-from store.raft.hardened import LEADER
 from tests.sim.cluster import Cluster
 from tests.sim.member import Member
 
@@ -13,11 +13,14 @@ from tests.sim.member import Member
 class Workload:
     """Loads `cluster` until `stop`."""
 
-    def __init__(self, cluster: Cluster, *, transfers: bool, members: bool) -> None:
+    def __init__(
+        self, cluster: Cluster, *, transfers: bool, members: bool, learners: bool = False
+    ) -> None:
         self._cluster = cluster
         self._rng = cluster.rng
         self._transfers = transfers
         self._members = members
+        self._learners = learners
         self._stopped = False
         self._gap = self._rng.choice((0.02, 0.05, 0.1))
         self.writes = 0
@@ -28,7 +31,7 @@ class Workload:
     def begin(self) -> None:
         self._later(0.8, self._client)
         if self._members:
-            self._later(1.0, self._change_voters)
+            self._later(1.0, self._change_members)
 
     def stop(self) -> None:
         self._stopped = True
@@ -93,18 +96,34 @@ class Workload:
             return
         member.kick()
 
-    def _change_voters(self) -> None:
+    def _change_members(self) -> None:
+        """Ask any member for one change of what it believes the configuration is."""
         rng = self._rng
-        self._later(rng.random() * 1.2, self._change_voters)
-        leaders = [m for m in self._cluster.leaders() if m.driver.core.role() == LEADER]
-        if not leaders:
-            return
-        leader = rng.choice(leaders)
-        voters = leader.driver.core.voters()
-        for _ in range(rng.choice((1, 1, 2))):
-            peer = rng.choice([member for member in self._cluster.ids if member != leader.id])
-            if peer in voters and len(voters) <= 2:
-                continue
-            url = None if peer in voters else f"sim://{peer}"
-            self.changes += leader.driver.change_voter(self._cluster.clock.now, peer, url)
-        leader.kick()
+        self._later(rng.random() * 1.2, self._change_members)
+        running = list(self._cluster.members.values())
+        for _ in range(rng.choice((1, 1, 2)) if running else 0):
+            member = rng.choice(running)
+            before = member.driver.members
+            peer = rng.choice(self._cluster.ids)
+            place = self._next_place(before, peer)
+            if place is not None:
+                self._change(member, before, {**before, peer: place})
+
+    def _next_place(self, members: membership.Members, peer: int) -> str | None:
+        """Where the life of a member goes on: learner, voter, removed; None: it stays."""
+        url = f"sim://{peer}"
+        voters = membership.voters(members)
+        if peer in membership.learners(members):
+            return url if self._rng.random() < 0.8 else membership.REMOVED
+        if peer not in voters:
+            return membership.as_learner(url) if self._learners else url
+        return membership.REMOVED if len(voters) > 2 else None
+
+    def _change(
+        self, member: Member, before: membership.Members, after: membership.Members
+    ) -> None:
+        def finish(result: object) -> None:
+            self.changes += result is None
+
+        member.driver.change_members(self._cluster.clock.now, before, after, finish)
+        member.kick()

@@ -10,6 +10,7 @@ from store.raft import messages as m
 from store.raft.driver import Driver, Options
 from store.raft.hardened import LEADER, Core, Timing
 from store.raft.log import Base, Batch, Log, LogImage, first_image
+from store.raft.membership import REMOVED
 from store.raft.messages import Entry
 from store.raft.packing import PROPOSALS, pack
 from store.raft.wal import Identity, Wal, open_wal
@@ -127,6 +128,11 @@ class CoreBench:
             data = PROPOSALS + pack([m.Proposal(1, self.log.last_index + 1, command)])
             assert self.core.append(self.now, data)
         self.tick()
+
+    def change_voter(self, peer: int, url: str | None) -> bool:
+        """Add a voter, or remove it where `url` is None."""
+        members = {**self.core.members(), peer: url or REMOVED}
+        return self.core.change_members(self.now, members)
 
     def last(self, kind: type) -> Any:
         return next(message for _, message in reversed(self.sent) if isinstance(message, kind))

@@ -116,10 +116,7 @@ class Cluster:
             member_id=member,
             data_dir=directory,
             listen_url=self._url(self._ports[member]),
-            peers={
-                **self.config.peers,
-                **{b: self._url(r.port) for (a, b), r in self.relays.items() if a == member},
-            },
+            detours={b: self._url(r.port) for (a, b), r in self.relays.items() if a == member},
         )
         engine = RaftEngine(config, self.tallies[member])
         await engine.start()

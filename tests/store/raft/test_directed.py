@@ -10,11 +10,13 @@ from dataclasses import replace
 import pytest
 
 from store.raft import messages as m
+from store.raft.codec import encode_voters
 from store.raft.engine import UnknownOutcomeError
 from store.raft.hardened import CANDIDATE, FOLLOWER, LEADER
-from store.raft.log import Base, HardState, LogImage
+from store.raft.log import Base, HardState, LogImage, first_image
+from store.raft.membership import REMOVED, as_learner
 from store.raft.messages import Entry
-from store.raft.packing import NO_OP
+from store.raft.packing import MEMBERSHIP, NO_OP
 from tests.sim.disk import State
 from tests.store.raft.bench import (
     TIMING,
@@ -270,16 +272,16 @@ def test_09_compaction_after_a_truncation_keeps_the_log_whole() -> None:
 def test_10_one_change_of_membership_at_a_time() -> None:
     bench = CoreBench(1, 2, 3)
     bench.lead(2)
-    assert not bench.core.change_voter(bench.now, 4, "sim://4")  # first entry not committed
+    assert not bench.change_voter(4, "sim://4")  # first entry not committed
     bench.ack(2, 3)
     bench.tick()
-    assert bench.core.change_voter(bench.now, 4, "sim://4")
-    assert not bench.core.change_voter(bench.now, 5, "sim://5")
+    assert bench.change_voter(4, "sim://4")
+    assert not bench.change_voter(5, "sim://5")
     bench.tick()
     for peer in (2, 3):
         bench.ack(peer, 4)
     bench.tick()
-    assert bench.core.change_voter(bench.now, 5, "sim://5")
+    assert bench.change_voter(5, "sim://5")
     assert sorted(bench.core.voters()) == [1, 2, 3, 4, 5]
 
 
@@ -288,7 +290,7 @@ def test_10_change_that_was_truncated_is_undone() -> None:
     bench.lead(2)
     bench.ack(2, 3)
     bench.tick()
-    assert bench.core.change_voter(bench.now, 4, "sim://4")
+    assert bench.change_voter(4, "sim://4")
     assert 4 in bench.core.voters()
     bench.append(3, term=5, prev=(2, 1), new=entries(3, 3, 5))
     assert sorted(bench.core.voters()) == [1, 2, 3]
@@ -302,18 +304,18 @@ def test_10_compaction_keeps_the_membership_of_its_index_not_of_the_end() -> Non
     bench.propose(b"a", b"b")
     bench.ack(2, 5)
     bench.tick()
-    assert bench.core.change_voter(bench.now, 4, "sim://4")
+    assert bench.change_voter(4, "sim://4")
     bench.core.compact(4)
     assert sorted(bench.log.base.voters) == [1, 2, 3]
     assert sorted(bench.core.voters()) == [1, 2, 3, 4]
 
 
 def test_10_restart_rebuilds_the_membership_from_base_and_log() -> None:
-    change = Entry(b'\x02["add", 4, "sim://4"]', 11, 2)
+    change = Entry(MEMBERSHIP + encode_voters(urls(1, 2, 3, 4)), 11, 2)
     image = LogImage(HardState(2, 0, 10), Base(10, 2, urls(1, 2, 3)), (change,))
     bench = CoreBench(1, 2, 3, image=image, applied=10)
     assert bench.core.voters() == urls(1, 2, 3, 4)
-    assert bench.core.voters_at(10) == urls(1, 2, 3)
+    assert bench.core.members_at(10) == urls(1, 2, 3)
 
 
 def test_10_ack_of_a_removed_member_is_ignored() -> None:
@@ -321,7 +323,7 @@ def test_10_ack_of_a_removed_member_is_ignored() -> None:
     bench.lead(2)
     bench.ack(2, 3)
     bench.tick()
-    assert bench.core.change_voter(bench.now, 3, None)
+    assert bench.change_voter(3, None)
     bench.ack(3, 3)
     bench.ack(77, 3)
     bench.tick()
@@ -330,12 +332,100 @@ def test_10_ack_of_a_removed_member_is_ignored() -> None:
 
 def test_10_removed_member_does_not_campaign() -> None:
     bench = CoreBench(1, 2, 3)
-    change = Entry(b'\x02["rem", 1]', 2, 1)
+    change = Entry(MEMBERSHIP + encode_voters(urls(2, 3)), 2, 1)
     bench.append(2, term=1, prev=(1, 0), new=(change,), commit=2)
     bench.sent.clear()
     for _ in range(10):
         bench.tick(1.0)
     assert bench.sent == []
+
+
+def _leader_with_learner() -> CoreBench:
+    bench = CoreBench(1, 2, 3)
+    bench.lead(2)
+    bench.ack(2, 3)
+    bench.tick()
+    assert bench.core.change_members(bench.now, {**urls(1, 2, 3), 4: as_learner("sim://4")})
+    bench.ack(2, 4)
+    bench.tick()
+    bench.core.connected(bench.now, 4)
+    return bench
+
+
+def test_10_learner_gets_the_log_and_counts_for_nothing() -> None:
+    bench = _leader_with_learner()
+    bench.propose(b"a")
+    assert bench.core.commit_index() == 3
+    bench.tick(0.2)
+    assert bench.to(4, m.Append)
+    bench.ack(4, 5)
+    bench.tick()
+    assert bench.core.commit_index() == 3  # two of three voters are needed
+    assert bench.core.read_index(bench.now, "read")
+    bench.tick()
+    round_ = bench.to(4, m.Append)[-1].round
+    bench.ack(4, 5, round_=round_)
+    assert bench.confirmed == []
+    bench.ack(2, 5, round_=round_)
+    bench.tick()
+    assert bench.core.commit_index() == 4
+    assert bench.confirmed == [("read", 3)]
+
+
+def test_10_learners_vote_does_not_count() -> None:
+    bench = CoreBench(1, 2, 3, image=first_image({**urls(1, 2, 3), 4: as_learner("sim://4")}))
+    bench.campaign(2)
+    assert bench.core.role() == CANDIDATE
+    bench.receive(4, m.Vote(bench.core.term()))
+    assert bench.core.role() == CANDIDATE
+    assert bench.to(4, m.VoteRequest) == []
+
+
+def test_10_learner_is_in_sync_only_while_it_answers_with_most_of_the_log() -> None:
+    bench = _leader_with_learner()
+    for _ in range(30):
+        bench.propose(b"a")
+    bench.ack(4, 10)
+    assert not bench.core.is_in_sync(bench.now, 4)
+    bench.ack(4, bench.log.last_index + 1)
+    assert bench.core.is_in_sync(bench.now, 4)
+    assert not bench.core.is_in_sync(bench.now + TIMING.quorum_s, 4)
+
+
+def test_10_learner_does_not_campaign_until_it_is_promoted() -> None:
+    learner = {**urls(2, 3), 1: as_learner("sim://1")}
+    bench = CoreBench(1, 2, 3, image=first_image(learner))
+    for _ in range(10):
+        bench.tick(1.0)
+    assert bench.sent == []
+    promotion = Entry(MEMBERSHIP + encode_voters(urls(1, 2, 3)), 2, 1)
+    bench.append(2, term=1, prev=(1, 0), new=(promotion,), commit=2)
+    for _ in range(3):
+        bench.tick(1.0)
+    assert bench.to(2, m.PreVoteRequest)
+
+
+@pytest.mark.parametrize(
+    ("after", "allowed"),
+    [
+        pytest.param(urls(1, 2, 3), False, id="nothing"),
+        pytest.param({**urls(1, 2), 3: REMOVED}, True, id="one voter less"),
+        pytest.param(urls(1, 2, 3, 4), True, id="one voter more"),
+        pytest.param({**urls(1, 2, 3), 5: as_learner("sim://5")}, True, id="no voter"),
+        pytest.param({**urls(1, 2, 3), 2: "sim://moved"}, True, id="a voter moved"),
+        pytest.param(urls(1, 2, 3, 4, 5), False, id="two voters more"),
+        pytest.param({**urls(1, 2, 4), 3: REMOVED}, False, id="one for another"),
+        pytest.param({1: REMOVED, **urls(2, 3)}, False, id="without the leader"),
+    ],
+)
+def test_10_change_touches_one_voter_at_most_and_not_the_leader(
+    after: dict[int, str], *, allowed: bool
+) -> None:
+    bench = CoreBench(1, 2, 3)
+    bench.lead(2)
+    bench.ack(2, 3)
+    bench.tick()
+    assert bench.core.change_members(bench.now, after) is allowed
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 131_071, 131_072, 900_000])

@@ -151,7 +151,7 @@ def _forwarded_for_any_term(patch: pytest.MonkeyPatch) -> None:
 def _changes_side_by_side(patch: pytest.MonkeyPatch) -> None:
     change = Core._SyncObj__changeCluster
 
-    def mutant(self: Core, request: list[Any]) -> bool:
+    def mutant(self: Core, request: Any) -> bool:
         self._SyncObj__changeClusterIDx = None
         return change(self, request)
 
@@ -159,7 +159,19 @@ def _changes_side_by_side(patch: pytest.MonkeyPatch) -> None:
 
 
 def _voters_of_the_end_in_the_base(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Core, "voters_at", lambda self, index: dict(self.voters()))
+    patch.setattr(Core, "members_at", lambda self, index: self.members())
+
+
+def _learners_count(patch: pytest.MonkeyPatch) -> None:
+    adopt = Core._adopt
+
+    def mutant(self: Core, members: Any) -> None:
+        adopt(self, members)
+        self._SyncObj__otherNodes = self._SyncObj__otherNodes | self._SyncObj__readonlyNodes
+
+    patch.setattr(Core, "_adopt", mutant)
+    # Or leadership would be handed to one, which is refused.
+    patch.setattr(Core, "successor", lambda self: max(self.voters().keys() - {self.leader()}))
 
 
 def _install_before_the_log_is_durable(patch: pytest.MonkeyPatch) -> None:
@@ -260,6 +272,14 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
             _voters_of_the_end_in_the_base,
             directed.test_10_compaction_keeps_the_membership_of_its_index_not_of_the_end,
             id="puts the newest voters into the base",
+        ),
+        pytest.param(
+            _learners_count,
+            directed.test_10_learner_gets_the_log_and_counts_for_nothing,
+            id="counts learners",
+        ),
+        pytest.param(
+            _learners_count, partial(_seeds, "learner", 0, 40), id="counts learners, simulated"
         ),
         pytest.param(
             _install_before_the_log_is_durable,

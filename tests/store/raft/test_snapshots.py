@@ -16,7 +16,7 @@ def snapshots(path: Path, tally: Tally) -> Snapshots:
         path / "snap",
         tally,
         Caller(7, 1, None),
-        voters_at=lambda _: {1: "http://a:1"},
+        members_at=lambda _: {1: "http://a:1"},
         on_received=lambda *_: None,
     )
 
