@@ -20,6 +20,7 @@ _DEFAULTS = {
     "initial-advertise-peer-urls": "http://localhost:2380",
     "initial-cluster-state": "new",
     "initial-cluster-token": "etcd-cluster",
+    "max-learners": "1",
     "heartbeat-interval": "100",
     "election-timeout": "1000",
     "snapshot-count": "10000",
@@ -81,6 +82,16 @@ class InitialMember:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """What a member that was added to a running cluster is told by the others, or remembers."""
+
+    cluster_id: int
+    member_id: int
+    # Where the members are, by id; empty where only the log knows.
+    places: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
 class MemberConfig:
     name: str
     data_dir: Path
@@ -109,13 +120,25 @@ class MemberConfig:
     token_ttl_s: int
     # How dear it is to check a password, as a binary logarithm.
     password_cost: int
+    learners_max: int = 1
+    # --initial-cluster-state existing: the ids come from the cluster, not from the flags.
+    existing: bool = False
+    joined: Joined | None = None
+
+    @property
+    def own_peer_urls(self) -> tuple[str, ...]:
+        return next(m.peer_urls for m in self.initial_cluster if m.name == self.name)
 
     @property
     def member_id(self) -> int:
+        if self.joined is not None:
+            return self.joined.member_id
         return next(member.id for member in self.initial_cluster if member.name == self.name)
 
     @property
     def cluster_id(self) -> int:
+        if self.joined is not None:
+            return self.joined.cluster_id
         return identity.cluster_id(member.id for member in self.initial_cluster)
 
 
@@ -172,6 +195,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         tokens=_auth_token(raw["auth-token"]),
         token_ttl_s=flags.integer("auth-token-ttl", raw["auth-token-ttl"], least=1),
         password_cost=_password_cost(raw["bcrypt-cost"]),
+        learners_max=flags.integer("max-learners", raw["max-learners"], least=1),
+        existing=raw["initial-cluster-state"] == "existing",
     )
 
 

@@ -21,6 +21,7 @@ from store.config import MemberConfig, TlsConfig
 from store.directory import make_directory
 from store.flags import FlagError
 from store.housekeeping import Housekeeping
+from store.joining import JoinError, join
 from store.mvcc import command
 from store.mvcc.command import Kind
 from store.mvcc.lease_expiry import LeaseExpiry
@@ -28,6 +29,9 @@ from store.mvcc.machine import KvMachine
 from store.raft.config import RaftConfig, TlsFiles
 from store.raft.engine import EngineError, MemberID
 from store.raft.member_engine import RaftEngine
+from store.raft.member_engine import client_tls as peer_client_tls
+from store.raft.membership import urls_of
+from store.raft.wal import WalError
 from store.rpc.caller import Callers
 from store.rpc.jwt_tokens import JwtTokens, open_tokens
 from store.rpc.server import StoreServer
@@ -67,10 +71,12 @@ class Member:
         Raises:
             MemberError: the member cannot start.
         """
-        config = self._config
         self._failed = asyncio.get_running_loop().create_future()
+        config = self._config
         client_tls = _check_tls(config)
         self._lock_directory()
+        if config.existing:
+            config = self._config = await _join(config)
         machine = self._machine = self._open_machine()
         expiry = LeaseExpiry()
         state_machine = StoreStateMachine(machine, expiry)
@@ -244,17 +250,35 @@ class Member:
         raise await engine.wait_failed()
 
 
-def _raft_config(config: MemberConfig) -> RaftConfig:
+async def _join(config: MemberConfig) -> MemberConfig:
+    tls = _peer_files(config)
+    try:
+        return await join(config, peer_client_tls(tls) if tls else None)
+    except JoinError as error:
+        raise MemberError(str(error)) from error
+    except (OSError, WalError) as error:
+        raise MemberError(f"--data-dir {config.data_dir}: {_cause(error)}") from error
+
+
+def _peer_files(config: MemberConfig) -> TlsFiles | None:
     tls = config.peer_tls
+    return TlsFiles(tls.cert_file, tls.key_file, tls.ca_file) if tls and tls.ca_file else None
+
+
+def _raft_config(config: MemberConfig) -> RaftConfig:
+    peers = {member.id: ",".join(member.peer_urls) for member in config.initial_cluster}
+    if config.joined is not None:
+        peers = dict(config.joined.places)
     try:
         return RaftConfig(
             name=config.name,
             member_id=MemberID(config.member_id),
             cluster_id=config.cluster_id,
-            peers={MemberID(member.id): member.peer_urls[0] for member in config.initial_cluster},
+            peers={MemberID(member): urls_of(place) for member, place in peers.items()},
+            joins=config.joined is not None,
             data_dir=config.data_dir,
             listen_url=config.listen_peer_urls[0],
-            tls=TlsFiles(tls.cert_file, tls.key_file, tls.ca_file) if tls and tls.ca_file else None,
+            tls=_peer_files(config),
             heartbeat_ms=config.heartbeat_ms,
             election_ms=config.election_ms,
             compact_entries=config.snapshot_count,
@@ -289,6 +313,7 @@ def _services(
             txn_ops_max=config.txn_ops_max,
             quota_bytes=config.quota_bytes,
             lease_ttl_s_min=lease_ttl_s_min,
+            learners_max=config.learners_max,
             watch_progress_interval_s=config.watch_progress_interval_s,
             password_cost=config.password_cost,
         ),

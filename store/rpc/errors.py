@@ -23,6 +23,7 @@ from store.raft.engine import (
 
 NO_LEADER = "etcdserver: no leader"
 TIMED_OUT = "etcdserver: request timed out"
+NOT_FOR_LEARNERS = "etcdserver: rpc not supported for learner"
 LEADER_CHANGED = "etcdserver: leader changed"
 TRANSFER_TIMED_OUT = "etcdserver: request timed out, leader transfer took too long"
 STOPPED = "etcdserver: server stopped"

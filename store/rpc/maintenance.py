@@ -30,6 +30,7 @@ from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.mvcc.hash import hash_kv
 from store.raft.engine import EngineError, MemberID, Role
+from store.raft.membership import is_learner
 from store.rpc.caller import Context
 from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, RefusedError
 from store.rpc.service import MemberServices, parse
@@ -61,7 +62,7 @@ async def status(services: MemberServices, _: bytes) -> bytes:
                 for alarm in services.machine.alarms.get()
             ),
         ],
-        isLearner=engine.role is Role.LEARNER,
+        isLearner=is_learner(services.engine.members().get(services.member_id, "")),
         storageVersion="3.6.0",
     )
     return services.header(services.store.revision) + response.SerializeToString()
@@ -123,7 +124,7 @@ async def move_leader(services: MemberServices, data: bytes) -> bytes:
     services.callers.check_admin()
     if services.engine.status().role is not Role.LEADER:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: not leader")
-    if request.targetID not in services.members:
+    if request.targetID not in services.status().voters:
         raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: bad leader transferee")
     if request.targetID != services.member_id:
         try:

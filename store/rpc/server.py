@@ -46,7 +46,13 @@ _UNARY: dict[str, dict[str, Verb]] = {
         "LeaseTimeToLive": lease.time_to_live,
         "LeaseLeases": lease.leases,
     },
-    "etcdserverpb.Cluster": {"MemberList": cluster.member_list},
+    "etcdserverpb.Cluster": {
+        "MemberAdd": cluster.member_add,
+        "MemberRemove": cluster.member_remove,
+        "MemberUpdate": cluster.member_update,
+        "MemberList": cluster.member_list,
+        "MemberPromote": cluster.member_promote,
+    },
     "etcdserverpb.Maintenance": {
         "Status": maintenance.status,
         "Alarm": maintenance.alarm,

@@ -25,10 +25,12 @@ from store.mvcc.store import MvccStore, Reply
 from store.mvcc.watch import WatchHub
 from store.mvcc.wire import field_bytes, field_varint
 from store.raft.engine import Engine, EngineError, EngineStatus
+from store.raft.membership import is_learner, present, urls_of
 from store.rpc import passwords
 from store.rpc.caller import Callers, Context
 from store.rpc.errors import (
     NO_LEADER,
+    NOT_FOR_LEARNERS,
     TOO_LARGE,
     UNREADABLE,
     RefusedError,
@@ -47,12 +49,13 @@ M = TypeVar("M", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class ClusterMember:
-    """A member as the cluster was told of it at its start."""
+    """A member as the cluster knows it."""
 
     id: int
     name: str
     peer_urls: tuple[str, ...]
     client_urls: tuple[str, ...] = ()
+    is_learner: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ class ServiceOptions:
     txn_ops_max: int = 128
     quota_bytes: int = 2 << 30
     lease_ttl_s_min: int = 2
+    learners_max: int = 1
     watch_progress_interval_s: float = 600.0
     password_cost: int = passwords.COST_DEFAULT
 
@@ -82,14 +86,14 @@ class MemberServices:
     ) -> None:
         self.cluster_id = cluster_id
         self.member_id = member_id
-        self.members = members
+        # Under which names the flags know the members of the start.
+        self._first_members = members
         self.engine = engine
         self.machine = machine
         self.expiry = expiry
         self.options = options
         self.callers = callers
         self.hub = WatchHub(machine.store.find_at)
-        self.names = {member.id: member.name for member in members.values()}
         self._status: EngineStatus | None = None
         self._status_at = 0.0
         self._ids = field_varint(1, cluster_id) + field_varint(2, member_id)
@@ -97,6 +101,36 @@ class MemberServices:
     @property
     def store(self) -> MvccStore:
         return self.machine.store
+
+    @property
+    def members(self) -> dict[int, ClusterMember]:
+        """The members by id, as of the last applied change; names and client URLs as published."""
+        found: dict[int, ClusterMember] = {}
+        for member_id, place in sorted(present(self.engine.members()).items()):
+            told = self.machine.members.get(member_id)
+            found[member_id] = ClusterMember(
+                id=member_id,
+                name=told.name if told else "",
+                peer_urls=tuple(urls_of(place).split(",")),
+                client_urls=tuple(told.clientURLs) if told else (),
+                is_learner=is_learner(place),
+            )
+        return found
+
+    @property
+    def names(self) -> dict[int, str]:
+        """What to call the members in an error, those that never ran too."""
+        names = {member.id: member.name for member in self._first_members.values()}
+        return names | {m.id: m.name for m in self.members.values() if m.name}
+
+    def check_voter(self) -> None:
+        """Refuse what a learner does not serve.
+
+        Raises:
+            RefusedError: this member is a learner.
+        """
+        if is_learner(self.engine.members().get(self.member_id, "")):
+            raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, NOT_FOR_LEARNERS)
 
     def header(self, revision: int) -> bytes:
         """Field 1 of a response."""
@@ -119,6 +153,7 @@ class MemberServices:
         Raises:
             RefusedError, MvccError, EngineError: see `guarded`.
         """
+        self.check_voter()
         if len(request) > self.options.request_bytes_max:
             raise RefusedError(*TOO_LARGE)
         if who is None:
@@ -151,6 +186,7 @@ class MemberServices:
         Raises:
             EngineError: no quorum confirmed it.
         """
+        self.check_voter()
         await self.engine.read_index()
 
     def unary(

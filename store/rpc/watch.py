@@ -27,6 +27,7 @@ def handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
         try:
             services.callers.enter(context)
             services.check_leader(context)
+            services.check_voter()
             await serve(services, context)
         except (RefusedError, DecodeError) as error:
             await services.abort(context, error)

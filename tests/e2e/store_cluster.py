@@ -45,23 +45,27 @@ class StoreCluster:
         directory: Path,
         *,
         members: int = 3,
+        spares: int = 0,
         tls: bool = True,
         etcd: bool = False,
         flags: Iterable[str] = (),
     ) -> None:
         self.directory = directory
-        self.names = tuple(f"store-{number}" for number in range(members))
+        everyone = tuple(f"store-{number}" for number in range(members + spares))
+        self.names = self._founders = everyone[:members]
+        # Those that were added to the running cluster, with the names that were there then.
+        self._joined: dict[str, tuple[str, ...]] = {}
         self.tls = tls
         self.etcd = etcd
         self._flags = tuple(flags)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         ports = free_block(random.Random()).ports
-        self._client_ports = dict(zip(self.names, ports, strict=False))
-        self._peer_ports = dict(zip(self.names, ports[members:], strict=False))
+        self._client_ports = dict(zip(everyone, ports, strict=False))
+        self._peer_ports = dict(zip(everyone, ports[len(everyone) :], strict=False))
         self.pki = directory / "pki"
         if tls:
             self.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
-            make_pki(self.pki, members=self.names, nodes=(), now=dt.datetime.now(dt.UTC))
+            make_pki(self.pki, members=everyone, nodes=(), now=dt.datetime.now(dt.UTC))
 
     # Where things are.
 
@@ -89,9 +93,23 @@ class StoreCluster:
         """All client URLs with commas, as `--endpoints` and `--etcd-servers` take them."""
         return ",".join(map(self.client_url, self.names))
 
+    def join(self, name: str) -> None:
+        """Take in a member that `etcdctl member add` announced; its first start is the next."""
+        self.names = (*(n for n in self.names if n != name), name)
+        self._joined[name] = self.names
+
+    def leave(self, name: str) -> None:
+        """Forget a member that was removed."""
+        self.names = tuple(n for n in self.names if n != name)
+
+    def move(self, name: str) -> None:
+        """Give a member another peer URL, which its next start uses."""
+        self._peer_ports[name] = free_block(random.Random()).ports[0]
+
     def command(self, name: str) -> list[str]:
         """The command line of a member."""
-        initial = ",".join(f"{member}={self.peer_url(member)}" for member in self.names)
+        known = self._joined.get(name, self._founders)
+        initial = ",".join(f"{member}={self.peer_url(member)}" for member in known)
         program = [str(TOOLS / "etcd")] if self.etcd else [sys.executable, "-m", "store"]
         command = [
             *program,
@@ -102,7 +120,7 @@ class StoreCluster:
             *("--listen-peer-urls", self.peer_url(name)),
             *("--initial-advertise-peer-urls", self.peer_url(name)),
             *("--initial-cluster", initial),
-            *("--initial-cluster-state", "new"),
+            *("--initial-cluster-state", "existing" if name in self._joined else "new"),
             *("--initial-cluster-token", self.directory.name),
         ]
         if self.tls:

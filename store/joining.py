@@ -1,0 +1,82 @@
+"""`--initial-cluster-state existing`: which cluster a member is in, and under which id.
+
+A member that has a write-ahead log knows; the others tell it where they are now. One that has none
+asks them, and must have been added before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+
+from store.config import Joined, MemberConfig
+from store.raft import joining
+from store.raft.disk import DiskDirectory
+from store.raft.framing import REMOVED
+from store.raft.joining import Cluster
+from store.raft.membership import present, urls_of, was_removed
+from store.raft.wal import Identity, read_identity
+
+_TRIES = 20
+_PAUSE_S = 0.25
+
+
+class JoinError(Exception):
+    """The member cannot join; one line that names the flag and the cause."""
+
+
+async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig:
+    """`config` with what the cluster says of this member.
+
+    Raises:
+        JoinError: nobody answers, or the cluster does not know this member.
+        OSError, WalError: the data directory cannot be read.
+    """
+    identity = _identity(config)
+    own = set(config.own_peer_urls)
+    others = [url for m in config.initial_cluster for url in m.peer_urls if url not in own]
+    cluster = await joining.ask_any(others, tls)
+    if identity is not None:
+        return replace(config, joined=_returning(identity, cluster))
+    for _ in range(_TRIES):
+        if cluster is not None:
+            member_id = _find(cluster, own)
+            if member_id:
+                return replace(
+                    config,
+                    joined=Joined(cluster.cluster_id, member_id, present(cluster.members)),
+                )
+        # The one that was asked may not have heard of this member yet.
+        await asyncio.sleep(_PAUSE_S)
+        cluster = await joining.ask_any(others, tls)
+    if cluster is None:
+        raise JoinError("--initial-cluster: no member of the existing cluster answers")
+    raise JoinError(
+        f"--initial-cluster-state existing: the cluster has no member at "
+        f"{','.join(config.own_peer_urls)}; add it first (etcdctl member add)"
+    )
+
+
+def _returning(identity: Identity, cluster: Cluster | None) -> Joined:
+    places = {}
+    if cluster is not None and cluster.cluster_id == identity.cluster_id:
+        if was_removed(cluster.members, identity.member_id):
+            raise JoinError(REMOVED)
+        places = present(cluster.members)
+    return Joined(identity.cluster_id, identity.member_id, places)
+
+
+def _find(cluster: Cluster, own: set[str]) -> int:
+    for member_id, place in present(cluster.members).items():
+        if own == set(urls_of(place).split(",")):
+            return member_id
+    return 0
+
+
+def _identity(config: MemberConfig) -> Identity | None:
+    directory = DiskDirectory(config.data_dir / "wal")
+    try:
+        return read_identity(directory)
+    finally:
+        directory.close()
