@@ -17,6 +17,7 @@ from typing import Protocol
 from store.raft import changes, membership
 from store.raft import messages as m
 from store.raft.codec import decode_voters
+from store.raft.effects import Timing
 from store.raft.engine import (
     Command,
     EngineError,
@@ -27,7 +28,7 @@ from store.raft.engine import (
     StateMachine,
     Term,
 )
-from store.raft.hardened import CANDIDATE, LEADER, Core, Timing
+from store.raft.hardened import CANDIDATE, LEADER, Core
 from store.raft.log import Base, Batch, Log
 from store.raft.packing import OVERHEAD_BYTES, PROPOSALS, pack, unpack
 from store.raft.proposals import PACKED_BYTES, Done, Proposals

@@ -18,8 +18,7 @@ import random
 import socket
 import sys
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import pysyncobj.syncobj as library
 from pysyncobj.journal import Journal
@@ -29,6 +28,7 @@ from pysyncobj.transport import Transport
 from store.raft import membership
 from store.raft import messages as m
 from store.raft.codec import decode_voters, encode_voters
+from store.raft.effects import Effects, Timing
 from store.raft.log import Base, Log
 from store.raft.packing import MEMBERSHIP
 
@@ -43,39 +43,6 @@ _NEVER = float("inf")
 _LONG_AGO = float("-inf")
 # Elections a non-voter must not start, in seconds; recognised by being beyond any real timeout.
 _FAR_AHEAD_S = 1e6
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds. A leader that hears no quorum for `quorum_s` steps down (CheckQuorum)."""
-
-    heartbeat_s: float
-    election_s: float
-    election_s_max: float
-    quorum_s: float
-    append_bytes_max: int
-
-
-class Effects(Protocol):
-    """What a Core asks of its driver; called while one of the Core's methods runs."""
-
-    def send(self, peer: int, message: m.RaftMessage) -> None:
-        """Send once all that the log has noted so far is durable; may be lost."""
-
-    def congested(self, peer: int) -> bool:
-        """Whether `peer` should get no entries for now."""
-
-    def snapshot_wanted(self, peer: int) -> None:
-        """The log does not reach back to where `peer` is; asked again until it does."""
-
-    def committed(self, entries: list[m.Entry]) -> None:
-        """Apply these next; all of them are committed, and durable here."""
-
-    def installed(self, base: Base) -> None:
-        """The log now starts at a received snapshot; the state machine must take it over."""
-
-    def read_confirmed(self, token: Hashable, index: int) -> None:
-        """`read_index(token)` is answered: leadership held after it began; 0: it was lost."""
 
 
 class _Clock:

@@ -21,6 +21,7 @@ from store.raft.codec import encode
 from store.raft.config import RaftConfig, TlsFiles
 from store.raft.disk import DiskDirectory
 from store.raft.driver import Driver, Options
+from store.raft.effects import Timing
 from store.raft.engine import (
     EngineError,
     EngineStatus,
@@ -34,7 +35,6 @@ from store.raft.engine import (
     UnknownOutcomeError,
 )
 from store.raft.framing import REMOVED
-from store.raft.hardened import Timing
 from store.raft.link import Caller, Link
 from store.raft.log import Base, Batch, Log, LogImage
 from store.raft.messages import InstallSnapshot, Message

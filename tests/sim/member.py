@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from store.raft import messages as m
 from store.raft.driver import Driver, Options
+from store.raft.effects import Timing
 from store.raft.engine import Command
-from store.raft.hardened import LEADER, Timing
+from store.raft.hardened import LEADER
 from store.raft.log import Base, Batch, Log
 from store.raft.proposals import PACKED_BYTES
 from store.raft.wal import Identity, open_wal

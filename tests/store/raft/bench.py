@@ -8,7 +8,8 @@ from typing import Any
 
 from store.raft import messages as m
 from store.raft.driver import Driver, Options
-from store.raft.hardened import LEADER, Core, Timing
+from store.raft.effects import Timing
+from store.raft.hardened import LEADER, Core
 from store.raft.log import Base, Batch, Log, LogImage, first_image
 from store.raft.membership import REMOVED
 from store.raft.messages import Entry
