@@ -57,7 +57,7 @@ class ApiServer:
         self._clock = clock or SystemClock()
         self._ready = False
         self._stopping = asyncio.Event()
-        self._failed: asyncio.Task[None] | None = None
+        self._failed: RuntimeError | None = None
         # Replicas begin with different members, so that not all of them lose the same one.
         self._store = EtcdStore(
             Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
@@ -114,14 +114,15 @@ class ApiServer:
         finally:
             await self._shut_down(tasks)
         if self._failed is not None:
-            cause = self._failed.exception()
-            raise RuntimeError(f"{self._failed.get_name()} ended: {cause}") from cause
+            raise self._failed
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         """A server whose cache stands still must not go on: whoever started it starts another."""
-        if not task.cancelled():
-            _log.error("task_failed", task=task.get_name(), exc_info=task.exception())
-            self._failed = task
+        if not self._stopping.is_set():
+            error = None if task.cancelled() else task.exception()
+            _log.error("task_failed", task=task.get_name(), exc_info=error)
+            self._failed = RuntimeError(f"{task.get_name()} ended: {error or 'cancelled'}")
+            self._failed.__cause__ = error
             self.stop()
 
     async def _prepared(self) -> bool:
@@ -161,6 +162,7 @@ class ApiServer:
 
     async def _shut_down(self, tasks: list[asyncio.Task[None]]) -> None:
         self._ready = False
+        self._stopping.set()
         await self._rpc.set_serving(serving=False)
         self._cache.close(ServiceUnavailableError("the API server is shutting down"))
         await self._rpc.stop()

@@ -144,9 +144,9 @@ class EtcdStore:
             self._endpoints.rotate(stream.endpoint)
             raise
         except asyncio.CancelledError:
-            # gRPC says so of a stream that was given up; a task that is to end must end still.
+            # gRPC says so of a call that somebody else cancelled; only a task that is to end ends.
             task = asyncio.current_task()
-            if not stream.abandoned or (task is not None and task.cancelling()):
+            if task is None or task.cancelling():
                 raise
             raise ServiceUnavailableError(f"{stream.endpoint.url} does not answer") from None
         finally:

@@ -40,26 +40,27 @@ class Follower:
         self._header = options.headers
         self._as_table = options.output in ("", "wide")
         self._namespace = namespace_for(session, target, options)
+        self._version = ""  # of the last that was shown
 
     async def run(self) -> None:
         """Show what is there, then changes; never returns by itself."""
-        version = await self._show_present()
+        await self._show_present()
         while True:
             try:
-                version = await self._show_changes(version)
+                await self._show_changes()
             except ExpiredError:
-                version = await self._show_present()
+                await self._show_present()
             except ServiceUnavailableError:
                 await asyncio.sleep(RETRY_S)  # another replica, or this one again, takes over
 
-    async def _show_present(self) -> str:
-        """Print the objects and return the version to watch from."""
+    async def _show_present(self) -> None:
+        """Print the objects, as of the version to watch from."""
         if self._as_table:
             tables = await tables_of(self._session, self._target, self._options)
             for table in tables:
                 self._show_table(table)
-            version: str = tables[0]["metadata"].get("resourceVersion", "")
-            return version
+            self._version = tables[0]["metadata"].get("resourceVersion", "")
+            return
         listed = await self._session.client.list(
             self._target.kind.gvk,
             self._namespace,
@@ -68,28 +69,27 @@ class Follower:
         )
         for obj in listed.items:
             self._show_object(obj)
-        return listed.resource_version
+        self._version = listed.resource_version
 
-    async def _show_changes(self, version: str) -> str:
-        """Print changes after `version`, until the server ends; the version that was reached."""
+    async def _show_changes(self) -> None:
+        """Print changes until the server ends; what was shown is not shown again."""
         events = self._session.client.watch(
             self._target.kind.gvk,
             self._namespace,
-            resource_version=version,
+            resource_version=self._version,
             as_table=self._as_table,
             label_selector=self._label_selector,
             field_selector=self._field_selector,
         )
         async with contextlib.aclosing(events):
             async for event in events:
-                version = event.resource_version or version
+                self._version = event.resource_version or self._version
                 if event.type == "BOOKMARK":
                     continue
                 if self._as_table:
                     self._show_table(event.object)
                 else:
                     self._show_object(event.object)
-        return version
 
     def _show_table(self, table: Object) -> None:
         rows = table.get("rows") or ()

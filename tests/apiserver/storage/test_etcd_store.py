@@ -7,7 +7,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 import pytest
@@ -253,3 +253,54 @@ async def test_a_watch_that_is_given_up_and_cancelled_ends(silent: str) -> None:
     with pytest.raises(asyncio.CancelledError):
         await watching
     await store.close()
+
+
+async def _next_key(watching: Any) -> str:
+    batch = await anext(watching)
+    while not batch.events:
+        batch = await anext(watching)
+    return str(batch.events[-1].key)
+
+
+async def test_a_caller_that_leaves_while_it_asks_for_progress_ends_no_watch(
+    plain: EtcdStore, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_order() -> bool:  # whatever the version of this etcd
+        return True
+
+    monkeypatch.setattr(plain, "_progress_in_order", in_order)
+    async with aclosing(cast("Any", plain.watch("", after=await plain.revision()))) as watching:
+        await plain.create(key, b"1")
+        assert await _next_key(watching) == key
+        reading = asyncio.create_task(_next_key(watching))
+        for turns in range(8):
+            asking = asyncio.create_task(plain.progress())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking])
+        await plain.create(f"{key}-2", b"2")
+        assert await reading == f"{key}-2"
+
+
+async def test_a_watch_whose_call_is_cancelled_is_lost_and_its_reader_is_not(
+    plain: EtcdStore, key: str
+) -> None:
+    async with aclosing(cast("Any", plain.watch("", after=await plain.revision()))) as watching:
+        await plain.create(key, b"1")
+        assert await _next_key(watching) == key
+        reading = asyncio.create_task(_next_key(watching))
+        await asyncio.sleep(0)
+        (stream,) = plain._streams
+        stream._call.cancel()
+        with pytest.raises(ServiceUnavailableError):
+            await reading
+
+
+async def test_a_reader_that_is_cancelled_stays_so(plain: EtcdStore) -> None:
+    async with aclosing(cast("Any", plain.watch("", after=await plain.revision()))) as watching:
+        reading = asyncio.create_task(_next_key(watching))
+        await asyncio.sleep(0.05)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
