@@ -18,6 +18,7 @@ async def test_a_wrong_url_is_no_reason_to_give_up() -> None:
         on_up=ignore,
         on_down=ignore,
         on_heard=ignore,
+        on_removed=lambda: None,
     )
     ended, _ = await asyncio.wait({link._task}, timeout=0.2)
     assert not ended
