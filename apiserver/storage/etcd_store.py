@@ -143,11 +143,13 @@ class EtcdStore:
         except ServiceUnavailableError:
             self._endpoints.rotate(stream.endpoint)
             raise
-        except asyncio.CancelledError:
-            # gRPC says so of a call that somebody else cancelled; only a task that is to end ends.
+        except (asyncio.CancelledError, asyncio.InvalidStateError):
+            # So gRPC says that the stream was given up, or had failed before it was used. A task
+            # that is to end must end all the same.
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
+            self._endpoints.rotate(stream.endpoint)
             raise ServiceUnavailableError(f"{stream.endpoint.url} does not answer") from None
         finally:
             self._streams.discard(stream)
@@ -237,10 +239,6 @@ class _WatchStream:
                 progress_notify=True,
             )
         )
-
-    @property
-    def abandoned(self) -> bool:
-        return self._given_up.is_set()
 
     async def batches(self) -> AsyncIterator[WatchBatch]:
         await self._begin()

@@ -304,3 +304,15 @@ async def test_a_reader_that_is_cancelled_stays_so(plain: EtcdStore) -> None:
         reading.cancel()
         with pytest.raises(asyncio.CancelledError):
             await reading
+
+
+async def test_a_stream_that_failed_before_it_was_used_is_no_answer(silent: str) -> None:
+    store = EtcdStore(Endpoints([silent]))
+    watching = asyncio.create_task(first_batch(store))
+    await asyncio.sleep(0)  # the stream is there, its request not yet
+    for stream in store._streams:
+        stream._call.cancel()
+    with pytest.raises(ServiceUnavailableError, match="does not answer"):
+        async with asyncio.timeout(2):
+            await watching
+    await store.close()
