@@ -272,8 +272,6 @@ class _WatchStream:
             if not writing.done():
                 raise ServiceUnavailableError(f"{self.endpoint.url} does not answer")
             writing.result()
-        except asyncio.InvalidStateError as error:  # it ended before the write's turn came
-            raise ServiceUnavailableError(f"{self.endpoint.url} does not answer") from error
         finally:
             giving_up.cancel()
             writing.cancel()

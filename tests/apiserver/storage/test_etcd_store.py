@@ -321,9 +321,10 @@ async def test_a_stream_that_failed_before_it_was_used_is_no_answer(silent: str)
 async def test_a_watch_call_that_ended_before_its_request_was_sent_is_lost() -> None:
     endpoints = Endpoints([f"http://127.0.0.1:{free_port()}"])
     store = EtcdStore(endpoints)
-    ended: Any = cast("Any", endpoints.current.watch.Watch)()
+    stub = cast("Any", endpoints.current.watch)
+    ended = stub.Watch()
     await ended.code()
-    endpoints.current.watch.Watch = lambda **_: ended
+    stub.Watch = lambda **_: ended
     watching: Any = store.watch("", after=1)
     with pytest.raises(ServiceUnavailableError, match="does not answer"):
         await anext(watching)
