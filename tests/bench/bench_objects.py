@@ -43,7 +43,12 @@ def pod(name: str) -> bytes:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": "bench"}},
-        "spec": {"containers": [container], "automountServiceAccountToken": False},
+        # No scheduler has this name: the API is measured here, and no node runs the Pods.
+        "spec": {
+            "containers": [container],
+            "automountServiceAccountToken": False,
+            "schedulerName": "bench",
+        },
     }
     return orjson.dumps(obj)
 
@@ -182,7 +187,13 @@ async def bench(target: str, ca: bytes, token: str, scale: float) -> dict[str, A
     options = [("grpc.max_receive_message_length", -1)]
     credentials = grpc.ssl_channel_credentials(ca)
     async with grpc.aio.secure_channel(target, credentials, options) as channel:
-        return await measure(Load(channel, token), scale)
+        load = Load(channel, token)
+        try:
+            return await measure(load, scale)
+        finally:
+            # On a whole cluster its controller then removes all that was made here.
+            request = pb.DeleteRequest(kind="Namespace", name=NAMESPACE)
+            await load.stub.Delete(request, metadata=load.metadata)
 
 
 @contextlib.contextmanager
