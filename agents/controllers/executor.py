@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from agents.controllers.action import Action, Create, Delete, Emit, Update
-from kubraft.api.errors import ApiError, NotFoundError
+from kubraft.api.errors import AlreadyExistsError, ApiError, NotFoundError
 from kubraft.api.object import Object
 from kubraft.client.client import ApiClient
 from kubraft.client.events import EventRecorder
@@ -65,3 +65,18 @@ def namespace_is_ending(error: ApiError) -> bool:
     Source: upstream's cause type NamespaceTerminating.
     """
     return any(cause.reason == "NamespaceTerminating" for cause in error.causes)
+
+
+async def create_if_absent(client: ApiClient, obj: Object) -> None:
+    """Create what every Namespace has, unless it is there or its Namespace is ending.
+
+    Raises:
+        ApiError: anything else that the API server says.
+    """
+    try:
+        await client.create(obj)
+    except AlreadyExistsError:
+        return
+    except ApiError as error:
+        if not namespace_is_ending(error):
+            raise

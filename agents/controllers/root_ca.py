@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.controllers.context import Context
-from agents.controllers.executor import namespace_is_ending
-from kubraft.api.errors import AlreadyExistsError, ApiError
+from agents.controllers.executor import create_if_absent
 from kubraft.api.gvk import CONFIG_MAP, NAMESPACE
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of
 from kubraft.client.controller import Controller
@@ -56,24 +55,19 @@ class RootCaPublisher:
                 mended = {k: v for k, v in old.items() if k != "binaryData"}
                 await self._client.update({**mended, "data": data})
             return None
-        try:
-            await self._client.create(
-                {
-                    "apiVersion": CONFIG_MAP.api_version,
-                    "kind": CONFIG_MAP.kind,
-                    "metadata": {
-                        "name": NAME,
-                        "namespace": namespace,
-                        "annotations": {"kubernetes.io/description": _DESCRIPTION},
-                    },
-                    "data": data,
-                }
-            )
-        except AlreadyExistsError:
-            return None
-        except ApiError as error:
-            if not namespace_is_ending(error):
-                raise
+        await create_if_absent(
+            self._client,
+            {
+                "apiVersion": CONFIG_MAP.api_version,
+                "kind": CONFIG_MAP.kind,
+                "metadata": {
+                    "name": NAME,
+                    "namespace": namespace,
+                    "annotations": {"kubernetes.io/description": _DESCRIPTION},
+                },
+                "data": data,
+            },
+        )
         return None
 
     def _on_namespace(self, old: Object | None, new: Object | None) -> None:

@@ -6,8 +6,7 @@ Source: Kubernetes documentation, "Managing Service Accounts, ServiceAccount con
 from __future__ import annotations
 
 from agents.controllers.context import Context
-from agents.controllers.executor import namespace_is_ending
-from kubraft.api.errors import AlreadyExistsError, ApiError
+from agents.controllers.executor import create_if_absent
 from kubraft.api.gvk import NAMESPACE, SERVICE_ACCOUNT
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of
 from kubraft.client.controller import Controller
@@ -41,19 +40,14 @@ class ServiceAccountController:
             return None
         if self._accounts.get(ObjectKey(namespace, _NAME)):
             return None
-        try:
-            await self._client.create(
-                {
-                    "apiVersion": SERVICE_ACCOUNT.api_version,
-                    "kind": SERVICE_ACCOUNT.kind,
-                    "metadata": {"name": _NAME, "namespace": namespace},
-                }
-            )
-        except AlreadyExistsError:
-            return None
-        except ApiError as error:
-            if not namespace_is_ending(error):
-                raise
+        await create_if_absent(
+            self._client,
+            {
+                "apiVersion": SERVICE_ACCOUNT.api_version,
+                "kind": SERVICE_ACCOUNT.kind,
+                "metadata": {"name": _NAME, "namespace": namespace},
+            },
+        )
         return None
 
     def _on_namespace(self, old: Object | None, new: Object | None) -> None:
