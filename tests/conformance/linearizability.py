@@ -73,49 +73,64 @@ def check(history: Iterable[Operation]) -> list[Violation]:
 
 def is_linearizable(operations: Sequence[Operation]) -> bool:
     """Whether operations on one register, which begins unset, have an order."""
-    relevant = sorted(_relevant(operations), key=lambda operation: operation.called)
-    return _search(relevant)
-
-
-def _relevant(operations: Sequence[Operation]) -> list[Operation]:
-    """Without unknown operations that nobody can have noticed: they may be put at the end."""
-    seen: set[str | None] = {o.result for o in operations if o.kind is Kind.READ and o.is_known}  # type: ignore[misc]
-    seen |= {o.expected for o in operations if o.kind is Kind.CAS}
-    return [
-        operation
-        for operation in operations
-        if operation.is_known or (operation.kind is not Kind.READ and operation.value in seen)
-    ]
+    relevant = [o for o in operations if o.is_known or o.kind is not Kind.READ]
+    return _search(sorted(relevant, key=lambda operation: operation.called))
 
 
 def _search(operations: list[Operation]) -> bool:
     """Depth first; a state is the set of operations done (a bit each) and the register."""
-    everything = (1 << len(operations)) - 1
+    everything = sum(1 << i for i, operation in enumerate(operations) if operation.is_known)
+    named = _named(operations)
     visited: set[tuple[int, str | None]] = set()
     stack: list[tuple[int, str | None]] = [(0, None)]
     while stack:
         done, register = stack.pop()
-        if done == everything or _only_unknown_left(operations, done):
+        if done & everything == everything:
             return True
         if (done, register) in visited:
             continue
         visited.add((done, register))
-        for position in _candidates(operations, done):
+        for position in _candidates(operations, done, register, named):
             after = _apply(operations[position], register)
             if after is not None:
                 stack.append((done | 1 << position, after[0]))
     return False
 
 
-def _only_unknown_left(operations: list[Operation], done: int) -> bool:
-    return all(done >> i & 1 or not o.is_known for i, o in enumerate(operations))
+def _named(operations: Sequence[Operation]) -> set[str | None]:
+    """Values that somebody has read or compared with."""
+    read = {o.result for o in operations if o.kind is Kind.READ and isinstance(o.result, str)}
+    return read | {o.expected for o in operations if o.kind is Kind.CAS}
 
 
-def _candidates(operations: list[Operation], done: int) -> list[int]:
-    """Operations that may be next: called before every other one that is left has returned."""
+def _candidates(
+    operations: list[Operation], done: int, register: str | None, named: set[str | None]
+) -> list[int]:
+    """Operations that may be next: called before every other one that is left has returned.
+
+    Of those with an unknown outcome only such as can explain something: they change the register,
+    and either somebody names their value, or it makes a CAS fail that would now succeed. They come
+    first, so that the search tries them last.
+    """
     left = [i for i in range(len(operations)) if not done >> i & 1]
     first_return = min(operations[i].returned for i in left)
-    return [i for i in left if operations[i].called <= first_return]
+    possible = [i for i in left if operations[i].called <= first_return]
+    to_fail = any(
+        operations[i].kind is Kind.CAS
+        and operations[i].is_known
+        and not operations[i].result
+        and operations[i].expected == register
+        for i in possible
+    )
+    known = [i for i in possible if operations[i].is_known]
+    unknown = [
+        i
+        for i in possible
+        if not operations[i].is_known
+        and (operations[i].kind is Kind.WRITE or operations[i].expected == register)
+        and (to_fail or operations[i].value in named)
+    ]
+    return unknown + known
 
 
 def _apply(operation: Operation, register: str | None) -> tuple[str | None] | None:

@@ -43,6 +43,25 @@ GOOD = [
     pytest.param(
         [write("a", 0, 1), cas("a", "b", 2, NEVER), read("b", 3, 4)], id="unknown cas that happened"
     ),
+    pytest.param(
+        [
+            write("a", 0, 1),
+            write("b", 2, NEVER),
+            cas("a", "c", 3, 4, done=False),
+            write("d", 5, 6),
+            read("d", 7, 8),
+        ],
+        id="unknown write that only a refused cas has noticed",
+    ),
+    pytest.param(
+        [
+            write("a", 0, 1),
+            cas("a", "b", 2, NEVER),
+            cas("a", "c", 3, 4, done=False),
+            write("d", 5, 6),
+        ],
+        id="unknown cas that only a refused cas has noticed",
+    ),
 ]
 BAD = [
     pytest.param([write("a", 0, 1), read(None, 2, 3)], id="acknowledged write lost"),
@@ -60,6 +79,14 @@ BAD = [
         [write("a", 0, NEVER), read("a", 1, 2), read(None, 3, 4)], id="unknown write undone"
     ),
     pytest.param([cas(None, "a", 0, 1, done=False), read(None, 2, 3)], id="cas refused wrongly"),
+    pytest.param(
+        [write("a", 0, 1), write("b", 2, NEVER), cas("a", "c", 3, 4, done=False), read("a", 5, 6)],
+        id="unknown write that a refused cas has noticed, undone",
+    ),
+    pytest.param(
+        [write("a", 0, 1), cas("a", "c", 2, 3, done=False), write("b", 4, NEVER)],
+        id="unknown write noticed before it was called",
+    ),
 ]
 
 
@@ -77,14 +104,16 @@ def test_a_history_without_an_order_is_found(history: list[Operation]) -> None:
 def simulate(rng: random.Random, count: int) -> list[Operation]:
     """What a real register answers to calls that overlap; some callers never hear."""
     register: str | None = None
-    history = []
+    history: list[Operation] = []
+    past: list[str | None] = []
     for number in range(count):
         at = float(number)
         called, returned = at - rng.random() * 3, at + rng.random() * 3
         if rng.random() < 0.1:
             returned = NEVER
         kind = rng.choice(list(Kind))
-        value, expected = f"v{number}", rng.choice([register, "other"])
+        value, expected = f"v{number}", rng.choice([register, "other", *past[-2:]])
+        past.append(register)
         result: str | bool | None = None
         if kind is Kind.READ:
             result = register
