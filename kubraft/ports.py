@@ -2,7 +2,8 @@
 
 Free ports are taken as one block below the range the kernel gives to outgoing connections, so that
 no connection can sit on the port of a member that is down for a moment. A cluster that is up holds
-ports of its block, so two clusters never share one.
+ports of its block; until it is up, the process that chose the block claims it. So two clusters
+never share one, not even two that start at the same moment.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import random
 import socket
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -27,6 +29,9 @@ NODE_PORT_STEP: Final = 100
 _BLOCK_FIRST: Final = 10_048
 _BLOCK_SIZE: Final = 64
 _BLOCKS: Final = 340  # ends below 32768, where Linux begins to give ports to connections
+
+# One socket for each block this process has claimed; they close when it ends, however it ends.
+_claims: dict[int, socket.socket] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ def is_free(port: int) -> bool:
 
 
 def free_block(rng: random.Random) -> PortBlock:
-    """A block of ports that are all free.
+    """A block of ports that are all free; no other process is given it while this one lives.
 
     Raises:
         OSError: no block is free.
@@ -69,9 +74,32 @@ def free_block(rng: random.Random) -> PortBlock:
     for index in rng.sample(range(_BLOCKS), _BLOCKS):
         first = _BLOCK_FIRST + index * _BLOCK_SIZE
         ports = tuple(range(first, first + _BLOCK_SIZE))
+        if not _claim(index):
+            continue
         if all(map(is_free, ports)):
             return PortBlock(index, ports)
+        _claims.pop(index).close()
     raise OSError(f"no {_BLOCK_SIZE} free ports in a row on {LOOPBACK}")
+
+
+def _claim(index: int) -> bool:
+    """Whether nobody, in this process or another, had claimed the block before.
+
+    The claim is a name in the abstract namespace of Unix sockets (unix(7)): like the ports it
+    belongs to the network namespace, and the kernel takes it back. Elsewhere than on Linux a
+    claim binds this process only.
+    """
+    if index in _claims:
+        return False
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    if sys.platform == "linux":
+        try:
+            claim.bind(f"\0kubraft-port-block-{index}")
+        except OSError:
+            claim.close()
+            return False
+    _claims[index] = claim
+    return True
 
 
 def find_holder(port: int) -> PortHolder | None:

@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.apiserver.harness import make_test_pki
-from tests.conformance.storage.etcd import free_port
 from tests.harness.api import key_flags
+from tests.harness.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,7 +41,7 @@ class ApiProcess:
         tokens = folder / "tokens.csv"
         tokens.write_text(f"{self.admin_token},admin,1,system:masters\nbob-token,bob,2,\n")
         tokens.chmod(0o600)
-        self.ports: tuple[int, ...] = like.ports if like else tuple(free_port() for _ in range(3))
+        self.ports: tuple[int, ...] = like.ports if like else tuple(free_ports(3))
         self.log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.command = self._make_command(etcd_servers, tokens)

@@ -27,7 +27,8 @@ from kubraft.api.object import Object
 from kubraft.client.client import ApiClient
 from tests.apiserver.harness import simple
 from tests.apiserver.process import ROOT, ApiProcess
-from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
+from tests.conformance.storage.etcd import find_etcd, running_etcd
+from tests.harness.ports import free_port
 
 pytestmark = pytest.mark.e2e
 OBJECTS = "kubraft.v1.Objects"

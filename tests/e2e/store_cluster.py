@@ -14,7 +14,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -30,7 +29,7 @@ import grpc.aio
 
 from kubraft.pb.etcdserverpb import rpc_pb2
 from kubraft.pki import make_pki
-from kubraft.ports import free_block
+from tests.harness.ports import free_port, free_ports
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
@@ -59,9 +58,9 @@ class StoreCluster:
         self.etcd = etcd
         self._flags = tuple(flags)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        ports = free_block(random.Random()).ports
-        self._client_ports = dict(zip(everyone, ports, strict=False))
-        self._peer_ports = dict(zip(everyone, ports[len(everyone) :], strict=False))
+        count = len(everyone)
+        self._client_ports = dict(zip(everyone, free_ports(count), strict=True))
+        self._peer_ports = dict(zip(everyone, free_ports(count), strict=True))
         self.pki = directory / "pki"
         if tls:
             self.pki.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -104,7 +103,7 @@ class StoreCluster:
 
     def move(self, name: str) -> None:
         """Give a member another peer URL, which its next start uses."""
-        self._peer_ports[name] = free_block(random.Random()).ports[0]
+        self._peer_ports[name] = free_port()
 
     def command(self, name: str) -> list[str]:
         """The command line of a member."""

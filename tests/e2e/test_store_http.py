@@ -1,7 +1,6 @@
 """What a member says over HTTP, and that it starts where etcd is expected."""
 
 import json
-import random
 import ssl
 import subprocess
 import sys
@@ -12,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from kubraft.ports import free_block
 from tests.e2e.store_cluster import ROOT, StoreCluster, wait_until
+from tests.harness.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +22,7 @@ class Site:
 
     def __init__(self, directory: Path, *, members: int, tls: bool) -> None:
         scheme = "https" if tls else "http"
-        self.url = f"{scheme}://127.0.0.1:{free_block(random.Random()).ports[-1]}"
+        self.url = f"{scheme}://127.0.0.1:{free_port()}"
         self.cluster = StoreCluster(directory, members=members, tls=tls)
 
     def start(self) -> None:

@@ -14,13 +14,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from kubraft.client.client import ApiClient
 from kubraft.pki import make_pki
-from kubraft.ports import free_block
 from tests.conformance.storage.etcd import running_etcd
+from tests.harness.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_WITHIN_S = 30.0
@@ -112,7 +111,7 @@ class ApiUnderTest(ProcessUnderTest):
         self.pki = folder / "pki"
         self.pki.mkdir(mode=0o700)
         make_pki(self.pki, members=(), nodes=NODES, now=dt.datetime.now(dt.UTC))
-        rest, self.grpc_port, self.grpc_mtls_port = free_block(Random()).ports[:3]
+        rest, self.grpc_port, self.grpc_mtls_port = free_ports(3)
         tokens = folder / "tokens.csv"
         tokens.write_text(f'{ADMIN_TOKEN},kubernetes-admin,1,"system:masters"\n')
         tokens.chmod(0o600)

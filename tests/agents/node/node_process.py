@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from kubraft.api.errors import AlreadyExistsError, NotFoundError
@@ -15,9 +14,9 @@ from kubraft.api.gvk import EVENT, POD
 from kubraft.api.object import Object
 from kubraft.api.pods import is_pod_ready
 from kubraft.client.client import ApiClient
-from kubraft.ports import free_block
 from tests.agents.runtime.runtime_process import RuntimeProcess
 from tests.harness.api import ApiUnderTest, ProcessUnderTest
+from tests.harness.ports import free_port
 
 # Short enough for a test to see several rounds.
 AGENT_FLAGS = (
@@ -38,7 +37,7 @@ class Node:
         self.client: ApiClient = api.client("admin")
         self.root = folder / "agent"
         files = {"cert": api.pki / f"{name}-server.crt", "key": api.pki / f"{name}-server.key"}
-        self.port = free_block(Random()).ports[0]
+        self.port = free_port()
         command = [
             "agents.node",
             *(f"--name={name}", *api.agent_flags(name), f"--root-dir={self.root}"),

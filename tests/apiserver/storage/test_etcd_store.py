@@ -18,8 +18,9 @@ from apiserver.storage.etcd_store import EtcdStore
 from kubraft.api.errors import ServiceUnavailableError
 from kubraft.pb.etcdserverpb import rpc_pb2 as rpc
 from kubraft.pb.etcdserverpb import rpc_pb2_grpc
-from tests.conformance.storage.etcd import find_etcd, free_port, running_etcd
+from tests.conformance.storage.etcd import find_etcd, running_etcd
 from tests.harness.eventually import eventually
+from tests.harness.ports import free_port
 
 
 class LossyEndpoints(Endpoints):

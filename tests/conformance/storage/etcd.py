@@ -11,16 +11,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.harness.ports import free_ports
+
 
 def find_etcd() -> str | None:
     beside = Path(sys.executable).with_name("etcd")
     return str(beside) if beside.exists() else shutil.which("etcd")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
@@ -28,7 +24,7 @@ def running_etcd(folder: Path) -> Iterator[str]:
     """Yields the client URL of a fresh single-member etcd; it is gone afterwards."""
     executable = find_etcd()
     assert executable is not None
-    client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     command = [executable, "--name", "e0", "--data-dir", str(folder / "etcd")]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
     command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]

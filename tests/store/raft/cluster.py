@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import TypeVar
 from store.raft.config import RaftConfig, TlsFiles
 from store.raft.engine import EngineError, MemberID, Role
 from store.raft.member_engine import RaftEngine
+from tests.harness.ports import free_ports
 from tests.store.raft.relay import Relay
 from tests.store.raft.tally import Tally
 
@@ -124,14 +124,6 @@ class Cluster:
 
     def _url(self, port: int) -> str:
         return f"{self._scheme}://127.0.0.1:{port}"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(sock.getsockname()[1]) for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
 
 
 async def eventually(probe: Callable[[], T], deadline_s: float = DEADLINE_S) -> T:

@@ -7,7 +7,8 @@ import pytest
 
 from store.raft.link import Caller
 from store.raft.snapshots import Snapshots
-from tests.store.raft.cluster import eventually, free_ports
+from tests.harness.ports import free_port
+from tests.store.raft.cluster import eventually
 from tests.store.raft.tally import Tally
 
 
@@ -25,7 +26,7 @@ async def test_failed_stream_leaves_no_file_and_does_not_hold_the_log(tmp_path: 
     tally = Tally(tmp_path / "state")
     tally.persist()
     sender = snapshots(tmp_path, tally)
-    (port,) = free_ports(1)
+    port = free_port()
     sender.stream(2, f"http://127.0.0.1:{port}", 1)
     await eventually(lambda: not sender.streaming)
     assert list((tmp_path / "snap").iterdir()) == []
