@@ -11,11 +11,13 @@ linearizability", 2017.
 
 from __future__ import annotations
 
+import bisect
 import enum
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 NEVER = float("inf")
+_OPERATIONS_SHOWN = 40
 
 
 class Kind(enum.Enum):
@@ -54,9 +56,31 @@ class Violation:
     key: str
     operations: tuple[Operation, ...]
 
+    def culprit(self) -> Operation:
+        """The first operation to return with an answer that fits no order any more."""
+        known = sorted((o for o in self.operations if o.is_known), key=lambda o: o.returned)
+        at = bisect.bisect_left(
+            known, True, key=lambda o: not is_linearizable(_until(self.operations, o.returned))
+        )
+        return known[at]
+
     def __str__(self) -> str:
-        lines = "\n".join(f"  {operation}" for operation in self.operations)
-        return f"no order explains what was seen of {self.key!r}:\n{lines}"
+        culprit = self.culprit()
+        until = _until(self.operations, culprit.returned)[-_OPERATIONS_SHOWN:]
+        lines = "\n".join(f"  {operation}" for operation in until)
+        return (
+            f"no order explains what was seen of {self.key!r}; the last {len(until)} of its "
+            f"{len(self.operations)} operations up to\n  {culprit}:\n{lines}"
+        )
+
+
+def _until(operations: Iterable[Operation], moment: float) -> list[Operation]:
+    """What was known at a moment, in seconds: calls that had not returned may have happened."""
+    return [
+        operation if operation.returned <= moment else replace(operation, returned=NEVER)
+        for operation in operations
+        if operation.called <= moment
+    ]
 
 
 def check(history: Iterable[Operation]) -> list[Violation]:
@@ -65,7 +89,7 @@ def check(history: Iterable[Operation]) -> list[Violation]:
     for operation in history:
         by_key.setdefault(operation.key, []).append(operation)
     return [
-        Violation(key, tuple(operations))
+        Violation(key, tuple(sorted(operations, key=lambda o: o.called)))
         for key, operations in sorted(by_key.items())
         if not is_linearizable(operations)
     ]

@@ -101,6 +101,17 @@ def test_a_history_without_an_order_is_found(history: list[Operation]) -> None:
     assert [violation.key for violation in check(history)] == ["k"]
 
 
+def test_a_violation_names_the_operation_that_fits_no_more() -> None:
+    fine = [write(f"v{n}", 4 * n, 4 * n + 1) for n in range(100)]
+    stale = read("v59", 245, 246)
+    (violation,) = check([*fine, stale])
+    assert violation.culprit() == stale
+    told = str(violation)
+    assert str(stale) in told
+    assert "v61" in told
+    assert "v10'" not in told
+
+
 def simulate(rng: random.Random, count: int) -> list[Operation]:
     """What a real register answers to calls that overlap; some callers never hear."""
     register: str | None = None
