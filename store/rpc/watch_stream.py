@@ -229,9 +229,20 @@ class WatchStream:
         for watcher in self._watchers.values():
             if not watcher.progress_notify:
                 continue
-            if watcher.progress_due and watcher not in self._lagging:
+            if not self._has_all(watcher):
+                continue
+            if watcher.progress_due:
                 self._send(self._store.revision, watcher.id, b"")
             watcher.progress_due = True
+
+    def _has_all(self, watcher: Watcher) -> bool:
+        """Whether the store's revision says how far `watcher` is.
+
+        Not so for one that waits for a revision to come: who resumed after what it was told would
+        get events from before its start.
+        """
+        awaits = watcher.next_revision > self._store.revision + 1
+        return not awaits and watcher not in self._lagging
 
     # Responses.
 
@@ -246,11 +257,13 @@ class WatchStream:
     def next_response(self) -> bytes | None:
         """The next encoded WatchResponse; None if there is nothing to send now.
 
-        A progress request is answered for all watches at once, when all have what came before.
+        A progress request is answered for all watches at once, when all have what came before;
+        as in etcd it gets no answer while one of them waits for a revision to come.
         """
         if not self._outbox and self._progress_requested and not self._lagging:
             self._progress_requested = False
-            self._send(self._store.revision, NO_WATCH, b"")
+            if all(map(self._has_all, self._watchers.values())):
+                self._send(self._store.revision, NO_WATCH, b"")
         if not self._outbox:
             return None
         response = self._outbox.popleft()
