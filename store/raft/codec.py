@@ -102,6 +102,8 @@ _TABLE: tuple[tuple[int, type, str, _Tail | None], ...] = (
     (13, m.ReadReply, "<QQQ", None),
     (14, m.ChangeRequest, "<QQQ", (encode_voters, decode_voters)),
     (15, m.ChangeReply, "<QQQQ", None),
+    (16, m.Fence, "<QQ", None),
+    (17, m.FenceReply, "<QQQ", None),
 )
 _BY_CLASS = {
     cls: (bytes([number]), struct.Struct(fixed), cls.__slots__, tail)  # type: ignore[attr-defined]

@@ -42,6 +42,7 @@ UNCOMMITTED_MAX = 4_096
 RETAINED_BYTES_MAX = 64 << 20
 # A wakeup is never planned closer than this.
 _WAKEUP_S_MIN = 0.005
+_NEVER = float("inf")
 
 
 class Shell(Protocol):
@@ -113,6 +114,9 @@ class Driver:
         self._forwarded: deque[tuple[int, m.Proposal]] = deque()
         self._forwarded_term = 0
         self._forward_after = 0.0
+        # Asked of this leader, to be answered once what was forwarded before is in the log.
+        self._fences: dict[int, m.Fence] = {}
+        self._fence_due = _NEVER
         self._reads = Reads(first=rng.getrandbits(62), retry_s=options.timing.heartbeat_s / 2)
         self._changes = changes.Changes(rng.getrandbits(62))
         self._applied_term = 0
@@ -134,6 +138,12 @@ class Driver:
             case m.ForwardRefusal(term, sequences):
                 self._forward_after = now + self._options.timing.heartbeat_s / 2
                 self._proposals.refused(sequences, term)
+            case m.Fence():
+                if self.core.role() == LEADER and message.term == self.core.term():
+                    self._fences[peer] = message
+            case m.FenceReply(_, number, index):
+                self._proposals.fence_answered(number, index)
+                self._proposals.reached(self._applied)
             case m.ReadRequest(_, number):
                 if not self.core.read_index(now, (peer, number)):
                     self.send(peer, m.ReadReply(self.core.term(), number, 0))
@@ -153,6 +163,8 @@ class Driver:
         self._now = now
         self._connected.add(peer)
         self.core.connected(now, peer)
+        if peer == self.core.leader():  # the connection before may have swallowed something
+            self._send_fence(peer, anew=True)
 
     def disconnected(self, now: float, peer: int) -> None:
         self._now = now
@@ -236,6 +248,10 @@ class Driver:
         self._now = now
         self._transfer_if_due()
         self._append_proposals()
+        if self._fences:
+            self._answer_fences()
+        if self._fence_due <= now:
+            self._fence_if_late()
         self._begin_reads()
         self.core.tick(now)
         if self._proposals.queued:  # what the tick applied or who it follows may set them free
@@ -253,7 +269,7 @@ class Driver:
     def wakeup(self) -> float:
         """When to call `advance` although no input came."""
         times = [self.core.wakeup(), self._proposals.next_deadline(), self._reads.next_wakeup()]
-        times.append(self._changes.next_deadline())
+        times += [self._changes.next_deadline(), self._fence_due]
         if self._proposals.queued:
             times.append(max(self._forward_after, self._now + self._options.timing.heartbeat_s))
         return max(min(times), self._now + _WAKEUP_S_MIN)
@@ -306,6 +322,7 @@ class Driver:
         for proposal, result in zip(proposals, results, strict=True):
             self._proposals.applied(proposal, result)
         self._applied = entries[-1].index
+        self._proposals.reached(self._applied)
         if entries[-1].term > self._applied_term:
             self._applied_term = entries[-1].term
             self._proposals.term_applied(self._applied_term)
@@ -373,6 +390,36 @@ class Driver:
             proposals = self._proposals.send(term)
             if proposals:
                 self.send(leader, m.Forward(term, tuple(proposals)))
+        if self._fence_due == _NEVER:
+            self._fence_due = self._now + self._late_s
+
+    @property
+    def _late_s(self) -> float:
+        """A proposal that is not applied after this time may have been lost on its way."""
+        return self._options.timing.election_s / 2
+
+    def _fence_if_late(self) -> None:
+        """Ask the leader about proposals that should have been applied long ago."""
+        oldest = self._proposals.oldest_sent(self.core.term())
+        self._fence_due = self._now + self._late_s if oldest < _NEVER else _NEVER
+        leader = self._reachable_leader()
+        if leader is not None and oldest - self._options.proposal_s <= self._now - self._late_s:
+            self._send_fence(leader, anew=False)
+
+    def _send_fence(self, leader: int, *, anew: bool) -> None:
+        term = self.core.term()
+        if leader != self._member_id and self._proposals.oldest_sent(term) < _NEVER:
+            self.send(leader, m.Fence(term, self._proposals.fence(term, anew=anew)))
+
+    def _answer_fences(self) -> None:
+        """As the leader, once no forwarded proposal waits here to be appended."""
+        fences, term = self._fences, self.core.term()
+        if self.core.role() == LEADER and self._forwarded:
+            return
+        self._fences = {}
+        for peer, fence in fences.items():
+            if self.core.role() == LEADER and fence.term == term:
+                self.send(peer, m.FenceReply(term, fence.number, self._log.last_index))
 
     def _reachable_leader(self) -> int | None:
         """The leader, once there is a connection: what is sent before that is lost."""

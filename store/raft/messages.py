@@ -143,6 +143,23 @@ class ForwardRefusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """Asks the leader of `term`: what came of the proposals that were forwarded before this?"""
+
+    term: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FenceReply:
+    """What was forwarded before Fence `number` is at `index` or below, or in no log for ever."""
+
+    term: int
+    number: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRequest:
     """A follower asks the leader for a ReadIndex."""
 
@@ -190,6 +207,6 @@ RaftMessage = (
     | PreVote
     | TimeoutNow
 )
-Message = (
-    RaftMessage | Forward | ForwardRefusal | ReadRequest | ReadReply | ChangeRequest | ChangeReply
-)
+# These must arrive in order and once, and nothing of an old connection behind a newer one's.
+ForwardMessage = Forward | ForwardRefusal | Fence | FenceReply
+Message = RaftMessage | ForwardMessage | ReadRequest | ReadReply | ChangeRequest | ChangeReply

@@ -2,8 +2,14 @@
 
 A proposal is sent for one term only: the leader of another term refuses it. So once an entry of a
 later term is applied here, what was sent earlier and is not applied never will be, and goes back
-to the queue. That is what makes proposing over a change of leader exactly-once. Only a proposal
-that runs out of time while it is sent, or over which a snapshot jumped, has an unknown outcome.
+to the queue. That is what makes proposing over a change of leader exactly-once.
+
+A connection that breaks may swallow what was sent on it, while the leader stays. So the leader is
+asked with a fence where its log ends behind all that was sent before: what is not applied by then
+was lost on the way, and goes back to the queue too.
+
+Only a proposal that runs out of time while it is sent, or over which a snapshot jumped, has an
+unknown outcome.
 """
 
 from __future__ import annotations
@@ -32,6 +38,8 @@ class _Waiter:
     deadline: float
     # The term it was sent for; 0 while it is queued here and in no log.
     term: int = 0
+    # The fence that was put behind it since it was sent last; 0: none.
+    fence: int = 0
 
 
 class Proposals:
@@ -44,6 +52,10 @@ class Proposals:
         self._waiters: dict[int, _Waiter] = {}
         self._queue: deque[int] = deque()
         self._bytes = 0
+        # The newest fence, and where it says that the leader's log ended; 0: no answer yet. Its
+        # number is drawn afresh, so that a late answer to an earlier run meets no one.
+        self._fence = session >> 2
+        self._fence_index = 0
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -82,7 +94,7 @@ class Proposals:
                 size += len(waiter.data) + OVERHEAD_BYTES
                 if taken and size > PACKED_BYTES:
                     break
-                waiter.term = term
+                waiter.term, waiter.fence = term, 0
                 taken.append(Proposal(self._session, self._queue[0], waiter.data))
             self._queue.popleft()
         return taken
@@ -105,6 +117,45 @@ class Proposals:
             for sequence in sequences
             if (waiter := self._waiters.get(sequence)) is not None and waiter.term == term
         )
+
+    def oldest_sent(self, term: int) -> float:
+        """The deadline of the oldest proposal on its way to the leader of `term`; or infinity."""
+        for waiter in self._waiters.values():
+            if waiter.term == term:
+                return waiter.deadline
+        return float("inf")
+
+    def fence(self, term: int, *, anew: bool) -> int:
+        """The number of a fence behind all that is on its way to the leader of `term`.
+
+        Args:
+            anew: do not ask once more with the last number, which only what was sent before the
+                first time is behind.
+        """
+        waiting = any(waiter.fence == self._fence for waiter in self._waiters.values())
+        if waiting and not anew and not self._fence_index:
+            return self._fence
+        self._fence += 1
+        self._fence_index = 0
+        for waiter in self._waiters.values():
+            if waiter.term == term:
+                waiter.fence = self._fence
+        return self._fence
+
+    def fence_answered(self, number: int, index: int) -> None:
+        """The leader has put what came before fence `number` at `index` or below, or nowhere."""
+        if number == self._fence:
+            self._fence_index = index
+
+    def reached(self, index: int) -> None:
+        """All up to `index` was applied here, one by one."""
+        if 0 < self._fence_index <= index:
+            self._fence_index = 0
+            self._requeue(
+                sequence
+                for sequence, waiter in self._waiters.items()
+                if waiter.fence == self._fence and waiter.term
+            )
 
     def jumped(self) -> None:
         """A snapshot took the place of entries that were not applied here one by one."""
@@ -138,7 +189,7 @@ class Proposals:
     def _requeue(self, sequences: Iterable[int]) -> None:
         again = list(sequences)
         for sequence in again:
-            self._waiters[sequence].term = 0
+            self._waiters[sequence].term = self._waiters[sequence].fence = 0
         self._queue.extendleft(reversed(again))
 
     def _finish(self, sequence: int, result: object) -> None:

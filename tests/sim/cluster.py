@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+from store.raft.driver import Options
 from store.raft.hardened import LEADER
 from store.raft.log import LogImage
 from store.raft.messages import InstallSnapshot, Message
@@ -11,7 +12,7 @@ from store.raft.wal import Identity, open_wal
 from tests.sim.checkers import Checkers
 from tests.sim.clock import Clock
 from tests.sim.disk import Disk, State, VirtualDirectory
-from tests.sim.member import CLUSTER_ID, SEGMENT_BYTES, CrashError, Member
+from tests.sim.member import CLUSTER_ID, OPTIONS, SEGMENT_BYTES, CrashError, Member
 from tests.sim.network import Network
 
 __all__ = ["Cluster", "CrashError"]
@@ -21,10 +22,17 @@ class Cluster:
     """See the module docstring. `crash_chance` is that of each place in a step."""
 
     def __init__(
-        self, rng: random.Random, *, ids: list[int], voters: list[int], latency: float
+        self,
+        rng: random.Random,
+        *,
+        ids: list[int],
+        voters: list[int],
+        latency: float,
+        options: Options = OPTIONS,
     ) -> None:
         self.rng = rng
         self.ids = ids
+        self.options = options
         self.clock = Clock()
         self.checkers = Checkers()
         self.crash_chance = 0.0

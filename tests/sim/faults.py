@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tests.sim.cluster import Cluster
 
-PROFILES = ("calm", "tcp", "churn", "dup", "power", "members", "learner")
+PROFILES = ("calm", "resets", "tcp", "churn", "dup", "power", "members", "learner")
 
 
 class Faults:
@@ -17,8 +17,8 @@ class Faults:
         self._rng = cluster.rng
         self._profile = profile
         self._stopped = False
-        gaps = {"churn": (0.1, 0.2, 0.4), "power": (0.3, 0.6)}.get(profile, (0.3, 0.8, 2.0))
-        self._gap = self._rng.choice(gaps)
+        gaps = {"churn": (0.1, 0.2, 0.4), "power": (0.3, 0.6), "resets": (0.5, 1.0)}
+        self._gap = self._rng.choice(gaps.get(profile, (0.3, 0.8, 2.0)))
         self.count = 0
 
     def begin(self) -> None:
@@ -26,6 +26,9 @@ class Faults:
             return
         cluster, rng = self._cluster, self._rng
         cluster.network.repeats = self._profile == "dup"
+        if self._profile == "resets":
+            self._later(self._rng.random() * self._gap, self._next)
+            return
         chances = (0.002, 0.005) if self._profile == "power" else (0.0, 0.0005, 0.002)
         cluster.crash_chance = rng.choice(chances)
         self._later(rng.random() * self._gap, self._next)
@@ -46,6 +49,9 @@ class Faults:
     def _next(self) -> None:
         self._later(self._rng.random() * self._gap * 2, self._next)
         self.count += 1
+        if self._profile == "resets":
+            self._reset()
+            return
         kinds = [self._crash, self._crash, self._stall, self._stall_member, self._pause]
         if self._profile in ("churn", "power"):
             kinds += [self._crash] * 6

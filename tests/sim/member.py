@@ -74,7 +74,7 @@ class Member:
             self.log,
             self.machine,  # type: ignore[arg-type]  # no files here
             self,
-            OPTIONS,
+            cluster.options,
             rng=self._rng,
             now=self._clock.now,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from store.raft.codec import decode, encode
-from store.raft.messages import Forward, InstallSnapshot, Message
+from store.raft.messages import ForwardMessage, InstallSnapshot, Message
 from tests.sim.clock import Clock
 
 _Deliver = Callable[[int, int, Message], None]
@@ -81,8 +81,7 @@ class Network:
             link.stalled.append((link.connection, message))
             return
         self._route(sender, receiver, link.connection, message)
-        # What the library says may come twice; a connection never repeats a proposal.
-        if self.repeats and not isinstance(message, Forward) and self._rng.random() < 0.08:
+        if self._may_repeat(message) and self._rng.random() < 0.08:
             self._route(sender, receiver, link.connection, message)
 
     def send_file(self, sender: int, receiver: int, arrive: Callable[[], None]) -> None:
@@ -96,16 +95,20 @@ class Network:
         if self.jitter and rng.random() < 0.01:
             delay += rng.random() * 0.5
         time = self._clock.now + delay
-        if self.repeats:
+        if self._may_repeat(message):
             if rng.random() < 0.1:
                 time += rng.random() * 1.5
         else:
             time = link.last = max(time, link.last + 1e-6)
         self._clock.at(time, lambda: self._arrive(sender, receiver, connection, message))
 
+    def _may_repeat(self, message: Message) -> bool:
+        """What the library says may come twice or late; a connection never repeats a proposal."""
+        return self.repeats and not isinstance(message, ForwardMessage)
+
     def _arrive(self, sender: int, receiver: int, connection: int, message: Message) -> None:
         link = self._links[sender, receiver]
-        if not self.repeats and link.connection != connection:
+        if not self._may_repeat(message) and link.connection != connection:
             return
         if link.blocked:
             link.stalled.append((connection, message))

@@ -135,6 +135,31 @@ async def test_stalled_leader_serves_no_stale_read(cluster: Cluster) -> None:
     assert cluster.tallies[leader].commands == ["old", "new"]
 
 
+async def test_proposals_that_a_broken_connection_swallows_are_applied_once(
+    cluster: Cluster,
+) -> None:
+    cluster.config = replace(cluster.config, proposal_timeout_ms=60_000)
+    leader = await cluster.leader()
+    other = cluster.follower(leader)
+    await cluster.stop(other)
+    await cluster.start(other)
+    engine = cluster.engines[other]
+    relay = cluster.relays[other, leader]
+    await engine.propose(b"first")
+    expected = ["first"]
+    for turn in range(5):
+        relay.stall()
+        burst = [f"{turn}.{number}" for number in range(20)]
+        expected += burst
+        waiting = [asyncio.create_task(engine.propose(data.encode())) for data in burst]
+        await asyncio.sleep(0.05)  # they are on their way, and come nowhere
+        relay.cut()
+        relay.heal()
+        # Without an answer from the leader they would wait for the 60 s above.
+        await asyncio.wait_for(asyncio.gather(*waiting), 20)
+    assert sorted(await cluster.settled()) == sorted(expected)
+
+
 async def test_leadership_moves_on_request(cluster: Cluster) -> None:
     leader = await cluster.leader()
     target = cluster.follower(leader)

@@ -27,8 +27,12 @@ messages = st.one_of(
     st.builds(m.TimeoutNow, numbers),
     st.builds(m.Forward, numbers, proposals.map(tuple)),
     st.builds(m.ForwardRefusal, numbers, st.lists(numbers).map(tuple)),
+    st.builds(m.Fence, numbers, numbers),
+    st.builds(m.FenceReply, numbers, numbers, numbers),
     st.builds(m.ReadRequest, numbers, numbers),
     st.builds(m.ReadReply, numbers, numbers, numbers),
+    st.builds(m.ChangeRequest, numbers, numbers, numbers, voters),
+    st.builds(m.ChangeReply, numbers, numbers, numbers, numbers),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,9 +13,11 @@ from store.raft import messages as m
 from store.raft.driver import Driver
 from store.raft.hardened import LEADER, Core
 from store.raft.log import Log, Truncate
+from store.raft.proposals import Proposals
 from tests.sim.simulation import simulate
 from tests.store.raft import test_crash_windows as windows
 from tests.store.raft import test_directed as directed
+from tests.store.raft import test_forwarding as forwarding
 
 
 def _seeds(profile: str, first: int, count: int) -> None:
@@ -148,6 +150,47 @@ def _forwarded_for_any_term(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_take_forward", mutant)
 
 
+def _fence_answered_at_once(patch: pytest.MonkeyPatch) -> None:
+    receive = Driver.receive
+
+    def mutant(self: Driver, now: float, peer: int, message: m.Message) -> None:
+        if isinstance(message, m.Fence) and self.core.role() == LEADER:
+            reply = m.FenceReply(message.term, message.number, self._log.last_index)
+            self.send(peer, reply)
+        else:
+            receive(self, now, peer, message)
+
+    patch.setattr(Driver, "receive", mutant)
+
+
+def _fence_covers_what_was_sent_again(patch: pytest.MonkeyPatch) -> None:
+    send = Proposals.send
+
+    def mutant(self: Proposals, term: int) -> list[m.Proposal]:
+        fences = {sequence: waiter.fence for sequence, waiter in self._waiters.items()}
+        taken = send(self, term)
+        for proposal in taken:
+            self._waiters[proposal.sequence].fence = fences[proposal.sequence]
+        return taken
+
+    def requeue(self: Proposals, sequences: Iterable[int]) -> None:
+        for sequence in list(sequences):
+            self._waiters[sequence].term = 0
+            self._queue.append(sequence)
+
+    patch.setattr(Proposals, "send", mutant)
+    patch.setattr(Proposals, "_requeue", requeue)
+
+
+def _lost_means_not_in_the_log_yet(patch: pytest.MonkeyPatch) -> None:
+    answered = Proposals.fence_answered
+
+    def mutant(self: Proposals, number: int, index: int) -> None:
+        answered(self, number, 1)
+
+    patch.setattr(Proposals, "fence_answered", mutant)
+
+
 def _changes_side_by_side(patch: pytest.MonkeyPatch) -> None:
     change = Core._SyncObj__changeCluster
 
@@ -262,6 +305,26 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
             _forwarded_for_any_term,
             directed.test_14_proposal_forwarded_for_another_term_is_refused,
             id="takes proposals of any term",
+        ),
+        pytest.param(
+            _fence_answered_at_once,
+            forwarding.test_leader_answers_a_fence_once_all_before_it_is_in_the_log,
+            id="answers fences at once",
+        ),
+        pytest.param(
+            _fence_answered_at_once,
+            partial(_seeds, "resets", 0, 60),
+            id="answers fences at once, simulated",
+        ),
+        pytest.param(
+            _fence_covers_what_was_sent_again,
+            forwarding.test_proposal_that_was_sent_again_is_not_behind_the_old_fence,
+            id="counts what was sent again as lost",
+        ),
+        pytest.param(
+            _lost_means_not_in_the_log_yet,
+            partial(_seeds, "resets", 0, 60),
+            id="takes a proposal for lost before the fence is reached, simulated",
         ),
         pytest.param(
             _changes_side_by_side,
