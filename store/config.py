@@ -1,6 +1,6 @@
-"""The configuration of one member, from etcd's flags and environment variables.
+"""The configuration of one member, from etcd's flags, variables or configuration file.
 
-Source: etcd, configuration flags.
+Source: etcd, configuration flags; server/embed (config.go), server/config (VerifyBootstrap).
 """
 
 from __future__ import annotations
@@ -9,67 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from store import flags, identity
-from store.flags import FlagError
+from store import flag_table, flags, identity, tls_config, urls
+from store.flag_error import FlagError
 from store.rpc.passwords import COST_DEFAULT, COST_MAX, COST_MIN
+from store.tls_config import TlsConfig
 
-_DEFAULTS = {
-    "name": "default",
-    "listen-client-urls": "http://localhost:2379",
-    "listen-peer-urls": "http://localhost:2380",
-    "initial-advertise-peer-urls": "http://localhost:2380",
-    "initial-cluster-state": "new",
-    "initial-cluster-token": "etcd-cluster",
-    "max-learners": "1",
-    "heartbeat-interval": "100",
-    "election-timeout": "1000",
-    "snapshot-count": "10000",
-    "quota-backend-bytes": str(2 << 30),
-    "max-request-bytes": str(3 * 512 * 1024),
-    "max-txn-ops": "128",
-    "auto-compaction-mode": "periodic",
-    "auto-compaction-retention": "0",
-    "backend-batch-interval": "500ms",
-    "watch-progress-notify-interval": "10m",
-    "log-level": "info",
-    "auth-token": "simple",
-    "auth-token-ttl": "300",
-    "bcrypt-cost": str(COST_DEFAULT),
+_ELECTION_MS_MAX = 50_000
+_QUOTA_BYTES_DEFAULT = 2 << 30
+# etcd's levels, ours.
+_LOG_LEVELS = {
+    "debug": "debug",
+    "info": "info",
+    "warn": "warning",
+    "warning": "warning",
+    "error": "error",
+    "dpanic": "error",
+    "panic": "error",
+    "fatal": "error",
 }
-_FILES = ("cert-file", "key-file", "trusted-ca-file")
-_PEER_FILES = ("peer-cert-file", "peer-key-file", "peer-trusted-ca-file")
-# What these tune in etcd has no counterpart here; they are read so that scripts can set them.
-_WITHOUT_EFFECT = (
-    "backend-batch-limit",
-    "log-format",
-    "log-outputs",
-    "logger",
-    "max-snapshots",
-    "max-wals",
-    "metrics",
-)
-_SWITCHES_WITHOUT_EFFECT = ("pre-vote", "strict-reconfig-check")
-_VALUES = (
-    *_DEFAULTS,
-    "data-dir",
-    "listen-metrics-urls",
-    *_WITHOUT_EFFECT,
-    "advertise-client-urls",
-    "initial-cluster",
-    *_FILES,
-    *_PEER_FILES,
-)
-_BOOLEANS = ("client-cert-auth", "peer-client-cert-auth", *_SWITCHES_WITHOUT_EFFECT)
-
-
-@dataclass(frozen=True, slots=True)
-class TlsConfig:
-    """PEM files of one port; without `ca_file` no client certificate is asked for."""
-
-    cert_file: Path
-    key_file: Path
-    ca_file: Path | None
-    client_cert_auth: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +55,8 @@ class MemberConfig:
     listen_client_urls: tuple[str, ...]
     advertise_client_urls: tuple[str, ...]
     listen_peer_urls: tuple[str, ...]
+    advertise_peer_urls: tuple[str, ...]
+    # What the flags say of the first members; means nothing to a member that has data.
     initial_cluster: tuple[InitialMember, ...]
     # Where /metrics, /health, /livez, /readyz and /version are served.
     listen_metrics_urls: tuple[str, ...]
@@ -121,13 +80,14 @@ class MemberConfig:
     # How dear it is to check a password, as a binary logarithm.
     password_cost: int
     learners_max: int = 1
+    strict_reconfiguration: bool = True
+    # Go on alone with what is there, whoever else was a member.
+    force_new_cluster: bool = False
     # --initial-cluster-state existing: the ids come from the cluster, not from the flags.
     existing: bool = False
     joined: Joined | None = None
-
-    @property
-    def own_peer_urls(self) -> tuple[str, ...]:
-        return next(m.peer_urls for m in self.initial_cluster if m.name == self.name)
+    # Flags that were set and mean nothing here.
+    without_effect: tuple[str, ...] = ()
 
     @property
     def member_id(self) -> int:
@@ -144,95 +104,129 @@ class MemberConfig:
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberConfig:
     """Raises FlagError: the message names the flag and what is wrong with it."""
-    raw = {
-        **_DEFAULTS,
-        **flags.read(arguments, environment, values=_VALUES, booleans=_BOOLEANS),
-    }
-    name = raw["name"]
-    listen_client = flags.urls("listen-client-urls", raw["listen-client-urls"])
-    listen_peer = flags.urls("listen-peer-urls", raw["listen-peer-urls"])
-    own_peer = flags.urls("initial-advertise-peer-urls", raw["initial-advertise-peer-urls"])
-    advertise = flags.urls(
-        "advertise-client-urls", raw.get("advertise-client-urls", ",".join(listen_client))
-    )
-    initial = raw.get("initial-cluster") or ",".join(f"{name}={url}" for url in own_peer)
-    cluster = _initial_cluster(initial, raw["initial-cluster-token"])
-    _check_self(cluster, name, own_peer)
-    metrics_text = raw.get("listen-metrics-urls", "")
-    metrics = flags.urls("listen-metrics-urls", metrics_text) if metrics_text else ()
+    given = flags.read(arguments, environment)
+    raw = {flag.name: flag.default for flag in flag_table.FLAGS.values()} | given
+    name = raw["name"] or "default"
+    listen_client = urls.to_listen_on("listen-client-urls", raw["listen-client-urls"])
+    listen_peer = urls.to_listen_on("listen-peer-urls", raw["listen-peer-urls"])
+    own_peer = urls.parse("initial-advertise-peer-urls", raw["initial-advertise-peer-urls"])
+    initial = raw["initial-cluster"] or ",".join(f"{name}={url}" for url in own_peer)
+    metrics_text = raw["listen-metrics-urls"]
+    metrics = urls.to_listen_on("listen-metrics-urls", metrics_text) if metrics_text else ()
     heartbeat, election = _timing(raw)
     mode, retention = _auto_compaction(raw)
+    common = tls_config.rules(raw)
     interval = "watch-progress-notify-interval"
-    if raw["initial-cluster-state"] not in {"new", "existing"}:
-        state = raw["initial-cluster-state"]
-        raise FlagError(f"--initial-cluster-state: {state!r} is neither new nor existing")
     return MemberConfig(
         name=name,
-        data_dir=Path(raw.get("data-dir") or f"{name}.etcd"),
+        data_dir=Path(raw["data-dir"] or f"{name}.etcd"),
         listen_client_urls=listen_client,
-        advertise_client_urls=advertise,
+        advertise_client_urls=_advertised(given, listen_client),
         listen_peer_urls=listen_peer,
-        initial_cluster=cluster,
+        advertise_peer_urls=own_peer,
+        initial_cluster=initial_cluster(initial, raw["initial-cluster-token"]),
         listen_metrics_urls=metrics,
-        client_tls=_tls(
-            raw, _FILES, "client-cert-auth", listen_client + metrics, "listen-client-urls"
-        ),
-        peer_tls=_tls(
-            raw, _PEER_FILES, "peer-client-cert-auth", listen_peer + own_peer, "listen-peer-urls"
-        ),
+        client_tls=tls_config.client_tls(raw, listen_client + metrics, common),
+        peer_tls=tls_config.peer_tls(raw, listen_peer + own_peer, common),
         heartbeat_ms=heartbeat,
         election_ms=election,
-        snapshot_count=flags.integer("snapshot-count", raw["snapshot-count"], least=10),
-        quota_bytes=flags.integer("quota-backend-bytes", raw["quota-backend-bytes"], least=0)
-        or 2 << 30,
-        request_bytes_max=flags.integer("max-request-bytes", raw["max-request-bytes"], least=1024),
-        txn_ops_max=flags.integer("max-txn-ops", raw["max-txn-ops"], least=1),
+        snapshot_count=_number(raw, "snapshot-count", 10),
+        quota_bytes=_number(raw, "quota-backend-bytes", 0) or _QUOTA_BYTES_DEFAULT,
+        request_bytes_max=_number(raw, "max-request-bytes", 1024),
+        txn_ops_max=_number(raw, "max-txn-ops", 1),
         auto_compaction_mode=mode,
         auto_compaction_retention=retention,
         flush_interval_s=flags.duration_s("backend-batch-interval", raw["backend-batch-interval"]),
         watch_progress_interval_s=max(flags.duration_s(interval, raw[interval]), 0.1),
-        log_level=raw["log-level"],
+        log_level=_log_level(raw["log-level"]),
         tokens=_auth_token(raw["auth-token"]),
-        token_ttl_s=flags.integer("auth-token-ttl", raw["auth-token-ttl"], least=1),
+        token_ttl_s=_number(raw, "auth-token-ttl", 1),
         password_cost=_password_cost(raw["bcrypt-cost"]),
-        learners_max=flags.integer("max-learners", raw["max-learners"], least=1),
-        existing=raw["initial-cluster-state"] == "existing",
+        learners_max=_number(raw, "max-learners", 1),
+        strict_reconfiguration=_switch(raw, "strict-reconfig-check"),
+        force_new_cluster=_switch(raw, "force-new-cluster"),
+        existing=_is_existing(raw["initial-cluster-state"]),
+        without_effect=flags.without_effect(given),
     )
 
 
-def _initial_cluster(text: str, token: str) -> tuple[InitialMember, ...]:
-    """`name=url` pairs; a name may come several times, once for each of its URLs."""
-    urls: dict[str, list[str]] = {}
-    for pair in filter(None, text.split(",")):
-        name, equals, url = pair.strip().partition("=")
+def initial_cluster(text: str, token: str) -> tuple[InitialMember, ...]:
+    """Read `name=url` pairs; a name may come several times, once for each of its URLs.
+
+    Raises:
+        FlagError: a pair is not of that form, or two have the same URL.
+    """
+    found: dict[str, list[str]] = {}
+    for pair in flags.words(text):
+        name, equals, url = pair.partition("=")
         if not equals or not name:
             raise FlagError(f"--initial-cluster: {pair!r} is not of the form name=url")
-        flags.host_and_port("initial-cluster", url)
-        urls.setdefault(name, []).append(url.rstrip("/"))
+        found.setdefault(name, []).extend(urls.parse("initial-cluster", url))
+    everywhere = [url for each in found.values() for url in each]
+    if len(set(everywhere)) < len(everywhere):
+        raise FlagError(f"initial cluster {text} has duplicate url")
     return tuple(
-        InitialMember(identity.member_id(found, token), name, tuple(found))
-        for name, found in urls.items()
+        InitialMember(identity.member_id(each, token), name, tuple(each))
+        for name, each in found.items()
     )
 
 
-def _check_self(cluster: tuple[InitialMember, ...], name: str, own: tuple[str, ...]) -> None:
-    ours = [member for member in cluster if member.name == name]
-    if not ours:
-        raise FlagError(f"--initial-cluster: member {name!r} of --name is not in it")
-    if sorted(ours[0].peer_urls) != sorted(own):
+def check_bootstrap(config: MemberConfig) -> None:
+    """Refuse flags that a member without data cannot begin with; one that has data knows better.
+
+    Raises:
+        FlagError: this member is not in the initial cluster, or at another URL.
+    """
+    own = [member for member in config.initial_cluster if member.name == config.name]
+    if not own:
         raise FlagError(
-            f"--initial-cluster: has {name}={','.join(ours[0].peer_urls)} but "
-            f"--initial-advertise-peer-urls is {','.join(own)}"
+            f'couldn\'t find local name "{config.name}" in the initial cluster configuration'
+        )
+    there, here = own[0].peer_urls, config.advertise_peer_urls
+    if sorted(there) != sorted(here):
+        raise FlagError(
+            f"--initial-cluster has {','.join(f'{config.name}={url}' for url in there)} "
+            f"but missing from --initial-advertise-peer-urls={','.join(here)}"
         )
 
 
+def _advertised(given: Mapping[str, str], listen: tuple[str, ...]) -> tuple[str, ...]:
+    text = given.get("advertise-client-urls")
+    if text:
+        return urls.parse("advertise-client-urls", text)
+    if given.get("listen-client-urls") and "config-file" not in given:
+        raise FlagError(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly"
+        )
+    return listen
+
+
+def _number(raw: Mapping[str, str], name: str, least: int) -> int:
+    return flags.integer(name, raw[name], least=least)
+
+
+def _switch(raw: Mapping[str, str], name: str) -> bool:
+    return flags.boolean(name, raw[name])
+
+
+def _is_existing(state: str) -> bool:
+    if state not in {"new", "existing"}:
+        raise FlagError(f"--initial-cluster-state: {state!r} is neither new nor existing")
+    return state == "existing"
+
+
 def _timing(raw: Mapping[str, str]) -> tuple[int, int]:
-    heartbeat = flags.integer("heartbeat-interval", raw["heartbeat-interval"], least=10)
-    election = flags.integer("election-timeout", raw["election-timeout"], least=50)
+    heartbeat = _number(raw, "heartbeat-interval", 10)
+    election = _number(raw, "election-timeout", 50)
     if election < 5 * heartbeat:
         raise FlagError(
-            f"--election-timeout: {election} ms is not at least five times "
-            f"--heartbeat-interval, {heartbeat} ms"
+            f"--election-timeout[{election}ms] should be at least as 5 times as "
+            f"--heartbeat-interval[{heartbeat}ms]"
+        )
+    if election > _ELECTION_MS_MAX:
+        raise FlagError(
+            f"--election-timeout[{election}ms] is too long, and should be set less than "
+            f"{_ELECTION_MS_MAX}ms"
         )
     return heartbeat, election
 
@@ -241,12 +235,20 @@ def _auto_compaction(raw: Mapping[str, str]) -> tuple[str, float]:
     """A bare number of the periodic mode counts hours, as in etcd."""
     mode, text = raw["auto-compaction-mode"], raw["auto-compaction-retention"]
     if mode not in {"periodic", "revision"}:
-        raise FlagError(f"--auto-compaction-mode: {mode!r} is neither periodic nor revision")
+        raise FlagError(f'unknown --auto-compaction-mode "{mode}"')
     if text.isdecimal():
         return mode, float(text) * (3600 if mode == "periodic" else 1)
     if mode == "revision":
         raise FlagError(f"--auto-compaction-retention: {text!r} is not a number of revisions")
     return mode, flags.duration_s("auto-compaction-retention", text)
+
+
+def _log_level(text: str) -> str:
+    found = _LOG_LEVELS.get(text)
+    if found is None:
+        levels = "debug, info, warn, error, panic, or fatal"
+        raise FlagError(f"--log-level: {text!r} is none of {levels}")
+    return found
 
 
 def _auth_token(text: str) -> str:
@@ -259,19 +261,3 @@ def _password_cost(text: str) -> int:
     """A cost that cannot be paid becomes the default, as in etcd."""
     cost = flags.integer("bcrypt-cost", text, least=0)
     return cost if COST_MIN <= cost <= COST_MAX else COST_DEFAULT
-
-
-def _tls(
-    raw: Mapping[str, str], files: tuple[str, ...], auth: str, urls: tuple[str, ...], listen: str
-) -> TlsConfig | None:
-    """The TLS files of a port; None where it speaks plain text."""
-    cert, key, ca = (raw.get(name) for name in files)
-    client_cert_auth = flags.boolean(auth, raw.get(auth, "false"))
-    if not any(url.startswith("https:") for url in urls):
-        return None
-    if not cert or not key:
-        missing = files[0] if not cert else files[1]
-        raise FlagError(f"--{listen}: {urls[0]} needs --{missing}")
-    if client_cert_auth and not ca:
-        raise FlagError(f"--{auth}: needs --{files[2]}")
-    return TlsConfig(Path(cert), Path(key), Path(ca) if ca else None, client_cert_auth)

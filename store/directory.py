@@ -7,8 +7,10 @@ directory, which must be synced too, and so must the directory's own name in its
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 
 def make_directory(path: Path) -> None:
@@ -24,6 +26,23 @@ def make_directory(path: Path) -> None:
     # be entered and not read is not one that this program has made.
     with contextlib.suppress(PermissionError):
         sync_directory(path.parent)
+
+
+def lock_directory(path: Path) -> IO[bytes]:
+    """Make `path` and keep it for one process, until what is returned is closed.
+
+    Raises:
+        BlockingIOError: another process has it.
+        OSError: it cannot be made.
+    """
+    make_directory(path)
+    lock = (path / "lock").open("wb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        raise
+    return lock
 
 
 def sync_directory(path: Path) -> None:

@@ -1,75 +1,129 @@
-"""Reading etcd's flags: `--flag value`, `--flag=value`, one dash or two, and `ETCD_FLAG` variables.
+"""Where flags come from: the command line, `ETCD_` variables, or one configuration file.
 
-A flag on the command line beats its variable. Source: etcd, server/etcdmain (help.go).
+`--flag value`, `--flag=value`, one dash or two. A flag and its variable may not both be set; with
+`--config-file` nothing else counts. Source: etcd, server/etcdmain (config.go), pkg/flags (flag.go).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from kubraft.api.duration import parse_duration
+from store import config_file, flag_table
+from store.flag_error import FlagError, UsageError
+from store.flag_table import Fate, Flag
 
-ENVIRONMENT_PREFIX = "ETCD_"
-
+_PREFIX = "ETCD_"
+# What Kubernetes sets for a Service named etcd, and what images and etcd itself set.
+_NOT_OURS = re.compile(r"ETCD_(VERSION|VER|UNSUPPORTED_ARCH|PEER_PORT|PORT(_.*)?|SERVICE_.*)")
 _BOOLEANS = {"true": True, "1": True, "t": True, "false": False, "0": False, "f": False}
 
 
-class FlagError(ValueError):
-    """A flag is unknown, incomplete or wrong; the message names it."""
-
-
-def read(
-    arguments: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    values: Iterable[str],
-    booleans: Iterable[str],
-) -> dict[str, str]:
-    """Raw values by flag name, of those flags that are set.
+def read(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Raw values by name of those flags that are set; older names replaced by the newest.
 
     Args:
         arguments: the command line without the program.
-        environment: variables; only those of known flags count.
-        values: names of flags that take a value.
-        booleans: names of flags that may stand alone, meaning true.
+        environment: all variables.
 
     Raises:
-        FlagError: a flag that is neither, a value that is missing, or a stray argument.
+        FlagError: a flag that is unknown or not supported, set twice, or a stray argument.
     """
-    known_values, known_booleans = set(values), set(booleans)
-    found = _from_environment(environment, known_values | known_booleans)
+    given = _from_arguments(arguments)
+    path = given.get("config-file") or environment.get(f"{_PREFIX}CONFIG_FILE")
+    if path:
+        found = {**config_file.read(Path(path)), "config-file": path}
+    else:
+        found = {**_from_environment(environment, given), **given}
+    for name, value in found.items():
+        flag = flag_table.find(name)
+        if flag is not None:
+            _check_fate(flag, name, value)
+    return found
+
+
+def without_effect(raw: Mapping[str, str]) -> tuple[str, ...]:
+    """The flags among `raw` that are read in vain."""
+    found = (flag_table.find(name) for name in raw)
+    return tuple(sorted(flag.name for flag in found if flag and flag.fate is Fate.IGNORED))
+
+
+def _from_arguments(arguments: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
     rest = list(reversed(arguments))
     while rest:
         argument = rest.pop()
         if not argument.startswith("-") or argument in {"-", "--"}:
-            raise FlagError(f"unexpected argument {argument!r}")
-        name, equals, value = argument.lstrip("-").partition("=")
-        if name in known_booleans:
-            found[name] = value if equals else "true"
-        elif name not in known_values:
-            raise FlagError(f"unknown flag --{name}")
-        elif equals:
-            found[name] = value
-        elif rest:
-            found[name] = rest.pop()
-        else:
-            raise FlagError(f"--{name}: needs a value")
+            raise FlagError(f"'{argument}' is not a valid flag")
+        dashed, equals, value = argument.partition("=")
+        name = dashed.removeprefix("-").removeprefix("-")
+        flag = flag_table.find(name)
+        if flag is None:
+            raise UsageError(f"flag provided but not defined: -{name}")
+        if flag.switch and not equals:
+            value = "true"
+        elif not equals and not rest:
+            raise UsageError(f"flag needs an argument: -{name}")
+        elif not equals:
+            value = rest.pop()
+        found[flag.name] = value
     return found
 
 
-def _from_environment(environment: Mapping[str, str], names: set[str]) -> dict[str, str]:
+def _from_environment(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    known = {_variable(name): flag for flag in flag_table.FLAGS.values() for name in _names(flag)}
     found: dict[str, str] = {}
-    for name in sorted(names):
-        value = environment.get(ENVIRONMENT_PREFIX + name.upper().replace("-", "_"))
-        if value is not None:
-            found[name] = value
+    for variable, value in sorted(environment.items()):
+        if not variable.startswith(_PREFIX) or not value:
+            continue
+        flag = known.get(variable)
+        if flag is None:
+            if _NOT_OURS.fullmatch(variable):
+                continue
+            raise FlagError(f"unrecognized environment variable {variable}")
+        if flag.name in given:
+            raise FlagError(
+                f"conflicting environment variable {variable} is shadowed by corresponding "
+                "command-line flag (either unset environment variable or disable flag)"
+            )
+        found[flag.name] = value
     return found
+
+
+def _names(flag: Flag) -> tuple[str, ...]:
+    return (flag.name, *flag.twins)
+
+
+def _variable(name: str) -> str:
+    return _PREFIX + name.upper().replace("-", "_")
+
+
+def _check_fate(flag: Flag, name: str, value: str) -> None:
+    if flag.name == "feature-gates":
+        _check_gates(value)
+    if flag.switch:
+        value = str(boolean(name, value)).lower()
+    if flag.fate is Fate.REFUSED and value not in flag.off:
+        raise FlagError(f"--{name}: not supported: {flag.why}")
+
+
+def _check_gates(text: str) -> None:
+    for pair in filter(None, text.split(",")):
+        gate, equals, value = pair.strip().partition("=")
+        if not equals or gate not in flag_table.GATES:
+            raise FlagError(f"--feature-gates: unrecognized feature gate: {gate}")
+        boolean("feature-gates", value)
+
+
+# Values.
 
 
 def boolean(name: str, text: str) -> bool:
     value = _BOOLEANS.get(text.lower())
     if value is None:
-        raise FlagError(f"--{name}: {text!r} is neither true nor false")
+        raise UsageError(f"--{name}: {text!r} is neither true nor false")
     return value
 
 
@@ -77,7 +131,7 @@ def integer(name: str, text: str, *, least: int) -> int:
     try:
         value = int(text)
     except ValueError:
-        raise FlagError(f"--{name}: {text!r} is not a number") from None
+        raise UsageError(f"--{name}: {text!r} is not a number") from None
     if value < least:
         raise FlagError(f"--{name}: {value} is below {least}")
     return value
@@ -88,25 +142,9 @@ def duration_s(name: str, text: str) -> float:
     try:
         return parse_duration(text)
     except ValueError:
-        raise FlagError(f"--{name}: {text!r} is not a duration such as 5m or 500ms") from None
+        raise UsageError(f"--{name}: {text!r} is not a duration such as 5m or 500ms") from None
 
 
-def urls(name: str, text: str) -> tuple[str, ...]:
-    """Comma-separated http or https URLs with host and port."""
-    found = tuple(url.strip().rstrip("/") for url in text.split(",") if url.strip())
-    if not found:
-        raise FlagError(f"--{name}: no URL given")
-    for url in found:
-        host_and_port(name, url)
-    return found
-
-
-def host_and_port(name: str, url: str) -> str:
-    """`host:port` of a URL."""
-    scheme, separator, rest = url.partition("://")
-    _, colon, port = rest.rpartition(":")
-    if not separator or scheme not in {"http", "https"}:
-        raise FlagError(f"--{name}: {url!r} does not begin with http:// or https://")
-    if not colon or not port.isdecimal() or int(port) > 65535:
-        raise FlagError(f"--{name}: {url!r} has no port")
-    return rest
+def words(text: str) -> tuple[str, ...]:
+    """The parts of a list with commas."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())

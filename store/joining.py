@@ -1,7 +1,8 @@
-"""`--initial-cluster-state existing`: which cluster a member is in, and under which id.
+"""Which cluster a member is in, and under which id.
 
-A member that has a write-ahead log knows; the others tell it where they are now. One that has none
-asks them, and must have been added before.
+A member that has a write-ahead log knows, whatever the flags say of the initial cluster. One that
+has none begins as they say; with `--initial-cluster-state existing` it asks the others, who must
+have added it before.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import ssl
 from dataclasses import replace
 
-from store.config import Joined, MemberConfig
+from store.config import Joined, MemberConfig, check_bootstrap
 from store.raft import joining
 from store.raft.disk import DiskDirectory
 from store.raft.framing import REMOVED
@@ -31,10 +32,15 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
 
     Raises:
         JoinError: nobody answers, or the cluster does not know this member.
+        FlagError: the flags do not name this member.
         OSError, WalError: the data directory cannot be read.
     """
     identity = _identity(config)
-    own = set(config.own_peer_urls)
+    if identity is None:
+        check_bootstrap(config)
+    if not config.existing:
+        return config if identity is None else replace(config, joined=_returning(identity, None))
+    own = set(config.advertise_peer_urls)
     others = [url for m in config.initial_cluster for url in m.peer_urls if url not in own]
     cluster = await joining.ask_any(others, tls)
     if identity is not None:
@@ -54,7 +60,7 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
         raise JoinError("--initial-cluster: no member of the existing cluster answers")
     raise JoinError(
         f"--initial-cluster-state existing: the cluster has no member at "
-        f"{','.join(config.own_peer_urls)}; add it first (etcdctl member add)"
+        f"{','.join(config.advertise_peer_urls)}; add it first (etcdctl member add)"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,11 @@ from store.raft.engine import MemberID
 
 
 @dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """PEM files of the peer port: both sides present a certificate signed by `ca_file`."""
+class PeerTls:
+    """How members recognise each other: on the connections they take, and on those they make."""
 
-    cert_file: Path
-    key_file: Path
-    ca_file: Path
+    accept: ssl.SSLContext
+    dial: ssl.SSLContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +23,19 @@ class RaftConfig:
     """How one member takes part in its cluster.
 
     `RaftEngine(config, state_machine)` keeps its write-ahead log and received snapshots below
-    `data_dir` (it makes `data_dir/wal` and `data_dir/snap`) and listens on `listen_url`.
+    `data_dir` (it makes `data_dir/wal` and `data_dir/snap`) and listens on `listen_urls`.
 
     Attributes:
         name: the member's name, for log lines only.
         member_id: positive, below 2**63, the same over every restart.
         cluster_id: positive, below 2**64; a data directory or peer of another cluster is refused.
         peers: the peer URL of every member of the first configuration, this one included (several
-            with commas); `https://` is mutual TLS and needs `tls`, `http://` is plain text. Taken
-            from the log once there is one.
+            with commas, tried in turn); `https://` needs `tls`, `http://` is plain text. Taken from
+            the log once there is one.
         joins: this member is added to a cluster that runs: it knows of `peers` only where to find
             them, and learns the configuration from the log or a snapshot.
         detours: where to dial a peer instead of at its own URL, through a relay for instance.
-        listen_url: where to listen for peers; this member's own peer URL where empty.
+        listen_urls: where to listen for peers; at this member's own peer URLs where empty.
         heartbeat_ms: how often a leader shows that it lives.
         election_ms: silence after which a follower campaigns (randomised up to 1.5 times), and
             after which a leader that hears no quorum steps down; over 3 heartbeats.
@@ -52,8 +52,8 @@ class RaftConfig:
     data_dir: Path
     joins: bool = False
     detours: Mapping[MemberID, str] = field(default_factory=dict)
-    listen_url: str = ""
-    tls: TlsFiles | None = None
+    listen_urls: tuple[str, ...] = ()
+    tls: PeerTls | None = None
     heartbeat_ms: int = 100
     election_ms: int = 1000
     proposal_timeout_ms: int = 3500

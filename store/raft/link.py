@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -51,15 +51,15 @@ class Caller:
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """The two parts of a peer URL.
+    """The two parts of a peer URL; the host is empty where it stands for all addresses.
 
     Raises:
         ValueError: it is not `http://host:port` or `https://host:port`.
     """
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port is None:
+    if parts.scheme not in ("http", "https") or parts.port is None:
         raise ValueError(f"peer URL {url!r} is not http(s)://host:port")
-    return parts.hostname, parts.port
+    return parts.hostname or "", parts.port
 
 
 async def dial(caller: Caller, peer: int, url: str, purpose: int) -> Streams:
@@ -97,7 +97,7 @@ class Link:
         self,
         caller: Caller,
         peer: int,
-        url: str,
+        urls: Sequence[str],
         *,
         rng: random.Random,
         on_up: Callable[[int], None],
@@ -107,7 +107,9 @@ class Link:
     ) -> None:
         self._caller = caller
         self._peer = peer
-        self.url = url
+        self.urls = tuple(urls)
+        # The one in use; after a failure the next has its turn.
+        self.url = self.urls[0]
         self._rng = rng
         self._on_up, self._on_down, self._on_heard = on_up, on_down, on_heard
         self._on_removed = on_removed
@@ -164,6 +166,7 @@ class Link:
                 reader, writer = await dial(self._caller, self._peer, self.url, PURPOSE_RAFT)
             except (OSError, ValueError) as error:  # a peer URL may be wrong, too
                 self._complain(error)
+                self.url = self.urls[(self.urls.index(self.url) + 1) % len(self.urls)]
                 if isinstance(error, FrameError) and str(error) == REMOVED:
                     self._on_removed()
                 await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))

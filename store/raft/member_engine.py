@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -18,7 +17,7 @@ import structlog
 
 from store.raft import membership
 from store.raft.codec import encode
-from store.raft.config import RaftConfig, TlsFiles
+from store.raft.config import RaftConfig
 from store.raft.disk import DiskDirectory
 from store.raft.driver import Driver, Options
 from store.raft.effects import Timing
@@ -90,7 +89,7 @@ class RaftEngine:
         self._loop = asyncio.get_running_loop()
         self._failed = self._loop.create_future()
         self._caller = Caller(
-            config.cluster_id, config.member_id, client_tls(config.tls) if config.tls else None
+            config.cluster_id, config.member_id, config.tls.dial if config.tls else None
         )
         self._wal, image = self._open_wal()
         try:
@@ -281,9 +280,14 @@ class RaftEngine:
             on_heard=self._hear,
             take_snapshot=self._snapshots.receive,
         )
-        url = config.listen_url or membership.first_url(config.peers[config.member_id])
-        tls = _server_tls(config.tls) if config.tls and url.startswith("https:") else None
-        await self._server.listen(url, tls)
+        urls = config.listen_urls or membership.split_urls(config.peers[config.member_id])
+        try:
+            for url in urls:
+                secure = config.tls is not None and url.startswith("https:")
+                await self._server.listen(url, config.tls.accept if secure and config.tls else None)
+        except OSError:
+            await self._server.close()
+            raise
 
     def _members_at(self, index: int) -> membership.Members:
         return self._driver.core.members_at(index)
@@ -307,14 +311,15 @@ class RaftEngine:
         """Make sure that a link to `peer` is there and leads to where it is."""
         if peer == self._config.member_id:
             return
-        url = self._config.detours.get(MemberID(peer), membership.first_url(place))
-        if peer in self._links and self._links[peer].url != url:
+        detour = self._config.detours.get(MemberID(peer))
+        urls = (detour,) if detour else membership.split_urls(place)
+        if peer in self._links and self._links[peer].urls != urls:
             self._hang_up(peer)
         if peer not in self._links:
             self._links[peer] = Link(
                 self._caller,
                 peer,
-                url,
+                urls,
                 rng=self._rng,
                 on_up=self._connected,
                 on_down=self._disconnected,
@@ -476,16 +481,3 @@ def _checked(result: object) -> object:
     if isinstance(result, _ERRORS):
         raise result
     return result
-
-
-def _server_tls(files: TlsFiles) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(files.ca_file))
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_cert_chain(files.cert_file, files.key_file)
-    return context
-
-
-def client_tls(files: TlsFiles) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(files.ca_file))
-    context.load_cert_chain(files.cert_file, files.key_file)
-    return context

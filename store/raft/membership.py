@@ -31,9 +31,9 @@ def urls_of(place: str) -> str:
     return place.removeprefix(_LEARNER)
 
 
-def first_url(place: str) -> str:
-    """The URL that is dialled."""
-    return urls_of(place).split(",")[0]
+def split_urls(place: str) -> tuple[str, ...]:
+    """The URLs that are dialled, in turn."""
+    return tuple(urls_of(place).split(","))
 
 
 def voters(members: Members) -> dict[int, str]:

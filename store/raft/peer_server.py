@@ -61,22 +61,23 @@ class PeerServer:
         self._take_snapshot = take_snapshot
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: dict[int, asyncio.StreamWriter] = {}
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._closed = False
 
     async def listen(self, url: str, tls: ssl.SSLContext | None) -> None:
-        """Begin to listen.
+        """Begin to listen, at one more address.
 
         Raises:
             OSError: the address is taken or not ours.
         """
         host, port = host_and_port(url)
         try:
-            self._server = await asyncio.start_server(
-                self._serve, host, port, ssl=tls, limit=_READ_BYTES
+            server = await asyncio.start_server(
+                self._serve, host or None, port, ssl=tls, limit=_READ_BYTES
             )
         except OSError as error:
             raise OSError(f"peer URL {url}: cannot listen: {error.strerror or error}") from error
+        self._servers.append(server)
 
     def hang_up(self, peer: int) -> None:
         """Cut the connection of a member that was removed; it is refused from now on."""
@@ -86,13 +87,13 @@ class PeerServer:
 
     async def close(self) -> None:
         self._closed = True
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._closed:  # it was in the middle of its TLS handshake when this server closed

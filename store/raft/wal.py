@@ -158,11 +158,12 @@ def read_identity(directory: Directory) -> Identity | None:
     try:
         found = scan(directory.read(names[-1]), segment=number, last=True)
         kind, body = next(_items(found.payloads[0] if found.payloads else b""), (0, b""))
-        version, cluster_id, member_id, _ = _IDENTITY.unpack(body)
+        if kind != _KIND_IDENTITY:
+            raise WalError(f"{place}: does not say whose it is")
+        _check_version(place, body)
+        _, cluster_id, member_id, _ = _IDENTITY.unpack(body)
     except (DamageError, struct.error, ValueError) as error:
         raise WalError(f"{place}: {error}") from error
-    if kind != _KIND_IDENTITY or version > FORMAT_VERSION:
-        raise WalError(f"{place}: does not say whose it is")
     return Identity(cluster_id, member_id)
 
 
@@ -283,12 +284,7 @@ class _Replay:
         self._entries.append(entry)
 
     def _check_identity(self, place: str, body: bytes, segment: _Segment) -> None:
-        (version,) = struct.unpack_from("<I", body)
-        if version > FORMAT_VERSION:
-            raise WalError(
-                f"{place}: written by a newer version (format {version}, "
-                f"this program reads up to {FORMAT_VERSION})"
-            )
+        _check_version(place, body)
         _, cluster_id, member_id, number = _IDENTITY.unpack(body)
         if cluster_id != self._identity.cluster_id:
             raise WalError(
@@ -302,6 +298,15 @@ class _Replay:
             )
         if number != segment.number:
             raise WalError(f"{place}: holds segment {number:016x}")
+
+
+def _check_version(place: str, body: bytes) -> None:
+    (version,) = struct.unpack_from("<I", body)
+    if version > FORMAT_VERSION:
+        raise WalError(
+            f"{place}: written by a newer version (format {version}, "
+            f"this program reads up to {FORMAT_VERSION})"
+        )
 
 
 def _opening(number: int, identity: Identity, hard_state: HardState, base: Base) -> bytes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from store import flags
-from store.flags import FlagError
+from store.flag_error import FlagError
 from store.mvcc.command import Identity
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from store.rpc import (
 )
 from store.rpc.range import range_
 from store.rpc.service import REQUEST_OVERHEAD_BYTES, MemberServices
+from store.urls import Address
 
 Verb = Callable[[MemberServices, bytes], Awaitable[bytes]]
 
@@ -100,14 +101,13 @@ class StoreServer:
             aio_reflection.ReflectionServicer(names), self._server
         )
 
-    def listen(self, address: str, tls: ssl.SSLContext | None) -> int:
-        """Bind `address` (host:port); returns the port.
+    def listen(self, address: Address, tls: ssl.SSLContext | None) -> int:
+        """Bind `address`; returns the port.
 
         Raises:
             OSError: it cannot be bound.
         """
-        host, _, port = address.rpartition(":")
-        return self._server.listen(host.strip("[]"), int(port), tls)
+        return self._server.listen(address.host, address.port, tls)
 
     async def start(self) -> None:
         await self._server.start()

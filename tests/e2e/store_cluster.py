@@ -56,6 +56,8 @@ class StoreCluster:
         self._joined: dict[str, tuple[str, ...]] = {}
         self.tls = tls
         self.etcd = etcd
+        # What members are told of the first cluster means nothing once they have data.
+        self.without_bootstrap = False
         self._flags = tuple(flags)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         count = len(everyone)
@@ -117,11 +119,14 @@ class StoreCluster:
             *("--listen-client-urls", self.client_url(name)),
             *("--advertise-client-urls", self.client_url(name)),
             *("--listen-peer-urls", self.peer_url(name)),
-            *("--initial-advertise-peer-urls", self.peer_url(name)),
-            *("--initial-cluster", initial),
-            *("--initial-cluster-state", "existing" if name in self._joined else "new"),
-            *("--initial-cluster-token", self.directory.name),
         ]
+        if not self.without_bootstrap:
+            command += [
+                *("--initial-advertise-peer-urls", self.peer_url(name)),
+                *("--initial-cluster", initial),
+                *("--initial-cluster-state", "existing" if name in self._joined else "new"),
+                *("--initial-cluster-token", self.directory.name),
+            ]
         if self.tls:
             command += [
                 *("--cert-file", str(self.pki / f"{name}-server.crt")),

@@ -1,5 +1,6 @@
 """The first look at a real cluster: every member answers etcdctl, and stops cleanly."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,5 +19,5 @@ def test_every_member_serves_reads_and_writes_and_stops_cleanly(tmp_path: Path) 
         for name in cluster.names:
             listed = cluster.etcdctl_json("get", "key-", "--prefix", at=name)
             assert listed["count"] == 3
-        assert [cluster.terminate(name) for name in cluster.names] == [0, 0, 0]
+        assert [cluster.terminate(name) for name in cluster.names] == [-signal.SIGTERM] * 3
         assert all("event=ready" in cluster.log_file(name).read_text() for name in cluster.names)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from store.raft.config import RaftConfig, TlsFiles
+from store.raft.config import PeerTls, RaftConfig
 from store.raft.engine import EngineError, MemberID, Role
 from store.raft.member_engine import RaftEngine
 from tests.harness.ports import free_ports
@@ -25,7 +25,7 @@ class Cluster:
     """Members 1 to `size`; a member that was stopped or killed can be started again."""
 
     def __init__(
-        self, path: Path, *, size: int = 3, tls: TlsFiles | None = None, relayed: bool = False
+        self, path: Path, *, size: int = 3, tls: PeerTls | None = None, relayed: bool = False
     ) -> None:
         self._scheme = "https" if tls else "http"
         self._path = path
@@ -115,7 +115,7 @@ class Cluster:
             name=f"store-{member}",
             member_id=member,
             data_dir=directory,
-            listen_url=self._url(self._ports[member]),
+            listen_urls=(self._url(self._ports[member]),),
             detours={b: self._url(r.port) for (a, b), r in self.relays.items() if a == member},
         )
         engine = RaftEngine(config, self.tallies[member])

@@ -15,27 +15,31 @@ from pathlib import Path
 import pytest
 
 from kubraft.pki import make_pki
-from store.raft.config import TlsFiles
+from store.raft.config import PeerTls
 from store.raft.engine import EngineError, MemberID, NoLeaderError, UnknownOutcomeError
 from store.raft.framing import Hello, frame
 from store.raft.member_engine import RaftEngine
+from store.tls import peer_tls
+from store.tls_config import TlsConfig
 from tests.store.raft.cluster import Cluster, eventually
 from tests.store.raft.tally import Tally
 
 
 @pytest.fixture(scope="session")
-def tls(tmp_path_factory: pytest.TempPathFactory) -> TlsFiles:
+def tls(tmp_path_factory: pytest.TempPathFactory) -> PeerTls:
     directory = tmp_path_factory.mktemp("pki")
     make_pki(directory, members=["store-0"], nodes=[], now=dt.datetime.now(dt.UTC))
-    return TlsFiles(
+    config = TlsConfig(
         cert_file=directory / "store-0-peer.crt",
         key_file=directory / "store-0-peer.key",
         ca_file=directory / "store-ca.crt",
+        client_cert_auth=True,
     )
+    return peer_tls(config)
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path, tls: TlsFiles) -> AsyncIterator[Cluster]:
+async def cluster(tmp_path: Path, tls: PeerTls) -> AsyncIterator[Cluster]:
     members = Cluster(tmp_path, tls=tls, relayed=True)
     await members.start()
     yield members
@@ -251,7 +255,7 @@ class TestRefusedDataDirectories:
         with pytest.raises(OSError, match=r"peer URL http://127\.0\.0\.1:\d+: cannot listen"):
             await engine.start()
         # It left nothing locked behind.
-        free = replace(config, listen_url="http://127.0.0.1:0")
+        free = replace(config, listen_urls=("http://127.0.0.1:0",))
         again = RaftEngine(free, Tally(tmp_path / "other"))
         await again.start()
         await again.stop()

@@ -13,7 +13,7 @@ async def test_a_wrong_url_is_no_reason_to_give_up() -> None:
     link = Link(
         Caller(cluster_id=1, member_id=1, tls=None),
         2,
-        "http://127.0.0.1:port",
+        ["http://127.0.0.1:port"],
         rng=random.Random(1),
         on_up=ignore,
         on_down=ignore,

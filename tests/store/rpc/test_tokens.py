@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from store.flags import FlagError
+from store.flag_error import FlagError
 from store.mvcc.command import Identity
 from store.rpc.jwt_tokens import open_tokens
 from store.rpc.passwords import hash_password, is_password

@@ -1,0 +1,16 @@
+"""What keeps a member from starting or going on, in words for its operator."""
+
+from __future__ import annotations
+
+import os
+
+
+class MemberError(Exception):
+    """The member cannot start or go on; one line that names the flag or file and the cause."""
+
+
+def cause_of(error: BaseException) -> str:
+    """The cause of an error in a few words and one line."""
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return " ".join(str(error).split()) or type(error).__name__
