@@ -6,11 +6,12 @@ Source: etcd, configuration flags; server/embed (config.go), server/config (Veri
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from store import flag_table, flags, identity, tls_config, urls
+from store import flag_table, flags, front_options, identity, tls_config, urls
 from store.flag_error import FlagError
+from store.front_options import FrontOptions
 from store.rpc.passwords import COST_DEFAULT, COST_MAX, COST_MIN
 from store.tls_config import TlsConfig
 
@@ -80,6 +81,8 @@ class MemberConfig:
     # How dear it is to check a password, as a binary logarithm.
     password_cost: int
     learners_max: int = 1
+    # How the client port is served.
+    front: FrontOptions = field(default_factory=FrontOptions)
     strict_reconfiguration: bool = True
     # Go on alone with what is there, whoever else was a member.
     force_new_cluster: bool = False
@@ -143,6 +146,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         token_ttl_s=_number(raw, "auth-token-ttl", 1),
         password_cost=_password_cost(raw["bcrypt-cost"]),
         learners_max=_number(raw, "max-learners", 1),
+        front=front_options.parse(raw),
         strict_reconfiguration=_switch(raw, "strict-reconfig-check"),
         force_new_cluster=_switch(raw, "force-new-cluster"),
         existing=_is_existing(raw["initial-cluster-state"]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kubraft.grpc_server.guard import STREAMS_MAX
 from store.rpc.passwords import COST_DEFAULT
 
 
@@ -80,6 +81,10 @@ MEMBER = [
     Flag("backend-batch-interval", default="500ms", duration=True, why="how often state is synced"),
     Flag("max-txn-ops", default="128"),
     Flag("max-request-bytes", default=str(3 * 512 * 1024)),
+    Flag("max-concurrent-streams", default=str((1 << 32) - 1), why=f"at most {STREAMS_MAX}"),
+    Flag("grpc-keepalive-min-time", default="5s", duration=True),
+    Flag("grpc-keepalive-interval", default="2h", duration=True),
+    Flag("grpc-keepalive-timeout", default="20s", duration=True),
     *_refused("the log lies in --data-dir", "wal-dir"),
     *_refused("clients of both kinds come to --listen-client-urls", "listen-client-http-urls"),
     Flag(
@@ -91,13 +96,6 @@ MEMBER = [
     *_ignored("segments and snapshots go as soon as nothing needs them", "max-wals"),
     *_ignored("there is one snapshot at a time", "max-snapshots"),
     *_ignored(_BOLT, "backend-bbolt-freelist-type", "backend-batch-limit"),
-    *_ignored(
-        "pings of clients are answered however often they come, and nobody is pinged",
-        "grpc-keepalive-min-time",
-        "grpc-keepalive-interval",
-        "grpc-keepalive-timeout",
-    ),
-    *_ignored("the limit is HTTP/2's own", "max-concurrent-streams"),
     *_ignored("ports are always taken so", "socket-reuse-address", switch=True),
     _refused_switch("socket-reuse-port", "two members on one port would divide its clients"),
     *_ignored(
@@ -107,7 +105,7 @@ MEMBER = [
     ),
     Flag("memory-mlock", _I, switch=True, twins=_twin("memory-mlock"), why=_BOLT),
     Flag("feature-gates", _I, why="known gates are read, others are refused"),
-    *_ignored("the gateway is always on", "enable-grpc-gateway", switch=True),
+    Flag("enable-grpc-gateway", default="true", switch=True),
 ]
 
 CLUSTERING = [
@@ -194,8 +192,8 @@ SECURITY = [
         twins=_twin("peer-skip-client-san-verification"),
         why="the address a peer dials from is not compared with its certificate",
     ),
-    *_refused("any origin may call", "cors", off=("", "*")),
-    *_refused("any host name may be asked for", "host-whitelist", off=("", "*")),
+    Flag("cors", default="*"),
+    Flag("host-whitelist", default="*"),
     Flag("auth-token", default="simple"),
     Flag("auth-token-ttl", default="300"),
     Flag("bcrypt-cost", default=str(COST_DEFAULT)),

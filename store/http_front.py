@@ -1,134 +1,113 @@
-"""What a member answers to plain HTTP: /metrics, /health, /livez, /readyz and /version.
+"""All HTTP of a member that is not gRPC: who may ask, and where each path leads.
 
-On `--listen-metrics-urls` only; docs/adr says why the client port speaks gRPC alone. Source: etcd,
-server/etcdserver/api/etcdhttp (health.go, version.go).
+Source: etcd 3.5, server/embed (serve.go: accessController, createMux).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+import posixpath
+from collections.abc import Callable
+from urllib.parse import quote
 
-import orjson
+from kubraft.grpc_server.exchange import Exchange, HttpRequest, HttpResponse
+from store.front_options import Access
+from store.gateway import routes
+from store.gateway.answers import plain
+from store.gateway.gateway import Gateway
+from store.probes import Probes
 
-from kubraft.http_server import Request, Response
-from kubraft.pb.etcdserverpb.rpc_pb2 import CORRUPT, AlarmType
-from store.housekeeping import Housekeeping
-from store.metrics import HealthTally, registry
-from store.raft.engine import EngineError, Role
-from store.rpc.maintenance import ETCD_VERSION
-from store.rpc.service import MemberServices
-
-_JSON = "application/json"
-_READ_TIMEOUT_S = 5.0
-
-Check = Callable[[], Awaitable[str]]
+_CORS_METHODS = ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE")
+_CORS_HEADERS = ("access-control-allow-headers", "accept, content-type, authorization")
+_NAME_IGNORED = (
+    "CommonName of client sending a request against gateway will be ignored and not used as "
+    "expected"
+)
 
 
 class HttpFront:
-    """`handle` is for `kubraft.http_server.HttpServer`."""
+    """`handle` is what a `GrpcServer` takes as its `http`; without `gateway`, probes only."""
 
-    def __init__(self, services: MemberServices, housekeeping: Housekeeping) -> None:
-        self._services = services
-        self._health_tally = HealthTally()
-        self._registry = registry(services, housekeeping, self._health_tally)
-        # Each says what is wrong, nothing if all is well.
-        self._checks: dict[str, dict[str, Check]] = {
-            "livez": {"serializable_read": self._local_read},
-            "readyz": {
-                "data_corruption": self._corruption,
-                "serializable_read": self._local_read,
-                "linearizable_read": self._quorum_read,
-                "non_learner": self._learner,
-            },
-        }
+    def __init__(
+        self,
+        probes: Probes,
+        gateway: Gateway | None,
+        *,
+        access: Access,
+        names_count: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`names_count` says whether the common names of certificates stand for users."""
+        self._probes = probes
+        self._gateway = gateway
+        self._access = access
+        self._names_count = names_count
 
-    async def handle(self, request: Request) -> Response:
-        if request.method not in {"GET", "HEAD"}:
-            return Response(405, b"Method Not Allowed\n")
-        probe, _, one = request.path.strip("/").partition("/")
-        if probe in self._checks:
-            return await self._probe(probe, one, request)
-        match request.path:
-            case "/health":
-                return await self._health(request)
-            case "/version":
-                version = {"etcdserver": ETCD_VERSION, "etcdcluster": ETCD_VERSION}
-                return Response(200, orjson.dumps(version), _JSON)
-            case "/metrics":
-                return self._metrics()
-            case _:
-                return Response(404, b"404 page not found\n")
+    async def handle(self, exchange: Exchange) -> None:
+        request = exchange.request
+        path = request.path
+        if path.startswith(routes.OLD_PREFIX):
+            path = routes.PREFIX + path.removeprefix(routes.OLD_PREFIX)
+        in_gateway = self._gateway is not None and path.startswith(routes.PREFIX)
+        refusal = self._refusal(exchange, in_gateway=in_gateway)
+        if refusal is not None:
+            return await exchange.respond(refusal)
+        exchange.headers = self._cors(request)
+        if request.method == "OPTIONS":
+            return await exchange.respond(HttpResponse(200, b""))
+        cleaned = _cleaned(path)
+        if cleaned != path and request.method != "CONNECT":
+            return await exchange.respond(_moved(cleaned, request.query))
+        if self._gateway is not None and in_gateway:
+            return await self._gateway.handle(exchange, path.removeprefix(routes.PREFIX))
+        return await exchange.respond(await self._probes.answer(request))
 
-    def _metrics(self) -> Response:
-        from prometheus_client import (  # noqa: PLC0415  # heavy, and seldom asked for
-            CONTENT_TYPE_LATEST,
-            generate_latest,
-        )
+    def _refusal(self, exchange: Exchange, *, in_gateway: bool) -> HttpResponse | None:
+        request = exchange.request
+        if not request.secure:
+            host = _host_name(request.host)
+            hosts = self._access.hosts
+            if "*" not in hosts and host not in hosts:
+                return plain(421, _unknown_host(host))
+        elif (
+            in_gateway
+            and self._names_count()
+            and any(exchange.auth_context().get("x509_common_name", ()))
+        ):
+            return plain(400, _NAME_IGNORED)
+        return None
 
-        return Response(200, generate_latest(self._registry), CONTENT_TYPE_LATEST)
+    def _cors(self, request: HttpRequest) -> tuple[tuple[str, str], ...]:
+        origins = self._access.origins
+        origin = "*" if "*" in origins else request.header("origin")
+        if not origin or origin not in origins:
+            return ()
+        return (_CORS_HEADERS, _CORS_METHODS, ("access-control-allow-origin", origin))
 
-    async def _health(self, request: Request) -> Response:
-        serializable = request.query.get("serializable") == ["true"]
-        excluded = request.query.get("exclude", [])
-        reason = self._alarm(excluded)
-        if not reason and not serializable:
-            if self._services.engine.status().leader is None:
-                reason = "RAFT NO LEADER"
-            elif wrong := await self._quorum_read():
-                reason = f"RANGE ERROR:{wrong}"
-        if reason:
-            self._health_tally.failures += 1
-        else:
-            self._health_tally.successes += 1
-        answer = {"health": "false" if reason else "true", "reason": reason}
-        return Response(503 if reason else 200, orjson.dumps(answer), _JSON)
 
-    def _alarm(self, excluded: list[str]) -> str:
-        for alarm in self._services.machine.alarms.get():
-            name = AlarmType.Name(alarm.alarm)
-            if name not in excluded:
-                return f"ALARM {name}"
-        return ""
+def _cleaned(path: str) -> str:
+    """The path without empty and dotted parts. Source: Go, net/http (ServeMux)."""
+    if "//" not in path and "/." not in path:
+        return path
+    cleaned = posixpath.normpath("/" + path.lstrip("/"))
+    return cleaned + "/" if path.endswith("/") and cleaned != "/" else cleaned
 
-    async def _probe(self, probe: str, one: str, request: Request) -> Response:
-        checks = self._checks[probe]
-        if one:
-            if one not in checks:
-                return Response(404, b"404 page not found\n")
-            checks = {one: checks[one]}
-        excluded = request.query.get("exclude", [])
-        lines: list[str] = []
-        failed = False
-        for name, check in checks.items():
-            if name in excluded:
-                continue
-            wrong = await check()
-            failed = failed or bool(wrong)
-            lines.append(f"[-]{name} failed: {wrong}" if wrong else f"[+]{name} ok")
-        if failed:
-            return Response(503, "\n".join([*lines, ""]).encode())
-        if "verbose" not in request.query:
-            lines = []
-        return Response(200, "\n".join([*lines, "ok", ""]).encode())
 
-    async def _local_read(self) -> str:
-        self._services.store.find(b"\0")
-        return ""
+def _moved(path: str, query: str) -> HttpResponse:
+    place = quote(path)
+    if query:
+        place += "?" + quote(query, safe="/?:@!$&'()*+,;=-._~%")
+    return HttpResponse(301, b"", (("location", place),))
 
-    async def _quorum_read(self) -> str:
-        try:
-            async with asyncio.timeout(_READ_TIMEOUT_S):
-                await self._services.make_linearizable()
-        except TimeoutError:
-            return "context deadline exceeded"
-        except EngineError as error:
-            return f"etcdserver: {error}"
-        return ""
 
-    async def _corruption(self) -> str:
-        return "alarm activated: CORRUPT" if self._services.machine.alarms.is_on(CORRUPT) else ""
+def _host_name(host: str) -> str:
+    """Without the port. Source: etcd, pkg/httputil (GetHostname)."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdecimal() else host
 
-    async def _learner(self) -> str:
-        is_learner = self._services.engine.status().role is Role.LEARNER
-        return "not supported for learner" if is_learner else ""
+
+def _unknown_host(host: str) -> str:
+    return (
+        f"the Host header names {host}, which --host-whitelist does not: refused as it may be an "
+        "attack by DNS rebinding (CVE-2018-5702); add the name there, or use TLS"
+    )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import structlog
 
-from kubraft.http_server import HttpServer
+from kubraft.grpc_server.server import GrpcServer
 from store import urls
 from store.config import MemberConfig
-from store.housekeeping import Housekeeping
+from store.http_front import HttpFront
 from store.member_error import MemberError, cause_of
+from store.probes import Probes
 from store.rpc.server import StoreServer
-from store.rpc.service import MemberServices
 from store.tls import MemberTls
 
 log = structlog.get_logger("store.listeners")
@@ -21,11 +21,14 @@ _STOP_GRACE_S = 0.5
 class Listeners:
     """`bind`, `serve`, then `announce`, at last `stop`."""
 
-    def __init__(self, config: MemberConfig, tls: MemberTls, server: StoreServer) -> None:
+    def __init__(
+        self, config: MemberConfig, tls: MemberTls, server: StoreServer, probes: Probes
+    ) -> None:
         self._config = config
         self._tls = tls
         self._server = server
-        self._http: list[HttpServer] = []
+        front = HttpFront(probes, None, access=config.front.access)
+        self._metrics = GrpcServer(config.front.limits, http=front.handle)
 
     def bind(self) -> None:
         """Take the client ports.
@@ -45,27 +48,21 @@ class Listeners:
             if not address.port:
                 log.info("port chosen", url=url, port=port)
 
-    async def serve(self, services: MemberServices, housekeeping: Housekeeping) -> None:
+    async def serve(self) -> None:
         """Let clients and probes come.
 
         Raises:
             MemberError: an address of --listen-metrics-urls cannot be had.
         """
         await self._server.start()
-        if not self._config.listen_metrics_urls:
-            return
-        from store.http_front import HttpFront  # noqa: PLC0415  # heavy, and not always there
-
-        front = HttpFront(services, housekeeping)
         for url in self._config.listen_metrics_urls:
             address = urls.address_of("listen-metrics-urls", url)
-            tls = self._tls.http if url.startswith("https:") else None
-            http = HttpServer(front.handle)
+            tls = self._tls.client if url.startswith("https:") else None
             try:
-                await http.start(address.host, address.port, tls, reuse_port=False)
+                self._metrics.listen(address.host, address.port, tls)
             except OSError as error:
                 raise MemberError(f"--listen-metrics-urls {url}: {cause_of(error)}") from error
-            self._http.append(http)
+        await self._metrics.start()
 
     async def announce(self) -> None:
         """Tell health checks that all is served."""
@@ -73,5 +70,4 @@ class Listeners:
 
     async def stop(self) -> None:
         await self._server.stop(_STOP_GRACE_S)
-        for http in self._http:
-            await http.stop()
+        await self._metrics.stop(0)

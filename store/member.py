@@ -23,6 +23,7 @@ from store.mvcc import command
 from store.mvcc.command import Kind
 from store.mvcc.lease_expiry import LeaseExpiry
 from store.mvcc.machine import KvMachine
+from store.probes import Probes
 from store.raft.engine import EngineError
 from store.raft.member_engine import RaftEngine
 from store.raft.wal import WalError
@@ -69,14 +70,20 @@ class Member:
         services = parts.services(config, engine, machine, expiry)
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all
-        listeners = self._listeners = Listeners(config, tls, StoreServer(services))
+        probes = Probes(services, self._get_housekeeping)
+        server = StoreServer(services, probes, config.front)
+        listeners = self._listeners = Listeners(config, tls, server, probes)
         listeners.bind()
         await _start(engine, config)
         self._housekeeping = parts.housekeeping(config, engine, machine, expiry, state_machine)
-        await listeners.serve(services, self._housekeeping)
+        await listeners.serve()
         self._own(self._housekeeping.run())
         self._own(self._publish(engine, machine, listeners))
         self._own(self._watch_engine(engine))
+
+    def _get_housekeeping(self) -> Housekeeping:
+        assert self._housekeeping is not None, "nobody is served before it is there"
+        return self._housekeeping
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -11,18 +11,11 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from store.health_tally import HealthTally
 from store.housekeeping import Housekeeping
 from store.raft.engine import Role
 from store.rpc.maintenance import ETCD_VERSION
 from store.rpc.service import MemberServices
-
-
-class HealthTally:
-    """Outcomes of health checks so far."""
-
-    def __init__(self) -> None:
-        self.successes = 0
-        self.failures = 0
 
 
 class MemberCollector(Collector):

@@ -31,8 +31,6 @@ class MemberTls:
     """None where a port speaks plain text."""
 
     client: ssl.SSLContext | None
-    # The same without HTTP/2, for probes.
-    http: ssl.SSLContext | None
     peer: PeerTls | None
 
     @property
@@ -52,8 +50,7 @@ def member_tls(config: MemberConfig) -> MemberTls:
     if peer is not None and peer.self_signed_hosts:
         peer = _self_signed(peer, config.data_dir / "fixtures" / "peer", "peer-")
     return MemberTls(
-        client=_server(client, "", ("h2",)) if client else None,
-        http=_server(client, "", ("http/1.1",)) if client else None,
+        client=_server(client, "", ("h2", "http/1.1")) if client else None,
         peer=peer_tls(peer) if peer else None,
     )
 

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
+from kubraft.grpc_server import compression
 from kubraft.grpc_server.headers import Metadata
+from kubraft.grpc_server.outlet import OutStream
 
 END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
 PREFIX_BYTES = 5
@@ -26,6 +28,8 @@ class Method:
     handler: Any
     metadata: Metadata
     timeout_s: float | None
+    # Whether messages may come compressed; then they go compressed too.
+    gzip: bool = False
 
 
 class Line(Protocol):
@@ -42,27 +46,21 @@ class Line(Protocol):
     async def writable(self, call: Call) -> None: ...
 
 
-class Call:
+class Call(OutStream):
     """Satisfies what handlers use of `grpc.aio.ServicerContext`."""
 
     def __init__(self, line: Line, stream: int, method: Method, window: int) -> None:
-        self.stream = stream
+        super().__init__(stream, window)
         self.method = method
         self.task: asyncio.Task[None] | None = None
         self.timer: asyncio.TimerHandle | None = None
-        # Ours to send: what the client's window allows, what waits for it, what ends it.
-        self.window = window
-        self.unsent: deque[memoryview] = deque()
-        self.unsent_bytes = 0
-        self.ending: bytes | None = None
-        self.room: asyncio.Future[None] | None = None
         self.head_sent = False
         self.done_sent = False
         # The client's: bytes of a message that is not whole, whole messages, the end.
         self.partial = bytearray()
         self.half_closed = False
         self._line = line
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[tuple[bytes, int]] = deque()
         self._news: asyncio.Future[None] | None = None
         self._trailing: Metadata = ()
         self._code: grpc.StatusCode | None = None
@@ -71,8 +69,9 @@ class Call:
 
     # From the connection.
 
-    def put(self, message: bytes) -> None:
-        self._messages.append(message)
+    def put(self, message: bytes, size: int) -> None:
+        """A request of a stream came, in so many bytes."""
+        self._messages.append((message, size))
         self._wake()
 
     def half_close(self) -> None:
@@ -100,8 +99,8 @@ class Call:
                 return END_OF_REQUESTS
             self._news = asyncio.get_running_loop().create_future()
             await self._news
-        message = self._messages.popleft()
-        self._line.taken(self, len(message) + PREFIX_BYTES)
+        message, size = self._messages.popleft()
+        self._line.taken(self, size)
         decode = self.method.handler.request_deserializer
         return decode(message) if decode else message
 
@@ -114,7 +113,7 @@ class Call:
         await self.send_initial_metadata(())
         encode = self.method.handler.response_serializer
         data: bytes = encode(response) if encode else response
-        self._line.send_data(self, b"\0" + len(data).to_bytes(4, "big") + data)
+        self._line.send_data(self, self._framed(data))
         if self.unsent_bytes > _UNSENT_BYTES_MAX:
             await self._line.writable(self)
 
@@ -151,13 +150,20 @@ class Call:
             return
         encode = self.method.handler.response_serializer
         data: bytes = encode(response) if encode else response
-        framed = b"\0" + len(data).to_bytes(4, "big") + data
+        framed = self._framed(data)
         if self._trailing or self._code:
             self._line.send_head(self, ())
             self._line.send_data(self, framed)
             self.end()
         else:
             self._line.send_reply(self, framed)
+
+    def _framed(self, data: bytes) -> bytes:
+        """The message with its prefix."""
+        if self.method.gzip and len(data) >= compression.WORTHWHILE_BYTES:
+            data = compression.compress(data)
+            return b"\1" + len(data).to_bytes(4, "big") + data
+        return b"\0" + len(data).to_bytes(4, "big") + data
 
     def invocation_metadata(self) -> Metadata:
         return self.method.metadata

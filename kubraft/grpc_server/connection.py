@@ -1,56 +1,72 @@
-"""One client connection: HTTP/2 frames in, calls run, frames out."""
+"""One client connection: HTTP/2 frames in, calls and requests run, frames out."""
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import cast
 
 import grpc
 
 from kubraft.grpc_server import frames as f
 from kubraft.grpc_server import headers as h
+from kubraft.grpc_server.answers import Answers
 from kubraft.grpc_server.call import PREFIX_BYTES, Call, Method
-from kubraft.grpc_server.outlet import Outlet
+from kubraft.grpc_server.exchange import Handler, HttpRequest
+from kubraft.grpc_server.exchange import run as run_exchange
+from kubraft.grpc_server.guard import CONTINUATIONS_MAX, Guard, Limits
+from kubraft.grpc_server.http2_exchange import Http2Exchange
+from kubraft.grpc_server.keepalive import Keepalive
+from kubraft.grpc_server.messages import RefusedMessageError, whole_messages
+from kubraft.grpc_server.outlet import Outlet, OutStream
+from kubraft.grpc_server.request import Find, asked
 from kubraft.grpc_server.running import run
 
-STREAMS_MAX = 16_384
 _WINDOW_BYTES = 16 << 20
-Find = Callable[[str], Any]
 
 
 class Connection(asyncio.Protocol):
     """Talks to one client; `on_end` is called when it is gone."""
 
     def __init__(
-        self, find: Find, message_bytes_max: int, on_end: Callable[[Connection], None]
+        self,
+        find: Find,
+        http: Handler | None,
+        limits: Limits,
+        on_end: Callable[[Connection], None],
     ) -> None:
-        self._find = find
-        self._message_bytes_max = message_bytes_max
-        self._stream_window = max(message_bytes_max + (64 << 10), 1 << 20)
+        self._http = http
+        self._limits = limits
+        self._message_bytes_max = limits.message_bytes_max
+        self._stream_window = max(limits.message_bytes_max + (64 << 10), 1 << 20)
         self._on_end = on_end
-        self._headers = h.HeaderReader(self._method)
+        self._headers = h.HeaderReader(lambda head: asked(head, find, has_http=http is not None))
         self._buffer = b""
         self._greeted = False
         self._last_stream = 0
         self._unacknowledged = 0
         self._block: tuple[int, int, bytes] | None = None
+        self._continuations = 0
         self._leaving = False
         self.calls: dict[int, Call] = {}
-        self.peer_name = ""
+        self.exchanges: dict[int, Http2Exchange] = {}
 
     # asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        loop = asyncio.get_running_loop()
         self._out = Outlet(self._transport, self._forget)
         name = transport.get_extra_info("peername")
-        self.peer_name = f"ipv4:{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        peer_name = f"ipv4:{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        self._answers = Answers(self._transport, self._out, peer_name, self._forget)
+        self._guard = Guard(self._limits, loop.time)
+        self._keepalive = Keepalive(self._limits, self._ping, self._transport.abort)
         self._out.write(
             f.settings(
                 {
-                    f.SETTING_STREAMS_MAX: STREAMS_MAX,
+                    f.SETTING_STREAMS_MAX: self._limits.streams_max,
                     f.SETTING_WINDOW: self._stream_window,
                     f.SETTING_HEADER_BYTES: h.LIST_BYTES_MAX,
                 }
@@ -61,8 +77,11 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         del error
         self._out.close()
+        self._keepalive.stop()
         for call in list(self.calls.values()):
             self._cancel(call)
+        for exchange in list(self.exchanges.values()):
+            exchange.forget()
         self._on_end(self)
 
     def pause_writing(self) -> None:
@@ -71,7 +90,12 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._out.resume()
 
+    def _ping(self) -> None:
+        self._out.write(f.frame(f.PING, 0, 0, b"kubraft!"))
+        self._out.flush()
+
     def data_received(self, data: bytes) -> None:
+        self._keepalive.heard = True
         if self._buffer:
             data = self._buffer + data
         try:
@@ -118,22 +142,46 @@ class Connection(asyncio.Protocol):
             self._widen(stream, f.u32(payload))
         elif kind == f.RST_STREAM:
             f.u32(payload)
-            call = self.calls.get(stream)
-            if call is not None:
-                self._cancel(call)
+            self._guard.reset()
+            self._give_up(stream)
         elif kind == f.PING:
-            if not flags & f.ACK:
-                self._out.write(f.frame(f.PING, f.ACK, 0, payload))
+            self._pinged(flags, stream, payload)
         elif kind == f.SETTINGS:
+            if stream or (flags & f.ACK and payload):
+                raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "malformed settings")
             if not flags & f.ACK:
+                self._guard.idle_frame()
                 self._set(payload)
         elif kind == f.CONTINUATION:
             if self._block is None:
                 raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "nothing to continue")
+            self._continuations += 1
+            if self._continuations > CONTINUATIONS_MAX:
+                raise f.ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers in too many pieces")
             first, first_flags, block = self._block
             self._begin_headers(first_flags | flags & f.END_HEADERS, first, block + payload)
         elif kind == f.PUSH_PROMISE:
             raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "a client cannot push")
+        else:
+            self._guard.idle_frame()
+
+    def _pinged(self, flags: int, stream: int, payload: bytes) -> None:
+        if len(payload) != f.PING_BYTES or stream:
+            raise f.ConnectionFaultError(f.FRAME_SIZE_ERROR, "malformed ping")
+        if flags & f.ACK:
+            return
+        self._out.write(f.frame(f.PING, f.ACK, 0, payload))
+        self._guard.ping(busy=bool(self.calls or self.exchanges), spoke=self._out.spoke)
+        self._out.spoke = False
+
+    def _give_up(self, stream: int) -> None:
+        """The client has reset a stream."""
+        call = self.calls.get(stream)
+        if call is not None:
+            self._cancel(call)
+        exchange = self.exchanges.pop(stream, None)
+        if exchange is not None:
+            exchange.forget()
 
     def _begin_headers(self, flags: int, stream: int, block: bytes) -> None:
         if len(block) > h.LIST_BYTES_MAX:
@@ -142,112 +190,119 @@ class Connection(asyncio.Protocol):
             self._block = (stream, flags, block)
             return
         self._block = None
-        method = self._headers.read(block)
-        call = self.calls.get(stream)
-        if call is not None:  # a client's trailers
-            self._half_close(call)
+        self._continuations = 0
+        found = self._headers.read(block)
+        running = self.calls.get(stream) or self.exchanges.get(stream)
+        if running is not None:  # a client's trailers
+            self._end_of_requests(running)
             return
         if stream <= self._last_stream and stream & 1:
             return  # trailers of a call that is over
         if not stream & 1:
             raise f.ConnectionFaultError(f.PROTOCOL_ERROR, f"stream {stream} from a client")
         self._last_stream = stream
-        if self._leaving or len(self.calls) >= STREAMS_MAX:
+        if self._leaving or len(self.calls) + len(self.exchanges) >= self._limits.streams_max:
             self._out.write(f.reset(stream, f.REFUSED_STREAM))
-            return
-        self._begin(stream, method, ended=bool(flags & f.END_STREAM))
+        elif isinstance(found, Method):
+            self._begin(stream, found, ended=bool(flags & f.END_STREAM))
+        elif isinstance(found, HttpRequest):
+            self._begin_exchange(stream, found, ended=bool(flags & f.END_STREAM))
+        else:
+            self._out.write(found.frame(stream))
 
-    def _method(self, head: h.RequestHead) -> Method | tuple[int, str]:
-        """What to run, or the status to refuse with; -1: not gRPC."""
-        if head.method != "POST" or not head.content_type.startswith("application/grpc"):
-            return -1, ""
-        if head.encoding not in ("", "identity"):
-            return grpc.StatusCode.UNIMPLEMENTED.value[0], f"no decompressor for {head.encoding}"
-        handler = self._find(head.path)
-        if handler is None:
-            _, _, name = head.path.rpartition("/")
-            service = head.path.removesuffix(f"/{name}").lstrip("/")
-            message = f"unknown method {name} for service {service}"
-            return grpc.StatusCode.UNIMPLEMENTED.value[0], message
-        return Method(handler, head.metadata, head.timeout_s)
-
-    def _begin(self, stream: int, method: Method | tuple[int, str], *, ended: bool) -> None:
-        if isinstance(method, tuple):
-            code, message = method
-            block = h.UNSUPPORTED_MEDIA if code < 0 else h.RESPONSE + h.trailers(code, message)
-            self._out.write(f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, stream, block))
-            return
-        call = self.calls[stream] = Call(self, stream, method, self._out.stream_window)
+    def _begin(self, stream: int, method: Method, *, ended: bool) -> None:
+        call = self.calls[stream] = Call(self._answers, stream, method, self._out.stream_window)
         if method.timeout_s is not None:
             loop = asyncio.get_running_loop()
             call.timer = loop.call_later(method.timeout_s, self._expire, call)
         if method.handler.request_streaming:
             call.task = asyncio.create_task(run(call, None))
         if ended:
-            self._half_close(call)
+            self._end_of_requests(call)
+
+    def _begin_exchange(self, stream: int, request: HttpRequest, *, ended: bool) -> None:
+        assert self._http is not None
+        exchange = Http2Exchange(self._transport, self._out, stream, request)
+        self.exchanges[stream] = exchange
+        exchange.task = asyncio.create_task(run_exchange(self._http, exchange))
+        if ended:
+            exchange.half_close()
 
     def _data(self, flags: int, stream: int, payload: bytes) -> None:
         self._unacknowledged += len(payload)
         if self._unacknowledged > _WINDOW_BYTES // 2:
             self._out.write(f.window_update(0, self._unacknowledged))
             self._unacknowledged = 0
+        if not payload and not flags & f.END_STREAM:
+            self._guard.idle_frame()
+        if flags & f.PADDED:
+            payload = self._unpadded(flags, stream, payload)
         call = self.calls.get(stream)
         if call is None:
-            if stream > self._last_stream:
-                raise f.ConnectionFaultError(f.PROTOCOL_ERROR, f"data before headers of {stream}")
+            self._data_of_exchange(flags, stream, payload)
             return
-        if flags & f.PADDED:
-            payload = f.unpadded(flags & f.PADDED, payload)
+        if call.half_closed:
+            raise f.ConnectionFaultError(f.STREAM_CLOSED, "data after the end")
         if not call.partial and len(payload) >= PREFIX_BYTES:
             size = int.from_bytes(payload[1:PREFIX_BYTES], "big")
             if not payload[0] and len(payload) == PREFIX_BYTES + size <= self._message_bytes_max:
-                self._take(call, payload[PREFIX_BYTES:])
+                self._take(call, payload[PREFIX_BYTES:], len(payload))
                 payload = b""
         if payload:
             call.partial += payload
             if not self._take_whole(call):
                 return
         if flags & f.END_STREAM:
-            self._half_close(call)
+            self._end_of_requests(call)
+
+    def _unpadded(self, flags: int, stream: int, payload: bytes) -> bytes:
+        """The content; the padding's part of the window is given back at once."""
+        found = f.unpadded(flags & f.PADDED, payload)
+        if not flags & f.END_STREAM:
+            self._out.write(f.window_update(stream, len(payload) - len(found)))
+        return found
+
+    def _data_of_exchange(self, flags: int, stream: int, payload: bytes) -> None:
+        exchange = self.exchanges.get(stream)
+        if exchange is None:
+            if stream > self._last_stream or not stream & 1:
+                raise f.ConnectionFaultError(f.PROTOCOL_ERROR, f"data before headers of {stream}")
+            return
+        if exchange.half_closed:
+            raise f.ConnectionFaultError(f.STREAM_CLOSED, "data after the end")
+        if payload:
+            exchange.receive(payload, window=self._stream_window)
+        if flags & f.END_STREAM:
+            exchange.half_close()
 
     def _take_whole(self, call: Call) -> bool:
         """Take whole messages out of what came; False where the call was ended for it."""
-        partial = call.partial
-        while len(partial) >= PREFIX_BYTES:
-            size = int.from_bytes(partial[1:PREFIX_BYTES], "big")
-            if partial[0]:
-                self._refuse(call, grpc.StatusCode.UNIMPLEMENTED, "compressed message")
-                return False
-            if size > self._message_bytes_max:
-                # Source: grpc-go, the text a client of etcd sees.
-                message = (
-                    f"grpc: received message larger than max ({size} vs. {self._message_bytes_max})"
-                )
-                self._refuse(call, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-                return False
-            end = PREFIX_BYTES + size
-            if len(partial) < end:
-                break
-            message_bytes = bytes(partial[PREFIX_BYTES:end])
-            del partial[:end]
-            self._take(call, message_bytes)
-        if len(partial) > self._stream_window:
+        try:
+            for message, size in whole_messages(call, self._message_bytes_max):
+                self._take(call, message, size)
+        except RefusedMessageError as refusal:
+            self._refuse(call, refusal.code, str(refusal))
+            return False
+        if len(call.partial) > self._stream_window:
             raise f.ConnectionFaultError(f.FLOW_CONTROL_ERROR, "more than the window allows")
         return True
 
-    def _take(self, call: Call, message: bytes) -> None:
+    def _take(self, call: Call, message: bytes, size: int) -> None:
         if call.method.handler.request_streaming:
-            call.put(message)
+            call.put(message, size)
         elif call.task is None:
             call.task = asyncio.create_task(run(call, message))
         else:
             self._refuse(call, grpc.StatusCode.INTERNAL, "more than one request")
 
-    def _half_close(self, call: Call) -> None:
-        if call.task is None:
-            self._refuse(call, grpc.StatusCode.INTERNAL, "no request")
-        elif not call.half_closed:
-            call.half_close()
+    def _end_of_requests(self, running: Call | Http2Exchange) -> None:
+        if running.half_closed:
+            return
+        if isinstance(running, Call) and running.task is None:
+            running.half_closed = True
+            self._refuse(running, grpc.StatusCode.INTERNAL, "no request")
+        else:
+            running.half_close()
 
     def _refuse(self, call: Call, code: grpc.StatusCode, message: str) -> None:
         call.end(code, message)
@@ -264,93 +319,29 @@ class Connection(asyncio.Protocol):
         if call.task is not None:
             call.task.cancel()
 
-    def _forget(self, call: Call) -> None:
-        if self.calls.pop(call.stream, None) is not None:
+    def _forget(self, sent: OutStream) -> None:
+        call = self.calls.pop(sent.stream, None)
+        if call is not None:
             call.done_sent = True
             call.finished()
+        else:
+            self.exchanges.pop(sent.stream, None)
 
     def _widen(self, stream: int, increment: int) -> None:
         if not increment:
             raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "window update of nothing")
-        call = self.calls.get(stream)
-        if not stream or call is not None:
-            self._out.widen(call, increment)
+        found = self.calls.get(stream) or self.exchanges.get(stream)
+        if not stream or found is not None:
+            self._out.widen(found, increment)
 
     def _set(self, payload: bytes) -> None:
         for number, value in f.parse_settings(payload):
             if number == f.SETTING_WINDOW:
-                self._out.set_stream_window(value, self.calls.values())
+                streams = chain(self.calls.values(), self.exchanges.values())
+                self._out.set_stream_window(value, streams)
             elif number == f.SETTING_FRAME_BYTES:
                 self._out.set_frame_bytes(value)
         self._out.write(f.frame(f.SETTINGS, f.ACK, 0, b""))
-
-    # what a call asks
-
-    def send_head(self, call: Call, metadata: h.Metadata) -> None:
-        if call.done_sent:
-            return
-        call.head_sent = True
-        block = h.RESPONSE
-        if metadata:
-            block += b"".join(h.field(name, value) for name, value in metadata)
-        self._out.write_soon(f.frame(f.HEADERS, f.END_HEADERS, call.stream, block))
-
-    def send_data(self, call: Call, data: bytes) -> None:
-        if not call.done_sent:
-            self._out.data(call, data)
-
-    def send_reply(self, call: Call, data: bytes) -> None:
-        if call.head_sent or not call.half_closed or not self._out.takes(call, len(data)):
-            self.send_head(call, ())
-            self.send_data(call, data)
-            self.send_end(call, 0, "", ())
-            return
-        stream = call.stream
-        call.done_sent = True
-        self._out.write_soon(
-            b"".join(
-                (
-                    f.head(len(h.RESPONSE), f.HEADERS, f.END_HEADERS, stream),
-                    h.RESPONSE,
-                    f.head(len(data), f.DATA, 0, stream),
-                    data,
-                    f.head(len(h.OK), f.HEADERS, f.END_HEADERS | f.END_STREAM, stream),
-                    h.OK,
-                )
-            )
-        )
-        self._forget(call)
-
-    def send_end(self, call: Call, code: int, message: str, metadata: h.Metadata) -> None:
-        block = h.trailers(code, message, metadata) if code or metadata else h.OK
-        if not call.head_sent:
-            block = h.RESPONSE + block
-        call.done_sent = True
-        ending = f.frame(f.HEADERS, f.END_HEADERS | f.END_STREAM, call.stream, block)
-        if not call.half_closed:
-            ending += f.reset(call.stream, f.NO_ERROR)
-        self._out.end(call, ending)
-
-    def taken(self, call: Call, size: int) -> None:
-        if not call.half_closed and not call.done_sent:
-            self._out.write_soon(f.window_update(call.stream, size))
-
-    async def writable(self, call: Call) -> None:
-        await self._out.writable(call)
-
-    def auth_context(self) -> Mapping[str, Sequence[bytes]]:
-        tls = self._transport.get_extra_info("ssl_object")
-        certificate = tls.getpeercert(binary_form=True) if tls is not None else None
-        if not certificate:
-            return {}
-        names = [
-            value.encode()
-            for part in tls.getpeercert().get("subject", ())
-            for key, value in part
-            if key == "commonName"
-        ]
-        pem = ssl.DER_cert_to_PEM_cert(certificate).encode()
-        return {"x509_common_name": names, "x509_pem_cert": [pem]}
 
     # leaving
 
@@ -364,5 +355,15 @@ class Connection(asyncio.Protocol):
         """End what still runs, and the connection."""
         for call in list(self.calls.values()):
             self._refuse(call, grpc.StatusCode.UNAVAILABLE, "server stopped")
+        for exchange in list(self.exchanges.values()):
+            exchange.abandon()
+            if exchange.task is not None:
+                exchange.task.cancel()
         self._out.flush()
         self._transport.close()
+
+    def running(self) -> list[asyncio.Task[None]]:
+        """The tasks of what runs."""
+        streams: Iterator[Call | Http2Exchange]
+        streams = chain(self.calls.values(), self.exchanges.values())
+        return [stream.task for stream in streams if stream.task is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote
@@ -23,8 +23,15 @@ LIST_BYTES_MAX = 64 << 10
 _REMEMBERED_MAX = 256
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
-_SINGLE = (":method", ":path", "content-type", "grpc-encoding")
+_PSEUDO = (":method", ":path", ":authority", ":scheme")
+_SINGLE = frozenset((*_PSEUDO, "content-type", "grpc-encoding"))
 _NOT_METADATA = frozenset(("te", "content-type", "grpc-timeout", "grpc-encoding"))
+# What has no place in HTTP/2. Source: RFC 9113, section 8.2.
+_NAME = re.compile(rb":?[!#$%&'*+\-.^_`|~0-9a-z]+")
+_VALUE = re.compile(rb"[^\x00\r\n]*")
+_OF_CONNECTIONS = frozenset(
+    (b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade")
+)
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 T = TypeVar("T")
@@ -36,10 +43,14 @@ class RequestHead:
 
     method: str
     path: str
+    authority: str
+    scheme: str
     content_type: str
     encoding: str
     timeout_s: float | None
     metadata: Metadata
+    # Why they are not what headers of a request must be; empty if they are.
+    fault: str
 
 
 class HeaderReader(Generic[T]):
@@ -61,7 +72,7 @@ class HeaderReader(Generic[T]):
             fields = self._decoder.decode(block, raw=True)
         except HPACKError as error:
             raise ConnectionFaultError(COMPRESSION_ERROR, str(error)) from error
-        made = self._make(_head((bytes(field[0]), bytes(field[1])) for field in fields))
+        made = self._make(_head([(bytes(field[0]), bytes(field[1])) for field in fields]))
         after = self._table_state()
         if before[0] is not after[0] or before[1:] != after[1:]:
             self._remembered.clear()
@@ -76,7 +87,7 @@ class HeaderReader(Generic[T]):
         return entries[0] if entries else None, len(entries), table.maxsize
 
 
-def _head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
+def _head(fields: list[tuple[bytes, bytes]]) -> RequestHead:
     single: dict[str, str] = {}
     timeout_s: float | None = None
     metadata: list[tuple[str, str | bytes]] = []
@@ -88,8 +99,37 @@ def _head(fields: Iterable[tuple[bytes, bytes]]) -> RequestHead:
             timeout_s = _timeout_s(value)
         if not name.startswith(":") and name not in _NOT_METADATA:
             metadata.append((name, _binary(value) if name.endswith("-bin") else value))
-    method, path, content_type, encoding = (single.get(name, "") for name in _SINGLE)
-    return RequestHead(method, path, content_type, encoding, timeout_s, tuple(metadata))
+    method, path, authority, scheme = (single.get(name, "") for name in _PSEUDO)
+    return RequestHead(
+        method,
+        path,
+        authority,
+        scheme,
+        single.get("content-type", ""),
+        single.get("grpc-encoding", ""),
+        timeout_s,
+        tuple(metadata),
+        _fault(fields),
+    )
+
+
+def _fault(fields: list[tuple[bytes, bytes]]) -> str:
+    """Source: RFC 9113, sections 8.2 and 8.3."""
+    seen: set[bytes] = set()
+    regular = False
+    for name, value in fields:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            return "malformed header"
+        if name[0] == 0x3A:
+            if regular or name in seen or name.decode() not in _PSEUDO:
+                return f"misplaced {name.decode()}"
+            seen.add(name)
+        else:
+            regular = True
+            if name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
+                return f"{name.decode()} in HTTP/2"
+    missing = {b":method", b":path", b":scheme"} - seen
+    return f"no {min(missing).decode()}" if missing else ""
 
 
 def _timeout_s(value: str) -> float | None:
@@ -128,8 +168,10 @@ def field(name: str, value: str | bytes) -> bytes:
 
 # `:status: 200` is entry 8 of the static table.
 RESPONSE = b"\x88" + field("content-type", "application/grpc")
+GZIP_RESPONSE = RESPONSE + field("grpc-encoding", "gzip")
 UNSUPPORTED_MEDIA = field(":status", "415")
 OK = field("grpc-status", "0")
+ACCEPTED_ENCODINGS: Metadata = (("grpc-accept-encoding", "gzip"),)
 
 
 def trailers(code: int, message: str, metadata: Metadata = ()) -> bytes:

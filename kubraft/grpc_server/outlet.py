@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 
 from kubraft.grpc_server import frames as f
-from kubraft.grpc_server.call import Call
 
-# A client that makes us answer and reads nothing is cut off.
+# A client that makes us answer and reads nothing is cut off: after so many bytes, or so many
+# answers to pings and settings.
 _UNREAD_BYTES_MAX = 64 << 20
+_UNREAD_ANSWERS_MAX = 10_000
+
+
+class OutStream:
+    """What a stream has to send: what the client's window allows, what waits, what ends it."""
+
+    def __init__(self, stream: int, window: int) -> None:
+        self.stream = stream
+        self.window = window
+        self.unsent: deque[memoryview] = deque()
+        self.unsent_bytes = 0
+        self.ending: bytes | None = None
+        self.room: asyncio.Future[None] | None = None
 
 
 class Outlet:
-    """The sending side of a connection; `on_sent` is called when a call's end is on its way."""
+    """The sending side of a connection; `on_sent` is called when a stream's end is on its way."""
 
-    def __init__(self, transport: asyncio.Transport, on_sent: Callable[[Call], None]) -> None:
+    def __init__(self, transport: asyncio.Transport, on_sent: Callable[[OutStream], None]) -> None:
         self._transport = transport
         self._on_sent = on_sent
         self._loop = asyncio.get_running_loop()
@@ -23,17 +37,24 @@ class Outlet:
         self._scheduled = False
         self._paused = False
         self._closed = False
+        self._unread_answers = 0
+        # Whether a response went out since somebody last set this back.
+        self.spoke = False
         self._window = f.WINDOW_BYTES
         self._frame_bytes = f.FRAME_BYTES
         self.stream_window = f.WINDOW_BYTES
         # Calls with data that could go if the connection's window were wider.
-        self._waiting: dict[int, Call] = {}
+        self._waiting: dict[int, OutStream] = {}
 
     # Frames without flow control.
 
     def write(self, data: bytes) -> None:
         """Queue for a `flush` that the caller is about to do."""
         self._frames.append(data)
+        if self._paused:
+            self._unread_answers += 1
+            if self._unread_answers > _UNREAD_ANSWERS_MAX:
+                self._transport.abort()
 
     def write_soon(self, data: bytes) -> None:
         """Queue, and flush once all that is ready to run has run."""
@@ -44,6 +65,7 @@ class Outlet:
 
     def _flush_soon(self) -> None:
         self._scheduled = False
+        self.spoke = True
         self.flush()
 
     def flush(self) -> None:
@@ -58,7 +80,7 @@ class Outlet:
 
     # Data.
 
-    def data(self, call: Call, data: bytes) -> None:
+    def data(self, call: OutStream, data: bytes) -> None:
         size = len(data)
         if self.takes(call, size):
             self.write_soon(f.head(size, f.DATA, 0, call.stream) + data)
@@ -68,7 +90,7 @@ class Outlet:
         self._waiting[call.stream] = call
         self._pump_unless_paused()
 
-    def takes(self, call: Call, size: int) -> bool:
+    def takes(self, call: OutStream, size: int) -> bool:
         """Whether so much data can go as one frame now; if so it counts as sent."""
         if call.unsent or self._paused or size > min(call.window, self._window, self._frame_bytes):
             return False
@@ -76,7 +98,7 @@ class Outlet:
         self._window -= size
         return True
 
-    def end(self, call: Call, ending: bytes) -> None:
+    def end(self, call: OutStream, ending: bytes) -> None:
         """Send the last frame behind the call's data."""
         if call.unsent:
             call.ending = ending
@@ -84,7 +106,7 @@ class Outlet:
         self.write_soon(ending)
         self._on_sent(call)
 
-    def drop(self, call: Call) -> None:
+    def drop(self, call: OutStream) -> None:
         """Forget the data of a call."""
         call.unsent.clear()
         call.unsent_bytes = 0
@@ -102,7 +124,7 @@ class Outlet:
             if call.unsent:
                 self._waiting[stream] = call
 
-    def _send_piece(self, call: Call) -> None:
+    def _send_piece(self, call: OutStream) -> None:
         piece = call.unsent[0]
         size = min(len(piece), call.window, self._window, self._frame_bytes)
         call.window -= size
@@ -119,20 +141,20 @@ class Outlet:
                 self.write_soon(call.ending)
                 self._on_sent(call)
 
-    async def writable(self, call: Call) -> None:
+    async def writable(self, call: OutStream) -> None:
         """Wait until the call's data is with the transport, or will never be."""
         while call.unsent and not self._closed:
             call.room = self._loop.create_future()
             await call.room
 
     @staticmethod
-    def _make_room(call: Call) -> None:
+    def _make_room(call: OutStream) -> None:
         if call.room is not None and not call.room.done():
             call.room.set_result(None)
 
     # What the client allows.
 
-    def widen(self, call: Call | None, increment: int) -> None:
+    def widen(self, call: OutStream | None, increment: int) -> None:
         """Raises ConnectionFaultError: a window beyond what a window can be."""
         if call is None:
             self._window += increment
@@ -144,7 +166,7 @@ class Outlet:
             raise f.ConnectionFaultError(f.FLOW_CONTROL_ERROR, "window too large")
         self._pump_unless_paused()
 
-    def set_stream_window(self, size: int, calls: Iterable[Call]) -> None:
+    def set_stream_window(self, size: int, calls: Iterable[OutStream]) -> None:
         """Raises ConnectionFaultError: beyond what a window can be."""
         if size > f.WINDOW_BYTES_MAX:
             raise f.ConnectionFaultError(f.FLOW_CONTROL_ERROR, "window too large")
@@ -172,6 +194,7 @@ class Outlet:
 
     def resume(self) -> None:
         self._paused = False
+        self._unread_answers = 0
         self._pump()
 
     def close(self) -> None:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import resource
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from kubraft.grpc_server.connection import Connection
+from kubraft.grpc_server.exchange import Handler
+from kubraft.grpc_server.guard import Limits
+from kubraft.grpc_server.http1 import Http1Connection
+from kubraft.grpc_server.sniffer import Sniffer
 
 _BACKLOG = 1024
+# What a process needs besides its clients' connections. Source: etcd, server/embed.
+_DESCRIPTORS_RESERVED = 150
+_TCP_KEEPALIVE_S = 30
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+C = TypeVar("C", bound="Served")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +32,35 @@ class _Asked:
     invocation_metadata: tuple[()] = ()
 
 
-class GrpcServer:
-    """Takes handlers as `grpc.aio.Server` does; `listen`, then `start`, at last `stop`."""
+class Served(Protocol):
+    """A connection, as its server sees it."""
 
-    def __init__(self, *, message_bytes_max: int) -> None:
-        self._message_bytes_max = message_bytes_max
+    def leave(self) -> None:
+        """Take nothing new."""
+
+    def running(self) -> list[asyncio.Task[None]]:
+        """The tasks of what runs on it."""
+
+    def cut(self) -> None:
+        """End what runs on it, and itself."""
+
+
+class GrpcServer:
+    """Takes handlers as `grpc.aio.Server` does; `listen`, then `start`, at last `stop`.
+
+    Where `http` is given, requests that are not gRPC go to it, over HTTP/1.1 and HTTP/2.
+    """
+
+    def __init__(self, limits: Limits, *, http: Handler | None = None) -> None:
+        self._limits = limits
+        self._http = http
         self._generic: list[Any] = []
         self._methods: dict[str, Any] = {}
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._servers: list[asyncio.Server] = []
-        self._connections: set[Connection] = set()
+        self._connections: set[Served] = set()
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._connections_max = max(descriptors - _DESCRIPTORS_RESERVED, 1)
 
     def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
         self._generic.extend(handlers)
@@ -39,7 +68,8 @@ class GrpcServer:
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self._methods.update({f"/{service}/{name}": each for name, each in handlers.items()})
 
-    def _find(self, path: str) -> Any:
+    def find(self, path: str) -> Any:
+        """The handler of `/package.Service/Method`; None where there is none."""
         found = self._methods.get(path)
         for handler in self._generic if found is None else ():
             found = handler.service(_Asked(path))
@@ -79,10 +109,25 @@ class GrpcServer:
                 await loop.create_server(self._connection, sock=listener, ssl=tls, backlog=_BACKLOG)
             )
 
-    def _connection(self) -> Connection:
-        connection = Connection(
-            self._find, self._message_bytes_max, on_end=self._connections.discard
+    def _connection(self) -> asyncio.Protocol:
+        if len(self._connections) >= self._connections_max:
+            return _Closing()
+        if self._http is None:
+            return self._http2()
+        return self._known(Sniffer(self._choose, on_end=self._connections.discard))
+
+    def _choose(self, is_http2: bool) -> asyncio.Protocol:  # noqa: FBT001  # a callback's
+        if is_http2:
+            return self._http2()
+        assert self._http is not None
+        return self._known(Http1Connection(self._http, on_end=self._connections.discard))
+
+    def _http2(self) -> Connection:
+        return self._known(
+            Connection(self.find, self._http, self._limits, on_end=self._connections.discard)
         )
+
+    def _known(self, connection: C) -> C:
         self._connections.add(connection)
         return connection
 
@@ -95,17 +140,19 @@ class GrpcServer:
         connections = list(self._connections)
         for connection in connections:
             connection.leave()
-        tasks = [
-            call.task
-            for connection in connections
-            for call in connection.calls.values()
-            if call.task is not None
-        ]
+        tasks = [task for connection in connections for task in connection.running()]
         if tasks:
             await asyncio.wait(tasks, timeout=grace_s)
         for connection in connections:
             connection.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Closing(asyncio.Protocol):
+    """A connection that there is no room for."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _bind(family: int, address: tuple[Any, ...]) -> socket.socket:
@@ -114,6 +161,9 @@ def _bind(family: int, address: tuple[Any, ...]) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _TCP_KEEPALIVE_S)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _TCP_KEEPALIVE_S)
         listener.setblocking(False)
         listener.bind(address)
         listener.listen(_BACKLOG)

@@ -148,8 +148,7 @@ class Backend:
     def leases(self) -> dict[int, bytes]:
         """All leases by id; only what is flushed, so it is for the start."""
         with self._reader.cursor(self._leases_db) as cursor:
-            stored = ((bytes(key), bytes(value)) for key, value in cursor.iternext())
-            return {int.from_bytes(key, "big", signed=True): value for key, value in stored}
+            return {int.from_bytes(key, "big"): bytes(value) for key, value in cursor.iternext()}
 
     def meta(self, name: bytes) -> bytes | None:
         """A named value as flushed."""
@@ -238,8 +237,7 @@ class Backend:
                 appended = cursor.put(to_bytes(packed), record, append=True)
                 assert appended, "revisions are flushed in ascending order"
         for lease_id, value in buffer.leases.items():
-            # A client may choose a negative id.
-            key = lease_id.to_bytes(8, "big", signed=True)
+            key = lease_id.to_bytes(8, "big")
             if value is None:
                 txn.delete(key, db=self._leases_db)
             else:

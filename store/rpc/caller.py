@@ -34,6 +34,10 @@ class Callers:
         self._state = state
         self._client_cert_auth = client_cert_auth
 
+    def names_count(self) -> bool:
+        """Whether the common name of a client's certificate is taken for a user."""
+        return self._client_cert_auth and self._state.enabled
+
     def enter(self, context: Context) -> None:
         """What this task does from now on is done for the caller behind `context`."""
         _CALL.set(context)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
 
 import grpc
 from grpc_health.v1 import _async as aio_health
@@ -12,6 +14,10 @@ from grpc_reflection.v1alpha import _async as aio_reflection
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from kubraft.grpc_server.server import GrpcServer
+from store.front_options import FrontOptions
+from store.gateway.gateway import Gateway
+from store.http_front import HttpFront
+from store.probes import Probes
 from store.rpc import (
     auth,
     cluster,
@@ -79,11 +85,19 @@ _STREAMS: dict[str, dict[str, Callable[[MemberServices], grpc.RpcMethodHandler[b
 
 
 class StoreServer:
-    """Serves etcd v3, health and reflection; `listen`, then `start`, at last `stop`."""
+    """Serves etcd v3, its JSON gateway, health, reflection and `probes` on the client port.
 
-    def __init__(self, services: MemberServices) -> None:
+    `listen`, then `start`, at last `stop`.
+    """
+
+    def __init__(self, services: MemberServices, probes: Probes, options: FrontOptions) -> None:
         bytes_max = services.options.request_bytes_max + REQUEST_OVERHEAD_BYTES
-        self._server = GrpcServer(message_bytes_max=bytes_max)
+        limits = replace(options.limits, message_bytes_max=bytes_max)
+        gateway = Gateway(self._find, message_bytes_max=bytes_max) if options.gateway else None
+        front = HttpFront(
+            probes, gateway, access=options.access, names_count=services.callers.names_count
+        )
+        self._server = GrpcServer(limits, http=front.handle)
         self._health = aio_health.HealthServicer()
         self._names = tuple(_UNARY)
         for service, verbs in _UNARY.items():
@@ -100,6 +114,9 @@ class StoreServer:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             aio_reflection.ReflectionServicer(names), self._server
         )
+
+    def _find(self, path: str) -> Any:
+        return self._server.find(path)
 
     def listen(self, address: Address, tls: ssl.SSLContext | None) -> int:
         """Bind `address`; returns the port.

@@ -78,7 +78,9 @@ def test_probes_and_metrics_tell_the_state(site: Site) -> None:
     assert site.get("/readyz/non_learner") == (200, "ok\n")
     assert site.get("/nothing")[0] == 404
 
-    cluster.etcdctl("put", "a", "1")
+    cluster.etcdctl("put", "a", "1")  # perhaps to another member
+    keys = "etcd_debugging_mvcc_keys_total 1.0"
+    wait_until(lambda: keys in site.get("/metrics")[1], "the put has come here")
     metrics = site.get("/metrics")[1]
     for line in (
         "etcd_server_has_leader 1.0",

@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from kubraft.grpc_server.call import END_OF_REQUESTS
+from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
 
 BYTES_MAX = 2 << 20
@@ -68,7 +69,7 @@ async def servicer() -> Servicer:
 
 @pytest.fixture
 async def channel(servicer: Servicer) -> AsyncIterator[Channel]:
-    server = GrpcServer(message_bytes_max=BYTES_MAX)
+    server = GrpcServer(Limits(message_bytes_max=BYTES_MAX))
     unary = {
         name: grpc.unary_unary_rpc_method_handler(getattr(servicer, name))
         for name in ("echo", "refuse", "fail", "hang")

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubraft.grpc_server import frames as f
+from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
 
 CALL = (
@@ -64,7 +65,7 @@ class Served:
     """A server, and clients of it."""
 
     def __init__(self) -> None:
-        self.server = GrpcServer(message_bytes_max=1 << 20)
+        self.server = GrpcServer(Limits(message_bytes_max=1 << 20))
         handler = grpc.unary_unary_rpc_method_handler(echo)
         generic = grpc.method_handlers_generic_handler("t.T", {"echo": handler})
         self.server.add_generic_rpc_handlers((generic,))
