@@ -140,6 +140,11 @@ class StoreCluster:
             ]
         return [*command, *self._flags]
 
+    def variables(self, name: str) -> dict[str, str]:
+        """Variables that a member gets besides those of this process."""
+        del name
+        return {}
+
     # Starting and killing.
 
     def start(self, *names: str) -> None:
@@ -147,7 +152,12 @@ class StoreCluster:
         for name in names or self.names:
             with self.log_file(name).open("ab") as log:
                 self._processes[name] = subprocess.Popen(
-                    self.command(name), cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+                    self.command(name),
+                    cwd=ROOT,
+                    env=os.environ | self.variables(name),
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
                 )
 
     def pid(self, name: str) -> int:

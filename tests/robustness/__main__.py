@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.robustness.faults import FAULTS, Fault
+from tests.robustness.faults import FAULTS, Fault, possible
 from tests.robustness.history import load
 from tests.robustness.report import Totals, figures, keep, tell
 from tests.robustness.run import Plan, draw, run
@@ -35,6 +35,9 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.judge:
         return _judge(arguments.judge)
+    if left_out := set(arguments.faults or FAULTS) - set(possible()):
+        _say(f"no C compiler, so without {', '.join(sorted(f.__name__ for f in left_out))}")
+        arguments.faults = tuple(f for f in arguments.faults or () if f in possible()) or None
     deadline = time.monotonic() + arguments.hours * 3600
     totals = Totals()
     seed = arguments.seed
@@ -53,7 +56,8 @@ def _round(plan: Plan, kept: Path, totals: Totals) -> None:
         data = Path(temporary) / "cluster"
         data.mkdir()
         faults = ", ".join(fault.__name__ for fault in plan.faults)
-        _say(f"seed {plan.seed}, {plan.members} members: {faults}")
+        how = "TLS" if plan.tls else "plain text"
+        _say(f"seed {plan.seed}, {plan.members} members, {how}: {faults}")
         outcome = asyncio.run(run(plan, data))
         _say(f"  {figures(outcome.history)}, {outcome.snapshots} snapshots installed")
         if outcome.violations:
@@ -62,7 +66,14 @@ def _round(plan: Plan, kept: Path, totals: Totals) -> None:
 
 
 def _judge(file: Path) -> int:
-    history = load(file)
+    try:
+        history = load(file)
+    except OSError as error:
+        _say(f"--judge {file}: {error.strerror}")
+        return 2
+    except (ValueError, KeyError, TypeError) as error:
+        _say(f"--judge {file}: not a history of this version: {error!r}")
+        return 2
     violations = judge(history)
     _say(f"{figures(history)}\n{tell(violations) or '  every guarantee held'}")
     return bool(violations)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import dataclasses
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,29 +13,13 @@ import grpc
 import grpc.aio
 
 from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
-from kubraft.pb.mvccpb import kv_pb2
+from kubraft.pb.v3lockpb import v3lock_pb2, v3lock_pb2_grpc
 from tests.conformance.linearizability import NEVER
 from tests.e2e.store_cluster import StoreCluster
-from tests.robustness.history import (
-    Call,
-    Event,
-    History,
-    Kv,
-    Watch,
-    WatchRequest,
-    WatchResponse,
-    Write,
-)
+from tests.robustness.history import Call, History, Kv, ListTxn, Watch, WatchRequest, Write
+from tests.robustness.streams import WatchStream, kv_of
 
 CALL_S = 4.0
-# A watch that says nothing for so long is given up; progress is asked for twice in this time.
-SILENCE_S = 3.0
-# A stream that cannot even be opened ends in time too; long ones are taken up again.
-_STREAM_S_MAX = 20.0
-
-_ASK = rpc_pb2.WatchRequest(progress_request=rpc_pb2.WatchProgressRequest())
-# Not in the stubs of the types.
-END_OF_STREAM: Any = grpc.aio.EOF  # type: ignore[attr-defined]
 
 # These say that the request was refused; every other error leaves open whether it was carried out.
 _REFUSALS = {
@@ -49,16 +33,23 @@ class Connections:
     """Channels to all members, shared by the clients, and the history they write."""
 
     def __init__(self, cluster: StoreCluster, history: History) -> None:
-        self.members = cluster.names
+        self._cluster = cluster
         self.history = history
-        self._channels = {name: cluster.aio_channel(name) for name in cluster.names}
+        self._channels: dict[str, grpc.aio.Channel] = {}
         self._clients = 0
+
+    @property
+    def members(self) -> Sequence[str]:
+        """Those that belong to the cluster now."""
+        return self._cluster.names
 
     def client(self, rng: random.Random) -> Client:
         self._clients += 1
         return Client(self._clients, self, rng)
 
     def channel(self, member: str) -> grpc.aio.Channel:
+        if member not in self._channels:
+            self._channels[member] = self._cluster.aio_channel(member)
         return self._channels[member]
 
     async def __aenter__(self) -> Self:
@@ -84,6 +75,17 @@ class Client:
         self._values = 0
         self.member = ""
 
+    def _a_member(self) -> str:
+        return self.member or self._rng.choice(self._connections.members)
+
+    def channel(self, member: str) -> grpc.aio.Channel:
+        """For what the history need not know."""
+        return self._connections.channel(member)
+
+    def note(self, txn: ListTxn) -> None:
+        """Write down what a txn of several requests amounts to."""
+        self._connections.history.lists.append(txn)
+
     def value(self) -> str:
         """One that nobody ever wrote."""
         self._values += 1
@@ -101,37 +103,50 @@ class Client:
         self,
         writes: Sequence[Write],
         *,
-        guard: tuple[str, str | None] | None = None,
-        seen: Kv | None = None,
+        guards: Sequence[tuple[str, str | None]] = (),
+        seen: Sequence[Kv] = (),
     ) -> Call:
-        """Write if the guard's key has the guard's value; the key is read if it has not.
+        """Write if each guard's key has the guard's value; the keys are read if one has not.
 
-        With `seen`, which holds that value, it is told by its revision.
+        One that is in `seen`, with that value, is told by its revision.
         """
         request = rpc_pb2.TxnRequest(success=map(_operation, writes))
-        if guard:
-            key, expected = guard
+        revisions = {kv.key: kv.mod for kv in seen}
+        for key, expected in guards:
             compare = request.compare.add(key=key.encode())
-            if seen is not None:
-                compare.target, compare.mod_revision = rpc_pb2.Compare.MOD, seen.mod
+            if key in revisions:
+                compare.target, compare.mod_revision = rpc_pb2.Compare.MOD, revisions[key]
             elif expected is None:
                 compare.target, compare.version = rpc_pb2.Compare.VERSION, 0
             else:
                 compare.target, compare.value = rpc_pb2.Compare.VALUE, expected.encode()
             request.failure.add().request_range.key = key.encode()
-        return await self._call("txn", request, writes=tuple(writes), guard=guard)
+        return await self._call("txn", request, writes=tuple(writes), guards=tuple(guards))
 
     async def read(
-        self, key: str, end: str = "", *, serializable: bool = False, at_revision: int = 0
+        self,
+        key: str,
+        end: str = "",
+        *,
+        serializable: bool = False,
+        at_revision: int = 0,
+        limit: int = 0,
     ) -> Call:
         request = rpc_pb2.RangeRequest(
             key=key.encode(),
             range_end=end.encode(),
             serializable=serializable,
             revision=at_revision,
+            limit=limit,
         )
         return await self._call(
-            "read", request, key=key, end=end, serializable=serializable, at_revision=at_revision
+            "read",
+            request,
+            key=key,
+            end=end,
+            serializable=serializable,
+            at_revision=at_revision,
+            limit=limit,
         )
 
     async def compact(self, revision: int) -> Call:
@@ -151,7 +166,7 @@ class Client:
 
     async def _call(self, name: str, request: Any, **fields: Any) -> Call:
         now = asyncio.get_running_loop().time
-        member = self.member or self._rng.choice(self._connections.members)
+        member = self._a_member()
         called = now()
         found: dict[str, Any] = {"returned": NEVER}
         try:
@@ -181,59 +196,42 @@ class Client:
     async def watch(
         self, request: WatchRequest, stop: Callable[[Watch], bool], *, eager: bool = False
     ) -> tuple[int, Watch]:
-        """Watch until `stop` says so after a response, or it ends; its number in the history.
-
-        An eager one asks for progress at once, and again after all events.
-        """
-        member = self.member or self._rng.choice(self._connections.members)
-        watch = Watch(member, request)
-        history = self._connections.history
-        number = len(history.watches)
-        history.watches.append(watch)
-        # The stream says in two ways that it has ended.
-        with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            async with contextlib.aclosing(
-                self._responses(member, request, eager=eager)
-            ) as responses:
-                async for response in responses:
-                    watch.responses.append(response)
-                    if response.compacted or stop(watch):
-                        break
+        """Watch until `stop` says so after a response, or it ends; its number in the history."""
+        ((number, watch),) = await self.watch_all([request], stop, eager=eager)
         return number, watch
 
-    async def _responses(
-        self, member: str, request: WatchRequest, *, eager: bool
-    ) -> AsyncGenerator[WatchResponse]:
-        """Until the member says nothing any more, not even when it is asked for progress."""
-        now = asyncio.get_running_loop().time
-        stub: Any = rpc_pb2_grpc.WatchStub(self._connections.channel(member))
-        stream = stub.Watch(timeout=_STREAM_S_MAX)
-        reading: asyncio.Future[Any] | None = None
-        try:
-            await stream.write(_watch_request(request))
-            if eager:
-                await stream.write(_ASK)
-            while True:
-                reading = asyncio.ensure_future(stream.read())
-                if not await _is_done(reading):
-                    await stream.write(_ASK)
-                    if not await _is_done(reading):
-                        return
-                if (response := reading.result()) is END_OF_STREAM:
-                    return
-                yield _watch_response(response, now())
-                if eager and response.events:
-                    await stream.write(_ASK)
-        finally:
-            stream.cancel()
-            if reading is not None:
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+    async def watch_all(
+        self, requests: Sequence[WatchRequest], stop: Callable[[Watch], bool], *, eager: bool
+    ) -> list[tuple[int, Watch]]:
+        """Several watches on one stream, until `stop` says so of one, or all have ended."""
+        member = self._a_member()
+        history = self._connections.history
+        watches = [Watch(member, request) for request in requests]
+        first = len(history.watches)
+        history.watches += watches
+        stream = WatchStream(self._connections.channel(member), watches, eager=eager)
+        await stream.run(stop)
+        return list(enumerate(watches, first))
 
+    # Locks.
 
-async def _is_done(reading: asyncio.Future[Any]) -> bool:
-    done, _ = await asyncio.wait([reading], timeout=SILENCE_S / 2)
-    return bool(done)
+    async def lock(self, name: str, lease: int) -> Call:
+        """Wait for a lock; its key is in `writes`, and `revision` is one at which it was held."""
+        key = f"{name}/{lease:x}"
+        writes = (Write(key, "", lease),)
+        request = v3lock_pb2.LockRequest(name=name.encode(), lease=lease)
+        call = await self._call("lock", request, key=name, lease=lease, writes=writes)
+        if not call.succeeded:
+            # Who gives up is taken out of the line, some time.
+            leave = dataclasses.replace(
+                call, name="leave", writes=(Write(key, None),), returned=NEVER, error=""
+            )
+            self._connections.history.calls.append(leave)
+        return call
+
+    async def unlock(self, key: str) -> Call:
+        request = v3lock_pb2.UnlockRequest(key=key.encode())
+        return await self._call("unlock", request, writes=(Write(key, None),))
 
 
 _METHODS: dict[str, tuple[Any, str]] = {
@@ -244,6 +242,8 @@ _METHODS: dict[str, tuple[Any, str]] = {
     "compact": (rpc_pb2_grpc.KVStub, "Compact"),
     "grant": (rpc_pb2_grpc.LeaseStub, "LeaseGrant"),
     "revoke": (rpc_pb2_grpc.LeaseStub, "LeaseRevoke"),
+    "lock": (v3lock_pb2_grpc.LockStub, "Lock"),
+    "unlock": (v3lock_pb2_grpc.LockStub, "Unlock"),
 }
 
 
@@ -258,58 +258,13 @@ def _operation(write: Write) -> rpc_pb2.RequestOp:
 def _answer(name: str, response: Any) -> dict[str, Any]:
     match name:
         case "read":
-            assert response.count == len(response.kvs)
-            return {"kvs": tuple(map(_kv, response.kvs))}
+            assert response.more == (response.count > len(response.kvs))
+            return {"kvs": tuple(map(kv_of, response.kvs)), "count": response.count}
         case "txn" if not response.succeeded:
             kvs = [kv for found in response.responses for kv in found.response_range.kvs]
-            return {"kvs": tuple(map(_kv, kvs)), "done": False}
+            return {"kvs": tuple(map(kv_of, kvs)), "done": False}
         case "grant":
             return {"lease": response.ID, "ttl_s": response.TTL}
         case "keep-alive":
             return {"ttl_s": response.TTL}
     return {}
-
-
-def _kv(kv: kv_pb2.KeyValue) -> Kv:
-    return Kv(
-        kv.key.decode(),
-        kv.value.decode(),
-        kv.create_revision,
-        kv.mod_revision,
-        kv.version,
-        kv.lease,
-    )
-
-
-def _watch_request(request: WatchRequest) -> rpc_pb2.WatchRequest:
-    create = rpc_pb2.WatchCreateRequest(
-        key=request.key.encode(),
-        range_end=request.end.encode(),
-        start_revision=request.start,
-        prev_kv=request.prev_kv,
-    )
-    if request.no_put:
-        create.filters.append(rpc_pb2.WatchCreateRequest.NOPUT)
-    if request.no_delete:
-        create.filters.append(rpc_pb2.WatchCreateRequest.NODELETE)
-    return rpc_pb2.WatchRequest(create_request=create)
-
-
-def _watch_response(response: rpc_pb2.WatchResponse, at: float) -> WatchResponse:
-    events = tuple(
-        Event(
-            event.type == kv_pb2.Event.DELETE,
-            _kv(event.kv),
-            _kv(event.prev_kv) if event.HasField("prev_kv") else None,
-        )
-        for event in response.events
-    )
-    is_news = bool(events) or response.created or response.canceled
-    return WatchResponse(
-        at,
-        response.header.revision,
-        events,
-        created=response.created,
-        progress=not is_news,
-        compacted=response.compact_revision,
-    )

@@ -45,6 +45,7 @@ def put(key: str, value: str, revision: int, **fields: int) -> Call:
 
 
 def read(key: str, end: str, revision: int, *kvs: Kv, **fields: object) -> Call:
+    fields = {"count": len(kvs)} | fields
     return Call(
         2,
         "m",
@@ -96,7 +97,7 @@ def good() -> History:
                 4.4,
                 revision=4,
                 writes=(Write("b", "3"), Write("c", "4")),
-                guard=("register/a", "2"),
+                guards=(("register/a", "2"),),
             ),
             read("\0", "\0", 4, B4, C4, A3),
             Call(1, "m", "delete", 4.5, 5.4, revision=5, writes=(Write("register/a", None),)),
@@ -110,12 +111,12 @@ def good() -> History:
                 6.6,
                 revision=6,
                 writes=(Write("b", "6"),),
-                guard=("b", "0"),
+                guards=(("b", "0"),),
                 done=False,
                 kvs=(B4,),
             ),
         ],
         [everything()],
-        6,
-        {"m": (B4, C4, A6), "n": (B4, C4, A6)},
+        final_revision=6,
+        final={"m": (B4, C4, A6), "n": (B4, C4, A6)},
     )

@@ -50,6 +50,7 @@ class WatchRequest:
     no_put: bool = False
     no_delete: bool = False
     prev_kv: bool = False
+    fragment: bool = False
     # The watch whose end this one follows, by number in the history; -1 if it follows none.
     resumes: int = -1
 
@@ -101,14 +102,18 @@ class Call:
     """One request to the key-value or lease API.
 
     Attributes:
-        name: put, delete, txn, read, compact, grant, keep-alive or revoke.
+        name: put, delete, txn, read, compact, grant, keep-alive, revoke, lock or unlock; leave
+            stands for the way out of a lock's line of a client that heard nothing.
         returned: NEVER while the outcome is unknown.
-        writes: what a put, a delete or a txn whose guard holds writes.
-        guard: of a txn, the key that is compared and what its value must be (None: no such key).
+        writes: what a put, a delete, a txn whose guards hold, or a lock writes.
+        guards: of a txn, the keys that are compared and what their values must be (None: no such
+            key).
         end: of a read, the end of its range as in WatchRequest.
         at_revision: of a read or a compaction; 0 is now.
+        limit: of a read, how many keys at most; 0 is all. count: how many there are in the range.
         error: why it was certainly not done, such as a compacted revision.
-        revision: the header's. kvs: what a read saw. done: of a txn, whether the guard held.
+        revision: the header's. kvs: what a read saw, also one of a txn whose guards did not hold.
+        done: of a txn, whether the guards held.
         lease, ttl_s: of the lease API.
     """
 
@@ -122,7 +127,9 @@ class Call:
     serializable: bool = False
     at_revision: int = 0
     writes: tuple[Write, ...] = ()
-    guard: tuple[str, str | None] | None = None
+    guards: tuple[tuple[str, str | None], ...] = ()
+    limit: int = 0
+    count: int = 0
     error: str = ""
     revision: int = 0
     kvs: tuple[Kv, ...] = ()
@@ -139,30 +146,57 @@ class Call:
         return self.is_known and not self.error
 
 
+@dataclass(frozen=True, slots=True)
+class ListTxn:
+    """A txn of the append workload: it read some lists and put an element behind some.
+
+    `done` None: the outcome is unknown. Reads count only if it was done.
+    """
+
+    called: float
+    returned: float
+    done: bool | None
+    reads: tuple[tuple[str, tuple[str, ...]], ...]
+    appends: tuple[tuple[str, str], ...]
+
+
 @dataclass(slots=True)
 class History:
-    """One run. `final` is what each member held at the same revision once all faults were over."""
+    """One run.
+
+    `final` is what each member held at the same revision once all faults were over, and `hashes`
+    what it said of its whole history up to there.
+    """
 
     calls: list[Call] = field(default_factory=list)
     watches: list[Watch] = field(default_factory=list)
+    lists: list[ListTxn] = field(default_factory=list)
     final_revision: int = 0
     final: dict[str, tuple[Kv, ...]] = field(default_factory=dict)
+    hashes: dict[str, int] = field(default_factory=dict)
 
     def save(self, file: Path) -> None:
-        """JSON: a line each call and watch, and the last line is the final state."""
+        """JSON: a line each call, watch and list txn; the last line is the final state."""
         with file.open("w") as out:
             for call in self.calls:
                 out.write(json.dumps({"call": dataclasses.asdict(call)}) + "\n")
             for watch in self.watches:
                 out.write(json.dumps({"watch": dataclasses.asdict(watch)}) + "\n")
+            for txn in self.lists:
+                out.write(json.dumps({"list": dataclasses.asdict(txn)}) + "\n")
             final = {
                 name: [dataclasses.asdict(kv) for kv in kvs] for name, kvs in self.final.items()
             }
-            out.write(json.dumps({"final": final, "revision": self.final_revision}) + "\n")
+            last = {"final": final, "revision": self.final_revision, "hashes": self.hashes}
+            out.write(json.dumps(last) + "\n")
 
 
 def load(file: Path) -> History:
-    """Read what `save` wrote."""
+    """Read what `save` wrote.
+
+    Raises:
+        OSError: there is no such file. ValueError, KeyError, TypeError: it is no history.
+    """
     history = History()
     for line in file.read_text().splitlines():
         found = json.loads(line)
@@ -173,7 +207,10 @@ def load(file: Path) -> History:
             responses = [_response(response) for response in watch["responses"]]
             request = WatchRequest(**watch["request"])
             history.watches.append(Watch(watch["member"], request, responses))
+        elif "list" in found:
+            history.lists.append(_list_txn(found["list"]))
         else:
+            history.hashes = found["hashes"]
             history.final_revision = found["revision"]
             history.final = {
                 name: tuple(Kv(**kv) for kv in kvs) for name, kvs in found["final"].items()
@@ -182,10 +219,16 @@ def load(file: Path) -> History:
 
 
 def _call(found: dict[str, Any]) -> Call:
-    guard = found.pop("guard")
+    guards = tuple((key, value) for key, value in found.pop("guards"))
     writes = tuple(Write(**write) for write in found.pop("writes"))
     kvs = tuple(Kv(**kv) for kv in found.pop("kvs"))
-    return Call(**found, guard=(guard[0], guard[1]) if guard else None, writes=writes, kvs=kvs)
+    return Call(**found, guards=guards, writes=writes, kvs=kvs)
+
+
+def _list_txn(found: dict[str, Any]) -> ListTxn:
+    reads = tuple((key, tuple(elements)) for key, elements in found.pop("reads"))
+    appends = tuple((key, element) for key, element in found.pop("appends"))
+    return ListTxn(**found, reads=reads, appends=appends)
 
 
 def _response(found: dict[str, Any]) -> WatchResponse:

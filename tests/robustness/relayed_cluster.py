@@ -1,8 +1,8 @@
 """A store cluster whose peers reach each other through relays, so that any link can be hurt.
 
-Members speak plain text here, and the first frame of a peer connection says who calls, so one
-relay in front of each member knows every link. A direction is hurt on both connections of a pair:
-a link carries what its caller says, and signs of life come back on it.
+One relay is in front of each member. Whose connection it is the kernel knows, so peers may speak
+TLS through it. A direction is hurt on both connections of a pair: a link carries what its caller
+says, and signs of life come back on it. Each member has a `Shim` too where there is a compiler.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from store.identity import member_id
-from store.raft.framing import HELLO_BYTES_MAX, FrameError, FrameReader, decode_hello
+import grpc
+import psutil
+
 from tests.e2e.store_cluster import StoreCluster
+from tests.robustness.shim import Shim, build
 
 _CHUNK_BYTES = 64 << 10
 
@@ -78,31 +80,63 @@ class Network:
 
 
 class RelayedCluster(StoreCluster):
-    """Without TLS. `open_relays` before `start`, on the event loop that hurts the network."""
+    """`open_relays` before `start`, on the event loop that hurts the network."""
 
-    def __init__(self, directory: Path, *, members: int = 3, flags: Iterable[str] = ()) -> None:
-        super().__init__(directory, members=members, tls=False, flags=flags)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        members: int = 3,
+        spares: int = 0,
+        tls: bool = False,
+        flags: Iterable[str] = (),
+    ) -> None:
+        super().__init__(directory, members=members, spares=spares, tls=tls, flags=flags)
+        self.founders = self.names
         self.network = Network()
         first = max([*self._client_ports.values(), *self._peer_ports.values()]) + 1
-        self._listen_ports = {name: first + number for number, name in enumerate(self.names)}
+        self._everyone = tuple(self._client_ports)
+        self._listen_ports = {name: first + number for number, name in enumerate(self._everyone)}
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._names = {
-            member_id((self.peer_url(name),), directory.name): name for name in self.names
+        library = build()
+        self.shims = {
+            name: Shim(library, directory / f"{name}.shim", self.data_dir(name))
+            for name in self._everyone
+            if library
         }
+
+    @property
+    def spares(self) -> list[str]:
+        """Members that are not there now and could be."""
+        return [name for name in self._everyone if name not in self.names]
 
     def command(self, name: str) -> list[str]:
         command = super().command(name)
         listen = command.index("--listen-peer-urls") + 1
-        command[listen] = f"http://127.0.0.1:{self._listen_ports[name]}"
+        command[listen] = f"{self.scheme}://127.0.0.1:{self._listen_ports[name]}"
         return command
+
+    def variables(self, name: str) -> dict[str, str]:
+        return self.shims[name].environment if name in self.shims else {}
+
+    def answers(self, name: str) -> bool:
+        """Whether a member runs and knows a leader."""
+        with contextlib.suppress(grpc.RpcError):
+            return self.is_running(name) and bool(self.status(name).leader)
+        return False
+
+    def last_line(self, name: str) -> str:
+        """What a member that ended said last."""
+        lines = self.log_file(name).read_text().strip().splitlines()
+        return lines[-1] if lines else ""
 
     def exit_status(self, name: str) -> int:
         """Of a member that ended, or is about to."""
         return self._processes[name].wait(10)
 
     async def open_relays(self) -> None:
-        for name in self.names:
+        for name in self._everyone:
             self._servers.append(
                 await asyncio.start_server(
                     partial(self._serve, name),
@@ -134,7 +168,7 @@ class RelayedCluster(StoreCluster):
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        with contextlib.suppress(OSError, EOFError, FrameError, asyncio.CancelledError):
+        with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
             await self._relay(called, reader, writer)
         self._tasks.discard(task)
         self.network.discard(writer)
@@ -143,9 +177,11 @@ class RelayedCluster(StoreCluster):
     async def _relay(
         self, called: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        hello = await reader.read(HELLO_BYTES_MAX)
-        (payload, *_) = FrameReader(HELLO_BYTES_MAX).feed(hello) or [b""]
-        caller = self._names[decode_hello(payload).sender]
+        # What comes first comes when the caller's socket is its own for certain.
+        hello = await reader.read(_CHUNK_BYTES)
+        caller = self.caller_of(writer.get_extra_info("peername")[1])
+        if caller is None or not hello:
+            return
         self.network.add(writer, caller, called)
         back, onward = await asyncio.open_connection("127.0.0.1", self._listen_ports[called])
         try:
@@ -156,6 +192,15 @@ class RelayedCluster(StoreCluster):
             await asyncio.gather(*ways)
         finally:
             onward.transport.abort()
+
+    def caller_of(self, port: int) -> str | None:
+        """Whose end of a connection has this port; None if they are gone."""
+        for name in self._everyone:
+            with contextlib.suppress(psutil.Error, KeyError):
+                process = psutil.Process(self._processes[name].pid)
+                if any(c.laddr and c.laddr.port == port for c in process.net_connections("tcp")):
+                    return name
+        return None
 
     async def _pass(
         self,

@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.robustness.history import History
 from tests.robustness.run import Outcome
 from tests.robustness.validate import Violation
+from tests.robustness.validate.jepsen import overlaps
 
 HISTORY_FILE = "history.jsonl"
 _SHOWN_MAX = 20
@@ -21,10 +22,12 @@ def figures(history: History) -> str:
     parts = ", ".join(f"{count} {name}" for name, count in sorted(names.items()))
     events = sum(1 for watch in history.watches for _ in watch.events)
     bookmarks = sum(r.progress for watch in history.watches for r in watch.responses)
+    given, together = overlaps(history)
     return (
         f"{known} operations ({parts}), {len(history.calls) - known} of unknown outcome, "
         f"{history.final_revision} revisions, {len(history.watches)} watches with {events} events "
-        f"and {bookmarks} bookmarks"
+        f"and {bookmarks} bookmarks, {len(history.lists)} list txns, {given} locks given, "
+        f"{together} of them while another client still believed in its own"
     )
 
 
@@ -64,6 +67,9 @@ class Totals:
         self.events = 0
         self.watches = 0
         self.snapshots = 0
+        self.list_txns = 0
+        self.locks = 0
+        self.overlaps = 0
         self.faults: collections.Counter[str] = collections.Counter()
 
     def add(self, outcome: Outcome) -> None:
@@ -76,12 +82,18 @@ class Totals:
         self.watches += len(outcome.history.watches)
         self.events += sum(1 for watch in outcome.history.watches for _ in watch.events)
         self.snapshots += outcome.snapshots
+        self.list_txns += len(outcome.history.lists)
+        given, together = overlaps(outcome.history)
+        self.locks += given
+        self.overlaps += together
         self.faults.update(fault.__name__ for fault in outcome.plan.faults)
 
     def __str__(self) -> str:
         faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
         return (
-            f"{self.rounds} histories, {self.failed} with violations; {self.operations} operations "
-            f"and {self.unknown} of unknown outcome; {self.watches} watches, {self.events} events; "
-            f"{self.snapshots} snapshots installed; {self.faults.total()} faults: {faults}"
+            f"{self.rounds} schedules and histories, {self.failed} with violations; "
+            f"{self.operations} operations and {self.unknown} of unknown outcome; "
+            f"{self.watches} watches, {self.events} events; {self.list_txns} list txns; "
+            f"{self.locks} locks given, {self.overlaps} of them while another still believed in "
+            f"its own; {self.snapshots} snapshots installed; {self.faults.total()} faults: {faults}"
         )

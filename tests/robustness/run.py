@@ -12,17 +12,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
 from tests.robustness.client import Client, Connections
-from tests.robustness.faults import FAULTS, Fault, Scene
+from tests.robustness.faults import Fault, Scene, possible
 from tests.robustness.history import History
 from tests.robustness.relayed_cluster import RelayedCluster, log_lines
-from tests.robustness.traffic import COLLECTORS, TRAFFIC, Load, collect
+from tests.robustness.traffic import COLLECTORS, TRAFFIC, Load
+from tests.robustness.traffic.watching import collect
 from tests.robustness.validate import Violation, judge
 
-SNAPSHOT_COUNT = 100
-_QUIET_S_MAX = 30.0
+# Short logs, so that members that were away get snapshots; small responses, so that watches get
+# fragments.
+FLAGS = ("--snapshot-count", "100", "--max-request-bytes", "20000")
+_QUIET_S_MAX = 60.0
+_HASH_S_MAX = 20.0
 # The share of plans with five members.
 _FIVE_MEMBERS = 0.2
+# And with TLS between members and to clients.
+_TLS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Plan:
     # A client's pause between requests, on average.
     pause_s: float = 0.04
     members: int = 3
+    tls: bool = False
 
 
 def draw(seed: int, count: int) -> Plan:
@@ -43,10 +51,11 @@ def draw(seed: int, count: int) -> Plan:
     rng = random.Random(seed)
     chosen: list[Fault] = []
     while len(chosen) < count:
-        chosen += rng.sample(FAULTS, len(FAULTS))
+        chosen += rng.sample(possible(), len(possible()))
     fault_s = rng.uniform(1.5, 4.0)
     members = 5 if rng.random() < _FIVE_MEMBERS else 3
-    return Plan(seed, tuple(chosen[:count]), fault_s=fault_s, members=members)
+    tls = rng.random() < _TLS
+    return Plan(seed, tuple(chosen[:count]), fault_s=fault_s, members=members, tls=tls)
 
 
 @dataclass(slots=True)
@@ -61,14 +70,16 @@ async def run(plan: Plan, directory: Path) -> Outcome:
     """Play a plan on a cluster whose data and logs are in `directory`."""
     rng = random.Random(plan.seed)
     outcome = Outcome(plan, History())
-    flags = ("--snapshot-count", str(SNAPSHOT_COUNT))
-    with RelayedCluster(directory, members=plan.members, flags=flags) as cluster:
+    cluster = RelayedCluster(directory, members=plan.members, spares=1, tls=plan.tls, flags=FLAGS)
+    with cluster:
         await cluster.open_relays()
         try:
             cluster.start()
             await asyncio.to_thread(cluster.wait_ready)
             async with Connections(cluster, outcome.history) as connections:
                 await _play(outcome, cluster, connections, rng)
+        except AssertionError as error:
+            outcome.violations.append(Violation("starts", str(error)))
         finally:
             await cluster.close_relays()
         outcome.snapshots = log_lines(cluster, "snapshot installed")
@@ -81,7 +92,7 @@ async def _play(
 ) -> None:
     plan, history = outcome.plan, outcome.history
     load = Load(connections, random.Random(rng.random()), asyncio.Event(), plan.pause_s)
-    scene = Scene(cluster, rng, plan.fault_s)
+    scene = Scene(cluster, rng, plan.fault_s, connections.client(rng), load)
     async with asyncio.TaskGroup() as clients:
         collectors = [
             clients.create_task(
@@ -134,7 +145,15 @@ async def _finish(client: Client, history: History, members: Sequence[str]) -> N
         held = await client.read("\0", "\0", serializable=True, at_revision=state.revision)
         if held.succeeded:
             history.final[client.member] = held.kvs
+        history.hashes[client.member] = await _hash(client, state.revision)
     history.final_revision = state.revision
+
+
+async def _hash(client: Client, revision: int) -> int:
+    """What the client's member says of its whole history up to a revision."""
+    stub = rpc_pb2_grpc.MaintenanceStub(client.channel(client.member))
+    answer = await stub.HashKV(rpc_pb2.HashKVRequest(revision=revision), timeout=_HASH_S_MAX)
+    return int(answer.hash)
 
 
 async def _await_all(client: Client) -> None:

@@ -108,7 +108,7 @@ def done_twice() -> History:
 
 
 def register_puts(*calls: Call) -> History:
-    return History([*calls], [], 0)
+    return History([*calls])
 
 
 def call(name: str, called: float, returned: float, value: str, key: str = "register/z") -> Call:
@@ -205,8 +205,10 @@ def test_a_good_history_passes(make: Callable[[], History]) -> None:
         pytest.param(
             "explained", lambda: revised(3, writes=(Write("b", "3"),)), id="more than was asked"
         ),
-        pytest.param("explained", lambda: revised(3, guard=("c", "0")), id="guard did not hold"),
-        pytest.param("guarded", lambda: revised(8, guard=("b", "3")), id="refused wrongly"),
+        pytest.param(
+            "explained", lambda: revised(3, guards=(("c", "0"),)), id="guard did not hold"
+        ),
+        pytest.param("guarded", lambda: revised(8, guards=(("b", "3"),)), id="refused wrongly"),
         pytest.param("guarded", lambda: revised(8, kvs=()), id="refused without its reason"),
         pytest.param("leased", lambda: with_lease(7.9), id="lease ends too early"),
         pytest.param("leased", lambda: with_end(n=(h.B4, LEASED)), id="lease never ends"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tests.robustness.history import History
 from tests.robustness.timeline import ContradictionError, Timeline
-from tests.robustness.validate import reading, watching, writing
+from tests.robustness.validate import jepsen, reading, watching, writing
 
 Validator = Callable[[History, Timeline], Iterator[str]]
 
@@ -29,10 +29,15 @@ VALIDATORS: tuple[Validator, ...] = (
     writing.guarded,
     writing.leased,
     writing.converged,
+    writing.same_hash,
     reading.consistent,
     reading.refused,
     reading.in_real_time,
     reading.linearizable,
+    jepsen.whole_sets,
+    jepsen.strictly_serializable,
+    jepsen.locked,
+    jepsen.fenced,
 )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from tests.conformance.linearizability import NEVER, Kind, Operation, check
 from tests.robustness.history import Call, History
 from tests.robustness.timeline import Timeline
-from tests.robustness.traffic import REGISTERS
+from tests.robustness.traffic.key_values import REGISTERS
 
 # Their header's revision is that of the moment they took effect.
-_ORDERED = {"put", "delete", "txn", "read"}
+_ORDERED = {"put", "delete", "txn", "read", "unlock"}
 
 
 def consistent(history: History, timeline: Timeline) -> Iterator[str]:
@@ -20,7 +20,10 @@ def consistent(history: History, timeline: Timeline) -> Iterator[str]:
     for call in history.calls:
         if call.name != "read" or not call.succeeded:
             continue
-        expected = timeline.range(call.key, call.end, call.at_revision or call.revision)
+        there = timeline.range(call.key, call.end, call.at_revision or call.revision)
+        expected = there[: call.limit] if call.limit else there
+        if call.count != len(there):
+            yield f"read of {call.key!r} {call.end!r} counts {call.count} of {len(there)}"
         if call.kvs != expected:
             differing = set(call.kvs) ^ set(expected)
             yield (
@@ -84,7 +87,7 @@ def _operation(call: Call) -> Operation | None:
     if call.error or call.serializable:
         return None
     called, returned = call.called, call.returned
-    if call.name == "read" and not call.end:
+    if call.name == "read" and not call.end and not call.at_revision:
         if returned == NEVER:
             return None
         value = call.kvs[0].value if call.kvs else None
@@ -92,7 +95,10 @@ def _operation(call: Call) -> Operation | None:
     if call.name not in ("put", "delete", "txn") or len(call.writes) != 1:
         return None
     (write,) = call.writes
-    if call.guard is None:
+    if not call.guards:
         return Operation(write.key, Kind.WRITE, called, returned, write.value)
+    if [key for key, _ in call.guards] != [write.key]:
+        return None
     result = call.done if call.is_known else None
-    return Operation(write.key, Kind.CAS, called, returned, write.value, call.guard[1], result)
+    ((_, expected),) = call.guards
+    return Operation(write.key, Kind.CAS, called, returned, write.value, expected, result)

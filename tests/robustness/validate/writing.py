@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from tests.robustness.history import Call, Event, History
 from tests.robustness.timeline import Timeline
+from tests.robustness.traffic.jepsen import LOCKS
 
-_WRITES = {"put", "delete", "txn"}
+_WRITES = {"put", "delete", "txn", "unlock"}
+# Their answer says nothing of the revision at which they wrote.
+_SILENT = {"lock", "leave"}
 
 
 def complete(history: History, timeline: Timeline) -> Iterator[str]:
@@ -34,6 +37,8 @@ def durable(history: History, timeline: Timeline) -> Iterator[str]:
 def once(history: History, timeline: Timeline) -> Iterator[str]:
     """No value was written twice: values are unique, so it came from one request."""
     for key in timeline.keys:
+        if key.startswith(LOCKS):
+            continue  # the keys of a lock's line have no values
         seen: dict[str, int] = {}
         for event in timeline.history(key):
             if event.is_delete:
@@ -48,7 +53,7 @@ def explained(history: History, timeline: Timeline) -> Iterator[str]:
     """Every revision is the whole of one request, or the end of one lease; guards held."""
     writers: dict[tuple[str, str | None], list[Call]] = {}
     for call in history.calls:
-        if call.name in _WRITES and not call.error and call.done:
+        if call.name in _WRITES | _SILENT and not call.error and call.done:
             for write in call.writes:
                 writers.setdefault((write.key, write.value), []).append(call)
     leases = {call.lease for call in history.calls if call.name == "grant" and not call.error}
@@ -64,28 +69,35 @@ def explained(history: History, timeline: Timeline) -> Iterator[str]:
 
 
 def guarded(history: History, timeline: Timeline) -> Iterator[str]:
-    """A guard that did not hold says so rightly, and reads what was there."""
+    """Guards that did not hold say so rightly, and read what was there."""
     for call in history.calls:
-        if call.guard and call.succeeded and not call.done:
-            key, expected = call.guard
-            found = timeline.find(key, call.revision)
-            if (found.value if found else None) == expected:
-                yield f"{_call(call)} was refused, yet {key!r} was {found}"
-            elif call.kvs != ((found,) if found else ()):
-                yield f"{_call(call)} read {call.kvs} of {found}"
+        if call.guards and call.succeeded and not call.done:
+            if _hold(call, timeline, call.revision):
+                yield f"{_call(call)} was refused, yet all of {call.guards} held"
+            found = [timeline.find(key, call.revision) for key, _ in call.guards]
+            there = tuple(kv for kv in found if kv)
+            if call.kvs != there:
+                yield f"{_call(call)} read {call.kvs} of {there}"
+
+
+def _hold(call: Call, timeline: Timeline, revision: int) -> bool:
+    for key, expected in call.guards:
+        found = timeline.find(key, revision)
+        if (found.value if found else None) != expected:
+            return False
+    return True
 
 
 def _explains(call: Call, events: dict[str, Event], revision: int, timeline: Timeline) -> bool:
-    if call.is_known and call.revision != revision:
+    if call.is_known and call.name not in _SILENT and call.revision != revision:
         return False
     before = {write.key: timeline.find(write.key, revision - 1) for write in call.writes}
-    puts = {write.key: (write.value, write.lease) for write in call.writes if write.value}
+    puts = {
+        write.key: (write.value, write.lease) for write in call.writes if write.value is not None
+    }
     deletes = {w.key for w in call.writes if w.value is None and before[w.key] is not None}
-    if call.guard:
-        key, expected = call.guard
-        found = timeline.find(key, revision - 1)
-        if (found.value if found else None) != expected:
-            return False
+    if not _hold(call, timeline, revision - 1):
+        return False
     done = {e.kv.key: (e.kv.value, e.kv.lease) for e in events.values() if not e.is_delete}
     return done == puts and {key for key, e in events.items() if e.is_delete} == deletes
 
@@ -108,6 +120,12 @@ def leased(history: History, timeline: Timeline) -> Iterator[str]:
     """No lease ends before its time, unless it is revoked; in the end all have."""
     told = _first_told(history)
     revoked = {call.lease: call.called for call in history.calls if call.name == "revoke"}
+    left = {
+        write.key: call.called
+        for call in history.calls
+        if call.name in {"unlock", "leave"}
+        for write in call.writes
+    }
     alive: dict[int, list[Call]] = {}
     for call in history.calls:
         if call.name in ("grant", "keep-alive") and call.succeeded and call.ttl_s > 0:
@@ -118,12 +136,12 @@ def leased(history: History, timeline: Timeline) -> Iterator[str]:
             if not event.is_delete or not before or not before.lease:
                 continue
             at = told[revision]
-            if before.lease in revoked and revoked[before.lease] < at:
+            if revoked.get(before.lease, at) < at or left.get(key, at) < at:
                 continue
             for call in alive.get(before.lease, []):
                 if call.called < at < call.called + call.ttl_s:
-                    left = call.called + call.ttl_s - at
-                    yield f"{key!r} went {left:.2f} s before its lease, at {revision}: {call}"
+                    early_s = call.called + call.ttl_s - at
+                    yield f"{key!r} went {early_s:.2f} s before its lease, at {revision}: {call}"
     for member, kvs in history.final.items():
         for kv in kvs:
             if kv.lease:
@@ -147,6 +165,12 @@ def converged(history: History, timeline: Timeline) -> Iterator[str]:
         differing = set(kvs) ^ set(expected)
         if differing:
             yield f"{member} differs at {history.final_revision}: {sorted(map(str, differing))[:4]}"
+
+
+def same_hash(history: History, timeline: Timeline) -> Iterator[str]:
+    """Once all faults are over all members say the same of their whole history."""
+    if len(set(history.hashes.values())) > 1:
+        yield f"hashes at {history.final_revision} differ: {history.hashes}"
 
 
 def _call(call: Call) -> str:
