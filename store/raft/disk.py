@@ -1,10 +1,16 @@
 """The directory that a write-ahead log lives in: the real one, and what stands in for it in tests.
 
 Every method that changes something returns only when the change survives a loss of power.
+
+The file that is appended to has room set aside behind its end, so that a sync need not wait for the
+file system to note a new size: that takes half of its time, and all of it when others sync too.
+After a crash the room is there as zeros behind the last record; `append` to another file, `create`
+and `close` give it back.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -13,6 +19,8 @@ from typing import Protocol
 from store.directory import make_directory, write_all
 
 TEMPORARY = ".tmp"
+# How far ahead of its end a file has room.
+_ROOM_BYTES = 4 << 20
 
 
 class Directory(Protocol):
@@ -61,6 +69,9 @@ class DiskDirectory:
             left_over.unlink()
         self._open_name = ""
         self._open_file = -1
+        # Of the open file: where its content ends, and where its room does.
+        self._end = 0
+        self._room_end = 0
 
     @property
     def label(self) -> str:
@@ -73,6 +84,7 @@ class DiskDirectory:
         return (self._path / name).read_bytes()
 
     def create(self, name: str, content: bytes) -> None:
+        self._close_file()
         temporary = self._path / (name + TEMPORARY)
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
@@ -86,10 +98,23 @@ class DiskDirectory:
     def append(self, name: str, data: bytes) -> None:
         if name != self._open_name:
             self._close_file()
-            self._open_file = os.open(self._path / name, os.O_WRONLY | os.O_APPEND)
+            self._open_file = os.open(self._path / name, os.O_WRONLY)
             self._open_name = name
-        write_all(self._open_file, data)
+            self._end = self._room_end = os.fstat(self._open_file).st_size
+        if self._end + len(data) > self._room_end:
+            self._make_room(len(data))
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._open_file, view, self._end)
+            self._end += written
+            view = view[written:]
         os.fdatasync(self._open_file)
+
+    def _make_room(self, size: int) -> None:
+        self._room_end = self._end + max(size, _ROOM_BYTES)
+        # Where that is not possible, whatever the reason, a write grows the file as it needs.
+        with contextlib.suppress(OSError):
+            os.posix_fallocate(self._open_file, self._end, self._room_end - self._end)
 
     def truncate(self, name: str, size: int) -> None:
         file = os.open(self._path / name, os.O_WRONLY)
@@ -111,5 +136,10 @@ class DiskDirectory:
 
     def _close_file(self) -> None:
         if self._open_file >= 0:
-            os.close(self._open_file)
-        self._open_name, self._open_file = "", -1
+            file, self._open_name, self._open_file = self._open_file, "", -1
+            try:
+                if self._room_end > self._end:
+                    os.ftruncate(file, self._end)
+                    os.fsync(file)
+            finally:
+                os.close(file)

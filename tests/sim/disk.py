@@ -78,17 +78,21 @@ class VirtualDirectory:
 
 
 def _torn(data: bytes, offset: int, rng: random.Random) -> bytes:
-    """What may be left of an append at `offset`: nothing, all, a prefix, or some of its sectors."""
+    """What may be left of an append at `offset`: nothing, all, a prefix, or some of its sectors.
+
+    Where the file had room behind its end, there are zeros for what is missing, and behind it.
+    """
     kind = rng.random()
+    room = bytes(rng.choice((0, 16, 700))) if kind < 0.4 or kind >= 0.75 else b""
     if kind < 0.25:
-        return b""
+        return room
     if kind < 0.4:
-        return data
+        return data + room
     if kind < 0.5:
         return data[: -rng.randint(1, 15)]
     if kind < 0.75:
         return data[: rng.randrange(len(data) + 1)]
-    torn = bytearray(data)
+    torn = bytearray(data + room)
     for start in range(-(offset % _SECTOR), len(data), _SECTOR):
         if rng.random() < 0.5:
             begin, end = max(start, 0), min(start + _SECTOR, len(data))

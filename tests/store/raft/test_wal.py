@@ -284,7 +284,7 @@ class TestOnARealDisk:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         calls: list[str] = []
-        for name in ("write", "fsync", "fdatasync"):
+        for name in ("write", "pwrite", "fsync", "ftruncate", "fdatasync"):
             real = getattr(os, name)
 
             def record(*arguments: object, name: str = name, real: object = real) -> object:
@@ -297,7 +297,40 @@ class TestOnARealDisk:
         directory.append("a", b"more")
         directory.close()
         own_name = ["fsync"]
-        assert calls == [*own_name, "write", "fsync", "fsync", "write", "fdatasync"]
+        created = ["write", "fsync", "fsync"]
+        room_given_back = ["ftruncate", "fsync"]
+        assert calls == [*own_name, *created, "pwrite", "fdatasync", *room_given_back]
+        assert (tmp_path / "a").read_bytes() == b"openingmore"
+
+    def test_log_survives_a_crash_with_room_behind_its_end(self, tmp_path: Path) -> None:
+        expected: list[Entry] = []
+        for number in range(3):
+            directory = DiskDirectory(tmp_path)
+            wal, image = open_wal(directory, IDENTITY, dict(VOTERS), segment_bytes=SEGMENT_BYTES)
+            assert list(image.entries) == expected
+            for index in range(2 + 9 * number, 11 + 9 * number):
+                expected.append(Entry(b"x" * 50, index, 1))
+                wal.write(expected[-1:])
+            sizes = [(tmp_path / name).stat().st_size for name in wal.segments]
+            assert sizes[-1] > SEGMENT_BYTES + 1000
+            assert max(sizes[:-1]) <= SEGMENT_BYTES + 150  # no room left in what is complete
+            os.close(directory._directory)  # the process is gone, and its lock with it
+            os.close(directory._open_file)
+
+    def test_disk_that_cannot_set_room_aside_takes_the_log_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(95, "Operation not supported")
+
+        monkeypatch.setattr(os, "posix_fallocate", refuse)
+        directory = DiskDirectory(tmp_path)
+        directory.create("a", b"opening")
+        directory.append("a", b"more")
+        assert directory.read("a") == b"openingmore"
+        directory.append("a", b"!")
+        directory.close()
+        assert (tmp_path / "a").read_bytes() == b"openingmore!"
 
 
 @given(st.lists(st.binary(min_size=1, max_size=700), max_size=8), st.integers(1, 2**40))
