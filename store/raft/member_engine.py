@@ -1,7 +1,7 @@
 """`RaftEngine`: a member's consensus as the store uses it, on real sockets, disk and clock.
 
-A thin shell: the event loop feeds the driver and carries out what it asks. One thread makes WAL
-batches durable, so that an fsync never holds up the loop. A disk or state machine that fails stops
+A thin shell: the event loop feeds the driver and carries out what it asks. `LogWriter` makes
+WAL batches durable, in a thread where an fsync could hold up the loop. A disk or state machine that fails stops
 the member: `wait_failed` says why, in one line.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import structlog
@@ -36,6 +35,7 @@ from store.raft.engine import (
 from store.raft.framing import REMOVED
 from store.raft.link import Caller, Link
 from store.raft.log import Base, Batch, Log, LogImage
+from store.raft.log_writer import LogWriter
 from store.raft.messages import InstallSnapshot, Message
 from store.raft.peer_server import PeerServer
 from store.raft.proposals import PACKED_BYTES
@@ -58,18 +58,18 @@ class RaftEngine:
         self._config = config
         self._state_machine = state_machine
         self._rng = random.Random()  # noqa: S311  # election timeouts, back-off, a session's name
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="raft-wal")
         self._links: dict[int, Link] = {}
         # The configurations that links were last brought in line with: newest, applied.
         self._linked: tuple[object, object] = (None, None)
         self._closing: set[asyncio.Task[None]] = set()
         self._heard: dict[int, float] = {}
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._batch: Batch | None = None
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._pinger: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._wal: Wal
+        self._writer: LogWriter
         self._driver: Driver
         self._snapshots: Snapshots
         self._server: PeerServer
@@ -91,13 +91,13 @@ class RaftEngine:
         self._caller = Caller(
             config.cluster_id, config.member_id, config.tls.dial if config.tls else None
         )
-        self._wal, image = self._open_wal()
+        wal, image = self._open_wal()
+        self._writer = LogWriter(wal, self._written)
         try:
             self._recover(image)
             await self._listen()
         except BaseException:
-            self._wal.close()
-            self._writer.shutdown()
+            await self._writer.close()
             raise
         for peer, url in config.peers.items():
             self._dial(peer, url)
@@ -118,8 +118,7 @@ class RaftEngine:
         self._driver.fail_waiters()
         for _, waiter in self._waits:
             waiter.cancel()
-        await self._loop.run_in_executor(self._writer, self._wal.close)
-        self._writer.shutdown()
+        await self._writer.close()
         if not self._failed.done():
             self._state_machine.persist()
             self._failed.cancel()
@@ -172,10 +171,7 @@ class RaftEngine:
     # ---- Shell of the driver
 
     def persist(self, batch: Batch) -> None:
-        written = self._writer.submit(self._wal.write, batch.items)
-        written.add_done_callback(
-            lambda future: self._loop.call_soon_threadsafe(self._persisted, future)
-        )
+        self._batch = batch  # for `_advance` to write, once what need not wait has left
 
     def send(self, peer: int, message: Message) -> None:
         link = self._links.get(peer)
@@ -383,16 +379,18 @@ class RaftEngine:
         self._guard(partial(self._driver.advance, self._loop.time()))
         for link in self._links.values():
             link.flush()
+        batch, self._batch = self._batch, None
+        if batch is not None:
+            self._writer.write(batch)
         self._follow_members()
         self._notify()
         self._plan()
 
-    def _persisted(self, written: Future[None]) -> None:
+    def _written(self, failure: BaseException | None) -> None:
         if self._stopping:
             return
-        error = written.exception()
-        if error is not None:
-            self._fail(error)
+        if failure is not None:
+            self._fail(failure)
             return
         self._guard(partial(self._driver.persisted, self._loop.time()))
         # What waited for this batch leaves now; what it allows is done with what came meanwhile.
