@@ -1,9 +1,13 @@
 """One member's consensus without I/O: inputs step the core, outputs wait for the disk.
 
-The order is always step > persist > send. Whatever a step wants to say is held until all that the
-log noted up to then is durable; while one batch is on its way to the disk, later steps gather
-behind it (group commit), and so do proposals, which then share one entry. The shell calls one
-input at a time, then `advance`; everything here takes the time of one clock in seconds.
+The order is step > persist > send: what promises something is held until all that the log noted
+up to then is durable; while one batch is on its way to the disk, later steps gather behind it
+(group commit), and so do proposals, which then share one entry. What promises nothing leaves at
+once: so the leader's disk and those of its followers write an entry at the same time, and the
+leader counts itself for it only when its own has (`Core` sees to that). The shell calls one input
+at a time, then `advance`; everything here takes the time of one clock in seconds.
+
+Source: Ongaro, "Consensus: Bridging Theory and Practice", section 10.2.1 (writing in parallel).
 """
 
 from __future__ import annotations
@@ -40,6 +44,9 @@ FORWARDED_MAX = 4_096
 UNCOMMITTED_MAX = 4_096
 # Log kept in memory behind a log compaction, whatever the number of entries.
 RETAINED_BYTES_MAX = 64 << 20
+# What says nothing of the sender's disk but its term, which makes sure that no other leader ever
+# uses the same index and term.
+_PROMISES_NOTHING = (m.Append, m.Heartbeat, m.Forward, m.ReadRequest, m.ReadReply)
 # A wakeup is never planned closer than this.
 _WAKEUP_S_MIN = 0.005
 _NEVER = float("inf")
@@ -344,10 +351,12 @@ class Driver:
     # ---- parts of a step
 
     def _flush(self) -> None:
-        """Hand what must be durable to the disk and hold the messages; or send them."""
+        """Hand what must be durable to the disk and hold what depends on it; send the rest."""
+        batch = None if self._persisting else self._log.take()
+        if self._outbox and (self._persisting or batch is not None):
+            self._send_ahead()
         if self._persisting:
             return
-        batch = self._log.take()
         outbox, self._outbox = self._outbox, []
         if batch is not None:
             self._persisting = True
@@ -357,6 +366,16 @@ class Driver:
             return
         for peer, message in outbox:
             self._shell.send(peer, message)
+
+    def _send_ahead(self) -> None:
+        """Send what need not wait for the disk."""
+        term = self._log.durable_term
+        outbox, self._outbox = self._outbox, []
+        for peer, message in outbox:
+            if isinstance(message, _PROMISES_NOTHING) and message.term <= term:
+                self._shell.send(peer, message)
+            else:
+                self._outbox.append((peer, message))
 
     def _append_proposals(self) -> None:
         if self.core.role() != LEADER:

@@ -25,7 +25,10 @@ class Effects(Protocol):
     """What a Core asks of its driver; called while one of the Core's methods runs."""
 
     def send(self, peer: int, message: m.RaftMessage) -> None:
-        """Send once all that the log has noted so far is durable; may be lost."""
+        """Send, what promises something once all that the log has noted so far is durable.
+
+        It may be lost.
+        """
 
     def congested(self, peer: int) -> bool:
         """Whether `peer` should get no entries for now."""

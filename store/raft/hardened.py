@@ -43,6 +43,11 @@ _NEVER = float("inf")
 _LONG_AGO = float("-inf")
 # Elections a non-voter must not start, in seconds; recognised by being beyond any real timeout.
 _FAR_AHEAD_S = 1e6
+_NOTHING_TOLD = (None, 0, 0, 0, _LONG_AGO)
+
+
+class _Peer(int, Node):
+    """A member's id as the library's node: hashed and compared by the interpreter itself."""
 
 
 class _Clock:
@@ -175,6 +180,9 @@ class Core(library.SyncObj):
         self._members_stale = False
         # The message that is being received: what of it is verified, its prev, its read round.
         self._receiving: tuple[int | None, int, int] = (None, 0, 0)
+        self._receiving_entries = False
+        # The last success that was told: to whom, in which term, up to where, which round, when.
+        self._told: tuple[Node | None, int, int, int, float] = _NOTHING_TOLD
         self._contact = _LONG_AGO
         self._votes: set[Node] = set()
         self._pre_votes: set[Node] = set()
@@ -185,6 +193,7 @@ class Core(library.SyncObj):
         self._round_acks: dict[Node, int] = {}
         self._reads: list[tuple[int, int, Hashable]] = []  # round, commit index, token
         self._commit_seen = 0
+        self._commit_before = 0  # as of the beginning of this tick
         self._applied_now: list[m.Entry] = []
         conf = library.SyncObjConf(
             autoTick=False,
@@ -200,8 +209,8 @@ class Core(library.SyncObj):
             logCompactionMinEntries=sys.maxsize,
             logCompactionMinTime=sys.maxsize,
         )
-        others = [Node(peer) for peer in self._voters if peer != member_id]
-        super().__init__(Node(member_id), others, conf, transport=_CoreTransport(self))
+        others = [_Peer(peer) for peer in self._voters if peer != member_id]
+        super().__init__(_Peer(member_id), others, conf, transport=_CoreTransport(self))
         self._SyncObj__raftLog = _LogJournal(log)
         self._SyncObj__serializer = _StreamedSnapshots()
         self._SyncObj__needLoadDumpFile = False
@@ -222,17 +231,17 @@ class Core(library.SyncObj):
 
     def receive(self, now: float, peer: int, message: m.RaftMessage) -> None:
         _clock.now = now
-        self._SyncObj__onMessageReceived(Node(peer), message)
+        self._SyncObj__onMessageReceived(_Peer(peer), message)
 
     def connected(self, now: float, peer: int) -> None:
         _clock.now = now
-        self._SyncObj__onNodeConnected(Node(peer))
+        self._SyncObj__onNodeConnected(_Peer(peer))
         if self._SyncObj__raftLeader is None:
             self._campaign_within(0.05, 0.3)
 
     def disconnected(self, now: float, peer: int) -> None:
         _clock.now = now
-        self._SyncObj__onNodeDisconnected(Node(peer))
+        self._SyncObj__onNodeDisconnected(_Peer(peer))
 
     def append(self, now: float, data: bytes) -> bool:
         """Append an entry as the leader; False where this member is not the leader."""
@@ -260,7 +269,7 @@ class Core(library.SyncObj):
 
         Source: etcd, server/etcdserver (readyPercentThreshold).
         """
-        node = Node(peer)
+        node = _Peer(peer)
         match = self._SyncObj__raftMatchIndex.get(node, 0)
         heard = self._SyncObj__lastResponseTime.get(node, _LONG_AGO)
         reached = match >= self._log.base.index and 10 * match >= 9 * self._log.last_index
@@ -276,7 +285,7 @@ class Core(library.SyncObj):
         """Ask `peer` to campaign; False where it cannot win for now."""
         _clock.now = now
         done: list[int] = []
-        self.transferLeadership(Node(peer), lambda _, reason: done.append(reason))
+        self.transferLeadership(_Peer(peer), lambda _, reason: done.append(reason))
         return done == [library.FAIL_REASON.SUCCESS]
 
     def read_index(self, now: float, token: Hashable) -> bool:
@@ -387,6 +396,7 @@ class Core(library.SyncObj):
         # A killed leader's connection closes at once: ask around soon instead of waiting for a
         # whole election timeout. PreVote keeps the peace where only this connection broke.
         super()._SyncObj__onNodeDisconnected(node)
+        self._told = _NOTHING_TOLD
         if node == self._SyncObj__raftLeader and self._SyncObj__raftState != LEADER:
             self._contact = _LONG_AGO
             self._campaign_within(0.1, 0.3)
@@ -421,8 +431,8 @@ class Core(library.SyncObj):
         self._members, self._voters = dict(members), membership.voters(members)
         self._members_stale = False
         own = self._SyncObj__selfNode.id
-        self._SyncObj__updateClusterConfiguration([Node(p) for p in self._voters if p != own])
-        learners = {Node(peer) for peer in membership.learners(members) if peer != own}
+        self._SyncObj__updateClusterConfiguration([_Peer(p) for p in self._voters if p != own])
+        learners = {_Peer(peer) for peer in membership.learners(members) if peer != own}
         self._SyncObj__readonlyNodes = learners
         peers = self._SyncObj__otherNodes | learners
         last, progress = self._log.last_index, self._SyncObj__raftNextIndex
@@ -493,11 +503,26 @@ class Core(library.SyncObj):
         next_index = 0
         if success:
             assert verified is not None
+            if self._was_told(node, verified, round_):
+                return
             next_index = verified + 1
         elif reset:
             next_index = self._retry_index(prev)
         term = self._SyncObj__raftCurrentTerm
         self._effects.send(node.id, m.Ack(term, next_index, prev, round_, reset, success))
+
+    def _was_told(self, node: Node, verified: int, round_: int) -> bool:
+        """Whether this append needs no answer: it has no entries, and its leader knows the rest.
+
+        There is one such append for every batch of entries, to tell of the new commit index.
+        """
+        told, term, upto, last_round, at = self._told
+        same = told is not None and (told, term) == (node, self._SyncObj__raftCurrentTerm)
+        new = self._receiving_entries or verified > upto or round_ > last_round
+        if same and not new and _clock.now < at + self._timing.heartbeat_s / 2:
+            return True
+        self._told = (node, self._SyncObj__raftCurrentTerm, verified, round_, _clock.now)
+        return False
 
     def _retry_index(self, prev: int) -> int:
         """Where the leader should try next: over a whole conflicting term, not below commit."""
@@ -539,6 +564,7 @@ class Core(library.SyncObj):
         match message:
             case m.Append():
                 self._contact = _clock.now
+                self._receiving_entries = bool(message.entries)
                 stock(node, self._rewritten(message))
                 if self._members_stale:
                     self._adopt(self.members_at(self._log.last_index))
@@ -563,6 +589,7 @@ class Core(library.SyncObj):
     def _receive_bodyless(self, node: Node, message: m.Heartbeat | m.InstallSnapshot) -> None:
         """An append without entries: commits nothing, for it verifies nothing."""
         install = False
+        self._receiving_entries = True  # not an append to be left unanswered
         self._receiving = (None, 0, message.round)
         if isinstance(message, m.InstallSnapshot):
             self._receiving = (message.index, 0, message.round)
@@ -672,6 +699,7 @@ class Core(library.SyncObj):
         deadline = self._SyncObj__raftElectionDeadline
         if deadline > 0:
             self._SyncObj__raftElectionDeadline = _NEVER
+        self._commit_before = self._SyncObj__raftCommitIndex
         super()._onTick(timeToWait)
         if self._SyncObj__raftElectionDeadline == _NEVER:
             self._SyncObj__raftElectionDeadline = deadline
@@ -736,12 +764,17 @@ class Core(library.SyncObj):
     def _SyncObj__applyLogEntries(self) -> bool:
         # Stock applies what is committed; we hold back what is not durable here yet, tell the
         # peers about a new commit index at once, and apply all entries of a step in one call.
-        commit = self._SyncObj__raftCommitIndex
+        # A leader sends entries before its own disk has them, so that stock, which counts the
+        # leader for every entry, has just committed too much.
+        stable = self._log.stable_index
+        commit = max(self._commit_before, min(self._SyncObj__raftCommitIndex, stable))
+        if commit != self._SyncObj__raftCommitIndex:
+            self._SyncObj__raftLog.setRaftCommitIndex(commit)
         if commit != self._commit_seen:
             self._commit_seen = commit
             self._send_soon()
         applied = self._SyncObj__raftLastApplied
-        self._SyncObj__raftCommitIndex = max(applied, min(commit, self._log.stable_index))
+        self._SyncObj__raftCommitIndex = max(applied, min(commit, stable))
         try:
             super()._SyncObj__applyLogEntries()
         finally:

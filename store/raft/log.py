@@ -64,10 +64,11 @@ Item = Entry | Truncate | HardState | Compact | Reset
 
 @dataclass(slots=True)
 class Batch:
-    """Items in the order in which they happened, and the last index they leave behind."""
+    """Items in the order in which they happened; the last index and the term they leave behind."""
 
     items: tuple[Item, ...]
     last_index: int
+    term: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,7 @@ class Log:
         self._urgent = False
         self._taken: Batch | None = None
         self._stable = self.last_index
+        self._durable_term = image.hard_state.term
         self.bytes = sum(len(entry.data) for entry in self.entries)
 
     @property
@@ -113,6 +115,11 @@ class Log:
     def stable_index(self) -> int:
         """Up to here the log is on this member's disk as it stands."""
         return self._stable
+
+    @property
+    def durable_term(self) -> int:
+        """The newest term that this member will still know after a crash, with its vote in it."""
+        return self._durable_term
 
     def find(self, index: int) -> Entry | None:
         position = index - self._base.index
@@ -172,14 +179,18 @@ class Log:
 
     def set_commit(self, commit: int) -> None:
         """Remember the commit index; it saves work after a restart but promises nothing."""
-        self._hard_state = replace(self._hard_state, commit=commit)
+        state = self._hard_state
+        if commit != state.commit:
+            self._hard_state = HardState(state.term, state.vote, commit)
 
     def take(self) -> Batch | None:
         """All items that must become durable, or None; then no other batch may be on its way."""
         assert self._taken is None
         if not self._urgent:
             return None
-        self._taken = Batch((*self._items, self._hard_state), self.last_index)
+        self._taken = Batch(
+            (*self._items, self._hard_state), self.last_index, self._hard_state.term
+        )
         self._items = []
         self._urgent = False
         return self._taken
@@ -187,6 +198,7 @@ class Log:
     def taken_is_durable(self) -> None:
         assert self._taken is not None
         self._stable = max(self._stable, self._taken.last_index)
+        self._durable_term = self._taken.term
         self._taken = None
 
     def _note(self, item: Item) -> None:

@@ -39,6 +39,20 @@ def _send_before_fsync(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Driver, "_flush", mutant)
 
 
+def _leader_counts_before_its_disk(patch: pytest.MonkeyPatch) -> None:
+    apply = Core._SyncObj__applyLogEntries
+
+    def mutant(self: Core) -> bool:
+        self._commit_before = self._SyncObj__raftCommitIndex
+        return apply(self)
+
+    patch.setattr(Core, "_SyncObj__applyLogEntries", mutant)
+
+
+def _terms_are_durable_at_once(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "durable_term", property(lambda self: self.hard_state.term))
+
+
 def _truncate_always(patch: pytest.MonkeyPatch) -> None:
     def mutant(self: Core, message: m.Append) -> dict[str, Any]:
         verified = message.prev_index + len(message.entries)
@@ -242,6 +256,21 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
             _send_before_fsync,
             partial(_seeds, "power", 0, 40),
             id="sends before the fsync, simulated",
+        ),
+        pytest.param(
+            _leader_counts_before_its_disk,
+            directed.test_05_leader_sends_before_its_own_fsync_but_counts_itself_only_after,
+            id="counts the leader before its disk",
+        ),
+        pytest.param(
+            _leader_counts_before_its_disk,
+            partial(_seeds, "power", 0, 40),
+            id="counts the leader before its disk, simulated",
+        ),
+        pytest.param(
+            _terms_are_durable_at_once,
+            directed.test_05_leader_sends_no_entry_of_a_term_that_it_may_forget,
+            id="sends entries of a term that it may forget",
         ),
         pytest.param(
             _truncate_always,
