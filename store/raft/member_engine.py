@@ -1,8 +1,8 @@
 """`RaftEngine`: a member's consensus as the store uses it, on real sockets, disk and clock.
 
-A thin shell: the event loop feeds the driver and carries out what it asks. `LogWriter` makes
-WAL batches durable, in a thread where an fsync could hold up the loop. A disk or state machine that fails stops
-the member: `wait_failed` says why, in one line.
+A thin shell: the event loop feeds the driver and carries out what it asks. `LogWriter` makes WAL
+batches durable, in a thread where an fsync could hold up the loop. A disk or state machine that
+fails stops the member: `wait_failed` says why, in one line.
 """
 
 from __future__ import annotations
