@@ -59,8 +59,8 @@ class Network:
         link.blocked = blocked
         if not blocked:
             stalled, link.stalled = link.stalled, []
-            for connection, message in stalled:
-                self._route(sender, receiver, connection, message)
+            for connection, message in stalled:  # ahead of all that is still on its way
+                self._arrive_at(self._clock.now, sender, receiver, connection, message)
 
     def slow_down(self, sender: int, receiver: int, seconds: float) -> None:
         self._links[sender, receiver].slow = seconds
@@ -77,9 +77,6 @@ class Network:
             return
         self.messages += 1
         message = decode(encode(message))
-        if link.blocked:
-            link.stalled.append((link.connection, message))
-            return
         self._route(sender, receiver, link.connection, message)
         if self._may_repeat(message) and self._rng.random() < 0.08:
             self._route(sender, receiver, link.connection, message)
@@ -100,6 +97,11 @@ class Network:
                 time += rng.random() * 1.5
         else:
             time = link.last = max(time, link.last + 1e-6)
+        self._arrive_at(time, sender, receiver, connection, message)
+
+    def _arrive_at(
+        self, time: float, sender: int, receiver: int, connection: int, message: Message
+    ) -> None:
         self._clock.at(time, lambda: self._arrive(sender, receiver, connection, message))
 
     def _may_repeat(self, message: Message) -> bool:
