@@ -203,43 +203,6 @@ def test_05_single_member_applies_only_what_is_durable() -> None:
     assert len(results) == 1
 
 
-def test_05_leader_sends_before_its_own_fsync_but_counts_itself_only_after() -> None:
-    bench = DriverBench(1, 2, 3)
-    term = bench.lead(2)
-    last = bench.driver.status().last_index
-    bench.receive(2, m.Ack(term, last + 1, 0, 0, reset=False, success=True))
-    results: list[object] = []
-    bench.driver.propose(bench.now, b"x", results.append)
-    bench.advance()
-    assert bench.batch is not None
-    assert [new.index for new in bench.of(m.Append)[-1].entries] == [last + 1]
-    bench.receive(2, m.Ack(term, last + 2, 0, 0, reset=False, success=True))
-    assert bench.driver.status().commit_index == last
-    assert results == []
-    bench.sync()
-    assert bench.driver.status().commit_index == last + 1
-    assert len(results) == 1
-
-
-def test_05_leader_sends_no_entry_of_a_term_that_it_may_forget() -> None:
-    """A single voter leads at once: were its term lost, it would use the index and term again."""
-    bench = DriverBench(1)
-    bench.lead()
-    learner = {1: "sim://1", 2: as_learner("sim://2")}
-    bench.driver.change_members(bench.now, urls(1), learner, lambda _: None)
-    bench.sync()
-    bench.advance()
-    bench.sync()
-    bench.start()
-    bench.driver.connected(bench.now, 2)
-    bench.advance(1.0)
-    assert bench.driver.core.role() == LEADER
-    assert bench.batch is not None
-    assert bench.of(m.Append) == []
-    bench.sync()
-    assert bench.of(m.Append)
-
-
 @pytest.mark.parametrize(
     "message",
     [

@@ -15,6 +15,7 @@ from store.raft.hardened import LEADER, Core
 from store.raft.log import Log, Truncate
 from store.raft.proposals import Proposals
 from tests.sim.simulation import simulate
+from tests.store.raft import test_ahead_of_the_disk as ahead
 from tests.store.raft import test_crash_windows as windows
 from tests.store.raft import test_directed as directed
 from tests.store.raft import test_forwarding as forwarding
@@ -259,7 +260,7 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
         ),
         pytest.param(
             _leader_counts_before_its_disk,
-            directed.test_05_leader_sends_before_its_own_fsync_but_counts_itself_only_after,
+            ahead.test_leader_sends_before_its_own_fsync_but_counts_itself_only_after,
             id="counts the leader before its disk",
         ),
         pytest.param(
@@ -269,7 +270,7 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
         ),
         pytest.param(
             _terms_are_durable_at_once,
-            directed.test_05_leader_sends_no_entry_of_a_term_that_it_may_forget,
+            ahead.test_leader_sends_no_entry_of_a_term_that_it_may_forget,
             id="sends entries of a term that it may forget",
         ),
         pytest.param(
