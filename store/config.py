@@ -181,16 +181,21 @@ def check_bootstrap(config: MemberConfig) -> None:
     Raises:
         FlagError: this member is not in the initial cluster, or at another URL.
     """
-    own = [member for member in config.initial_cluster if member.name == config.name]
+    check_in_initial_cluster(config.initial_cluster, config.name, config.advertise_peer_urls)
+
+
+def check_in_initial_cluster(
+    members: Sequence[InitialMember], name: str, peer_urls: Sequence[str]
+) -> None:
+    """Raises FlagError: `name` is none of `members`, or at other URLs."""
+    own = [member for member in members if member.name == name]
     if not own:
+        raise FlagError(f'couldn\'t find local name "{name}" in the initial cluster configuration')
+    there = own[0].peer_urls
+    if sorted(there) != sorted(peer_urls):
         raise FlagError(
-            f'couldn\'t find local name "{config.name}" in the initial cluster configuration'
-        )
-    there, here = own[0].peer_urls, config.advertise_peer_urls
-    if sorted(there) != sorted(here):
-        raise FlagError(
-            f"--initial-cluster has {','.join(f'{config.name}={url}' for url in there)} "
-            f"but missing from --initial-advertise-peer-urls={','.join(here)}"
+            f"--initial-cluster has {','.join(f'{name}={url}' for url in there)} "
+            f"but missing from --initial-advertise-peer-urls={','.join(peer_urls)}"
         )
 
 

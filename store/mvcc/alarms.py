@@ -20,7 +20,7 @@ from store.mvcc.backend import Backend
 from store.mvcc.command import DecodedCommand, Kind
 from store.mvcc.errors import CorruptError, NoSpaceError
 
-_META_ALARM = b"alarm/"
+META_ALARM = b"alarm/"
 
 _WRITES = frozenset({Kind.PUT, Kind.DELETE_RANGE, Kind.TXN, Kind.COMPACT})
 _LEASE_WRITES = frozenset({Kind.LEASE_GRANT, Kind.LEASE_REVOKE})
@@ -32,7 +32,7 @@ class Alarms:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._on: dict[tuple[int, int], AlarmMember] = {}
-        for _, value in backend.all_meta(_META_ALARM):
+        for _, value in backend.all_meta(META_ALARM):
             alarm = AlarmMember.FromString(value)
             self._on[alarm.alarm, alarm.memberID] = alarm
 
@@ -90,4 +90,4 @@ def may_grow(request: TxnRequest) -> bool:
 
 
 def _name(key: tuple[int, int]) -> bytes:
-    return _META_ALARM + b"%d/%016x" % key
+    return META_ALARM + b"%d/%016x" % key

@@ -23,8 +23,8 @@ from store.mvcc.errors import MvccError
 from store.mvcc.event import KvEvent
 from store.mvcc.store import MvccStore, Reply
 
-_META_APPLIED = b"applied"
-_META_MEMBER = b"member/"
+META_APPLIED = b"applied"
+META_MEMBER = b"member/"
 
 
 class LogCommand(Protocol):
@@ -75,11 +75,11 @@ class KvMachine:
         return cls(MvccStore(Backend(directory, map_bytes=map_bytes)))
 
     def _load(self) -> None:
-        raw = self.store.backend.meta(_META_APPLIED)
+        raw = self.store.backend.meta(META_APPLIED)
         self._durable = cast("tuple[int, int]", tuple(map(int, raw.split()))) if raw else (0, 0)
         self._applied = self._durable
         self.members: dict[int, Member] = {}
-        for _, value in self.store.backend.all_meta(_META_MEMBER):
+        for _, value in self.store.backend.all_meta(META_MEMBER):
             member = Member.FromString(value)
             self.members[member.ID] = member
         self.alarms = Alarms(self.backend)
@@ -139,7 +139,7 @@ class KvMachine:
 
     def _save_applied(self) -> None:
         if self.backend.is_dirty or self._applied != self._durable:
-            self.backend.set_meta(_META_APPLIED, b"%d %d" % self._applied)
+            self.backend.set_meta(META_APPLIED, b"%d %d" % self._applied)
             self.store.save_meta()
 
     def save_snapshot(self, path: Path) -> tuple[int, int]:
@@ -179,5 +179,5 @@ class KvMachine:
 
     def _publish(self, request: Member) -> Reply:
         self.members[request.ID] = request
-        self.backend.set_meta(_META_MEMBER + b"%016x" % request.ID, request.SerializeToString())
+        self.backend.set_meta(META_MEMBER + b"%016x" % request.ID, request.SerializeToString())
         return Reply(self.store.revision, b"")

@@ -21,8 +21,8 @@ from store.mvcc.revision import PackedRevision, Revision, floor, pack
 REVISION_FIRST = 1
 NEVER_COMPACTED = -1
 
-_META_REVISION = b"revision"
-_META_COMPACTED = b"compacted"
+META_REVISION = b"revision"
+META_COMPACTED = b"compacted"
 
 
 class Reply(NamedTuple):
@@ -42,8 +42,8 @@ class MvccStore:
     def load(self) -> None:
         """Rebuild index and lessor from what the backend has flushed."""
         backend = self.backend
-        self.revision = Revision(_read_int(backend, _META_REVISION, REVISION_FIRST))
-        self.compacted = Revision(_read_int(backend, _META_COMPACTED, NEVER_COMPACTED))
+        self.revision = Revision(_read_int(backend, META_REVISION, REVISION_FIRST))
+        self.compacted = Revision(_read_int(backend, META_COMPACTED, NEVER_COMPACTED))
         leases: dict[bytes, int] = {}
 
         def keys() -> Iterator[tuple[PackedRevision, bytes]]:
@@ -64,8 +64,8 @@ class MvccStore:
             self.compaction_queue = self.index.with_history()
 
     def save_meta(self) -> None:
-        self.backend.set_meta(_META_REVISION, b"%d" % self.revision)
-        self.backend.set_meta(_META_COMPACTED, b"%d" % self.compacted)
+        self.backend.set_meta(META_REVISION, b"%d" % self.revision)
+        self.backend.set_meta(META_COMPACTED, b"%d" % self.compacted)
 
     def check_revision(self, main: int) -> None:
         """Refuse a read at `main`, which is above zero, if history does not reach there."""

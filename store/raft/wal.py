@@ -167,6 +167,22 @@ def read_identity(directory: Directory) -> Identity | None:
     return Identity(cluster_id, member_id)
 
 
+def begin_wal(
+    directory: Directory,
+    identity: Identity,
+    image: LogImage,
+    *,
+    segment_bytes: int = SEGMENT_BYTES,
+) -> Wal:
+    """Begin a log that amounts to `image`, which has no entries, where there is none yet."""
+    assert not image.entries
+    segment = _Segment(1, 0, 0)
+    content = _opening(1, identity, image.hard_state, image.base)
+    segment.size = len(content)
+    directory.create(segment.name, content)
+    return Wal(directory, identity, [segment], image, segment_bytes=segment_bytes)
+
+
 def open_wal(
     directory: Directory,
     identity: Identity,
@@ -185,11 +201,7 @@ def open_wal(
     names = [name for name in directory.names() if _NAME.fullmatch(name)]
     if not names:
         image = first_image(voters)
-        segment = _Segment(1, 0, 0)
-        content = _opening(1, identity, image.hard_state, image.base)
-        segment.size = len(content)
-        directory.create(segment.name, content)
-        return Wal(directory, identity, [segment], image, segment_bytes=segment_bytes), image
+        return begin_wal(directory, identity, image, segment_bytes=segment_bytes), image
     replay = _Replay(directory.label, identity)
     segments: list[_Segment] = []
     for name in names:

@@ -1,7 +1,7 @@
 """Passwords as they are kept: scrypt with a salt, `scrypt$log2 N$salt$hash` in hexadecimal.
 
-Slow on purpose: never on the event loop and never in the state machine. etcd uses bcrypt; hashes
-are not exchanged between the two.
+Slow on purpose: never on the event loop and never in the state machine. etcd uses bcrypt; what it
+has hashed comes in with a snapshot of etcd's and is checked as it is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hmac
 import secrets
 
 _SALT_BYTES = 16
+_BCRYPT = b"$2"
 _BLOCK_SIZE = 8
 _PARALLEL = 1
 # etcd's --bcrypt-cost is the binary logarithm of the work; 10, its default, is N = 2**14 here.
@@ -36,10 +37,21 @@ def _hash(password: str, cost: int) -> str:
 
 
 def _matches(password: str, stored: bytes) -> bool:
+    if stored.startswith(_BCRYPT):
+        return _matches_bcrypt(password, stored)
     try:
         _, log2_n, salt, digest = stored.decode().split("$")
         derived = _derive(password, bytes.fromhex(salt), int(log2_n))
         return hmac.compare_digest(derived, bytes.fromhex(digest))
+    except ValueError:
+        return False
+
+
+def _matches_bcrypt(password: str, stored: bytes) -> bool:
+    import bcrypt  # noqa: PLC0415  # only for users that were etcd's
+
+    try:
+        return bcrypt.checkpw(password.encode(), stored)
     except ValueError:
         return False
 

@@ -63,6 +63,7 @@ class StoreCluster:
         count = len(everyone)
         self._client_ports = dict(zip(everyone, free_ports(count), strict=True))
         self._peer_ports = dict(zip(everyone, free_ports(count), strict=True))
+        directory.mkdir(exist_ok=True)
         self.pki = directory / "pki"
         if tls:
             self.pki.mkdir(parents=True, exist_ok=True, mode=0o700)

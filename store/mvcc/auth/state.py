@@ -71,6 +71,11 @@ class AuthState:
         del self.roles[name]
         self._backend.set_meta(_META_ROLE + _digest(name.encode()), None)
 
+    def set_revision(self, revision: int) -> None:
+        """Go on from where another state was."""
+        self.revision = revision
+        self._backend.set_meta(_META_REVISION, b"%d" % revision)
+
     def commit(self) -> None:
         """Count a change: what was permitted before must be asked for again."""
         self.revision += 1

@@ -1,0 +1,1 @@
+"""What is done to files of the store while no member runs on them: `kubraft-etcdutl`."""
