@@ -102,7 +102,7 @@ class _Import:
 
     def _leases(self) -> None:
         for key, value in self._pairs(b"lease"):
-            number = int.from_bytes(key, "big")
+            number = int.from_bytes(key, "big", signed=True)
             # The first two fields of etcd's leasepb.Lease, which this message has too.
             ttl_s = LeaseCheckpoint.FromString(value).remaining_TTL
             lease = Lease(LeaseID(number), ttl_s, 0)
