@@ -26,11 +26,18 @@ from pathlib import Path
 import lmdb
 
 from store.directory import make_directory, sync_directory
+from store.mvcc.digest import Part, changed, total, weigh
 from store.mvcc.revision import PackedRevision, from_bytes, to_bytes
 
 FILE_NAME = "db"
 _DEFRAGMENTED_NAME = "db.defragmented"
 _DATABASES = 4
+# A named value that is about all others: see `store.mvcc.digest`.
+_META_DIGEST = b"digest"
+
+
+class DamagedDatabaseError(OSError, ValueError):
+    """What the database holds is not what was written to it."""
 
 
 class Buffer:
@@ -110,8 +117,35 @@ class Backend:
         self._leases_db = self._env.open_db(b"lease")
         self._meta_db = self._env.open_db(b"meta")
         self._reader = self._env.begin()
+        told = self._reader.get(_META_DIGEST, db=self._meta_db)
+        # Without one the database is from before there was any, or empty.
+        self._digest = self._total() if told is None else int(told)
         self._page_bytes: int = self._env.stat()["psize"]
         self._last_page: int = self._env.info()["last_pgno"]
+
+    def verify(self) -> None:
+        """Read all that is flushed, and compare it with what was written; blocks.
+
+        Raises:
+            DamagedDatabaseError: it is something else. lmdb.Error: it cannot be read.
+        """
+        if self._total() != self._digest:
+            raise DamagedDatabaseError(f"{FILE_NAME} is damaged: not what was written to it")
+
+    def _total(self) -> int:
+        parts = (
+            (Part.RECORDS, self._records_db),
+            (Part.LEASES, self._leases_db),
+            (Part.META, self._meta_db),
+        )
+        digest = 0
+        for part, database in parts:
+            with self._reader.cursor(database) as cursor:
+                items = cursor.iternext()
+                if part is Part.META:
+                    items = (item for item in items if item[0] != _META_DIGEST)
+                digest = changed(digest, gone=0, come=total(part, items))
+        return digest
 
     # Reading.
 
@@ -216,12 +250,14 @@ class Backend:
         self._flushing, self._active = self._active, Buffer()
         txn = self._env.begin(write=True)
         try:
-            self._fill(txn, self._flushing)
+            digest = self._fill(txn, self._flushing)
+            txn.put(_META_DIGEST, b"%d" % digest, db=self._meta_db)
         except (lmdb.Error, OSError) as error:
             txn.abort()
             self._fail(error)
             raise
         self._flush = Flush(txn)
+        self._flushing_digest = digest
         return self._flush
 
     def _fail(self, error: Exception) -> None:
@@ -229,24 +265,29 @@ class Backend:
         self._failure = error
         self._writer.release()
 
-    def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> None:
+    def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> int:
+        """Write the buffer; the digest of the database with it."""
+        gone = come = 0
         for packed in buffer.deleted:
-            txn.delete(to_bytes(packed), db=self._records_db)
+            key = to_bytes(packed)
+            gone += weigh(Part.RECORDS, key, txn.pop(key, db=self._records_db))
         with txn.cursor(self._records_db) as cursor:
             for packed, record in buffer.records.items():
-                appended = cursor.put(to_bytes(packed), record, append=True)
+                key = to_bytes(packed)
+                come += weigh(Part.RECORDS, key, record)
+                appended = cursor.put(key, record, append=True)
                 assert appended, "revisions are flushed in ascending order"
-        for lease_id, value in buffer.leases.items():
-            key = lease_id.to_bytes(8, "big")
-            if value is None:
-                txn.delete(key, db=self._leases_db)
-            else:
-                txn.put(key, value, db=self._leases_db)
-        for name, named in buffer.meta.items():
-            if named is None:
-                txn.delete(name, db=self._meta_db)
-            else:
-                txn.put(name, named, db=self._meta_db)
+        named = [
+            (Part.LEASES, self._leases_db, lease_id.to_bytes(8, "big"), value)
+            for lease_id, value in buffer.leases.items()
+        ]
+        named += [(Part.META, self._meta_db, name, value) for name, value in buffer.meta.items()]
+        for part, database, key, value in named:
+            gone += weigh(part, key, txn.pop(key, db=database))
+            come += weigh(part, key, value)
+            if value is not None:
+                txn.put(key, value, db=database)
+        return changed(self._digest, gone=gone, come=come)
 
     def end_flush(self) -> bool:
         """Take the committed flush as the new ground; on the event loop.
@@ -269,6 +310,7 @@ class Backend:
         self._reader = self._env.begin()
         self._last_page = self._env.info()["last_pgno"]
         self._flushing = None
+        self._digest = self._flushing_digest
         self._generation += 1
         self._writer.release()
         return True

@@ -70,7 +70,7 @@ class KvMachine:
         """Open or create the state in `directory`.
 
         Raises:
-            OSError, lmdb.Error: it cannot be opened.
+            OSError, lmdb.Error: it cannot be opened, or is damaged.
         """
         return cls(MvccStore(Backend(directory, map_bytes=map_bytes)))
 

@@ -36,7 +36,9 @@ class MvccStore:
     """Keys with their history, and leases."""
 
     def __init__(self, backend: Backend) -> None:
+        """Raises OSError, lmdb.Error: the backend is not what was written to it."""
         self.backend = backend
+        backend.verify()
         self.load()
 
     def load(self) -> None:
