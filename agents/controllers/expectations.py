@@ -4,6 +4,8 @@ A controller that creates from a stale cache creates twice. So it writes down, b
 delete, what it expects to see, and does not act again on that key until the cache has shown it.
 Pods are expected by name, which the controller chooses: a create whose outcome is unknown (the
 connection broke) keeps its name, the next try uses that name again, and the server refuses it.
+Should the first have been made and deleted meanwhile, the second is made: so once the answer tells
+the uid, only a Pod with that uid is the one expected.
 
 Source: the idea is that of kube-controller-manager's ControllerExpectations, which counts instead.
 """
@@ -20,11 +22,20 @@ EXPECTATION_TTL_S = 300.0
 
 
 @dataclass(slots=True)
+class _Create:
+    """One name that was asked for, until the cache surely shows what came of it."""
+
+    attempts: int = 0
+    waiting: bool = True  # for the answer or the cache; otherwise no answer came
+    uid: str = ""  # of the answer
+    seen: str = ""  # the uid that the cache has shown since the last attempt
+
+
+@dataclass(slots=True)
 class _Expected:
     since_s: float
-    created: set[str] = field(default_factory=set)  # names not seen yet
+    creates: dict[str, _Create] = field(default_factory=dict)  # by name
     deleted: set[str] = field(default_factory=set)  # uids not seen going yet
-    unsure: set[str] = field(default_factory=set)  # names whose create may or may not have happened
 
 
 class Expectations:
@@ -39,25 +50,42 @@ class Expectations:
     def satisfied(self, key: ObjectKey, now_s: float) -> bool:
         """Whether the cache shows all that was done for `key`, or the wait has become too long."""
         expected = self._by_key.get(key)
-        if expected is None or not (expected.created or expected.deleted):
+        if expected is None:
+            return True
+        waits = any(create.waiting for create in expected.creates.values())
+        if not (waits or expected.deleted):
             return True
         return now_s - expected.since_s > EXPECTATION_TTL_S
 
     def expect_created(self, key: ObjectKey, names: Iterable[str], now_s: float) -> None:
         """Before creating: these names will appear."""
         expected = self._begin(key, now_s)
-        expected.created.update(names)
-        expected.unsure -= expected.created
+        for name in names:
+            before = expected.creates.get(name, _Create())
+            expected.creates[name] = _Create(before.attempts + 1)
 
     def expect_deleted(self, key: ObjectKey, uids: Iterable[str], now_s: float) -> None:
         """Before deleting: these uids will be seen terminating or gone."""
         self._begin(key, now_s).deleted.update(uids)
 
-    def created(self, key: ObjectKey, name: str) -> None:
-        """The cache shows `name`, or its create surely failed: it is expected no more."""
+    def answered(self, key: ObjectKey, name: str, uid: str) -> None:
+        """The server says that `name` exists with this uid; the cache may have been faster."""
+        if create := self._create(key, name):
+            create.uid, create.waiting = uid, True
+            if create.seen == uid:
+                self.not_created(key, name)
+
+    def observed(self, key: ObjectKey, name: str, uid: str) -> None:
+        """The cache shows `name` with this uid, or shows it going."""
+        if create := self._create(key, name):
+            create.seen = uid
+            if create.attempts == 1 or create.uid == uid:
+                self.not_created(key, name)
+
+    def not_created(self, key: ObjectKey, name: str) -> None:
+        """The create of `name` surely failed: it is expected no more."""
         if expected := self._by_key.get(key):
-            expected.created.discard(name)
-            expected.unsure.discard(name)
+            expected.creates.pop(name, None)
 
     def deleted(self, key: ObjectKey, uid: str) -> None:
         """The cache shows `uid` terminating or gone, or its delete failed."""
@@ -66,15 +94,19 @@ class Expectations:
 
     def in_doubt(self, key: ObjectKey, name: str) -> None:
         """The create of `name` got no answer: let the next creates use that name first."""
-        expected = self._by_key.get(key)
-        if expected is not None and name in expected.created:
-            expected.created.discard(name)
-            expected.unsure.add(name)
+        if create := self._create(key, name):
+            create.waiting = False
 
     def doubtful(self, key: ObjectKey) -> list[str]:
         """Names that may exist already; a further create must use these before new ones."""
         expected = self._by_key.get(key)
-        return sorted(expected.unsure) if expected else []
+        creates = expected.creates if expected else {}
+        return sorted(name for name, create in creates.items() if not create.waiting)
+
+    def disputed(self, key: ObjectKey) -> list[str]:
+        """Doubtful names asked for more than once: only the server can say which one lives."""
+        creates = self._by_key[key].creates if key in self._by_key else {}
+        return [name for name in self.doubtful(key) if creates[name].attempts > 1]
 
     def forget(self, key: ObjectKey) -> None:
         """The object itself is gone."""
@@ -83,7 +115,12 @@ class Expectations:
     def _begin(self, key: ObjectKey, now_s: float) -> _Expected:
         expected = self._by_key.setdefault(key, _Expected(now_s))
         if now_s - expected.since_s > EXPECTATION_TTL_S:
-            expected.created.clear()
+            doubtful = {name: c for name, c in expected.creates.items() if not c.waiting}
+            expected.creates = doubtful
             expected.deleted.clear()
         expected.since_s = now_s
         return expected
+
+    def _create(self, key: ObjectKey, name: str) -> _Create | None:
+        expected = self._by_key.get(key)
+        return expected.creates.get(name) if expected else None

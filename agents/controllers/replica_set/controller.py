@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from agents.controllers.adoption import settle
@@ -77,6 +78,7 @@ class ReplicaSetController:
         candidates += self._pods.by_index(ORPHANS, key.namespace)
         active = [pod for pod in candidates if is_active(pod)]
         owned = await settle(self._client, replica_set, claim(replica_set, selector, active))
+        await self._settle_disputes(replica_set)
         failure, error = None, None
         if self._expectations.satisfied(key, self._clock.monotonic_s()):
             failure, error = await self._manage(replica_set, owned)
@@ -135,7 +137,7 @@ class ReplicaSetController:
         """Create one Pod; `repeated` says that an earlier create of that name got no answer."""
         key = key_of(replica_set)
         try:
-            await self._client.create(pod_of_template(replica_set, name))
+            created = await self._client.create(pod_of_template(replica_set, name))
         except _AMBIGUOUS as error:
             self._expectations.in_doubt(key, name)
             return error
@@ -145,11 +147,12 @@ class ReplicaSetController:
             if repeated and await self._may_exist(key, name):
                 self._expectations.in_doubt(key, name)
                 return error
-            self._expectations.created(key, name)
+            self._expectations.not_created(key, name)
             if not namespace_is_ending(error):
                 text = f"Error creating: {error.message}"
                 self._recorder.event(replica_set, "Warning", "FailedCreate", text)
             return error
+        self._expectations.answered(key, name, uid_of(created))
         self._recorder.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name}")
         return None
 
@@ -173,13 +176,28 @@ class ReplicaSetController:
         except ApiError as failure:
             self._expectations.in_doubt(key, name)
             return failure
-        owner = controller_of(live)
-        if owner is not None and owner["uid"] == uid_of(replica_set):
-            if self._pods.get(ObjectKey(key.namespace, name)):
-                self._expectations.created(key, name)
+        if _owned_by(live, replica_set):
+            self._settle(key, live)
             return None
-        self._expectations.created(key, name)
+        self._expectations.not_created(key, name)
         return error
+
+    async def _settle_disputes(self, replica_set: Object) -> None:
+        """Ask the server for Pods whose creates went without an answer more than once."""
+        key = key_of(replica_set)
+        for name in self._expectations.disputed(key):
+            with contextlib.suppress(NotFoundError):
+                live = await self._client.get(POD, name, key.namespace)
+                if _owned_by(live, replica_set):
+                    self._settle(key, live)
+                else:
+                    self._expectations.not_created(key, name)
+
+    def _settle(self, key: ObjectKey, live: Object) -> None:
+        """Expect the Pod that the server has, unless the cache has it already."""
+        self._expectations.answered(key, key_of(live).name, uid_of(live))
+        if cached := self._pods.get(key_of(live)):
+            self._expectations.observed(key, key_of(live).name, uid_of(cached))
 
     async def _delete(self, replica_set: Object, victims: Sequence[Object]) -> ApiError | None:
         if not victims:
@@ -247,9 +265,14 @@ class ReplicaSetController:
                     self._controller.queue.add(key_of(replica_set))
 
     def _observe(self, key: ObjectKey, pod: Object, *, gone: bool) -> None:
-        self._expectations.created(key, pod["metadata"]["name"])
+        self._expectations.observed(key, pod["metadata"]["name"], uid_of(pod))
         if gone or is_terminating(pod):
             self._expectations.deleted(key, uid_of(pod))
+
+
+def _owned_by(pod: Object, replica_set: Object) -> bool:
+    owner = controller_of(pod)
+    return owner is not None and owner["uid"] == uid_of(replica_set)
 
 
 def _owner_key(pod: Object) -> ObjectKey | None:

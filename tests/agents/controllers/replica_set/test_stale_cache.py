@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,6 +64,30 @@ async def test_a_create_without_an_answer_is_not_made_twice() -> None:
     for _ in range(3):
         with suppress(ApiError):
             await controller.reconcile(key_of(owner))
+    assert len(api.of_kind(POD)) == 1
+
+
+@pytest.mark.parametrize("answer", ["ok", "lost"])
+async def test_the_pod_of_a_lost_create_that_was_deleted_is_not_taken_for_the_next(
+    answer: str,
+) -> None:
+    api = LaggingApi()
+    controller = ReplicaSetController(api.context())
+    owner = api.put(replica_set(replicas=1))
+    api.deliver_all()
+    api.outcomes.extend(["lost", answer])
+    with suppress(ApiError):
+        await controller.reconcile(key_of(owner))
+    (lost,) = api.of_kind(POD)
+    api.remove((POD, key_of(lost)))
+    with suppress(ApiError):
+        await controller.reconcile(key_of(owner))
+    # The cache hears of the first Pod and its end, and not yet of the second.
+    while not controller._pods.get(key_of(lost)):
+        api.deliver()
+    while controller._pods.get(key_of(lost)):
+        api.deliver()
+    await controller.reconcile(key_of(owner))
     assert len(api.of_kind(POD)) == 1
 
 
