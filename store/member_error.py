@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 
 
 class MemberError(Exception):
@@ -11,6 +12,8 @@ class MemberError(Exception):
 
 def cause_of(error: BaseException) -> str:
     """The cause of an error in a few words and one line."""
+    if isinstance(error, ssl.SSLError):
+        return str(getattr(error, "verify_message", "") or error.reason or error)
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
     return " ".join(str(error).split()) or type(error).__name__

@@ -98,6 +98,8 @@ def _member(home: Home, cluster: ClusterConfig, member: MemberConfig) -> Process
         "peer-cert-file": pki / f"{name}-peer.crt",
         "peer-key-file": pki / f"{name}-peer.key",
         "peer-trusted-ca-file": pki / "store-ca.crt",
+        # Peers serve, so their certificates name a host; those of the store's clients do not.
+        "peer-cert-allowed-hostname": "localhost",
     }
     switches = ("--client-cert-auth", "--peer-client-cert-auth")
     return ProcessSpec(name, "store", (*_flags(flags), *switches), Stage.STORE)

@@ -138,6 +138,7 @@ class StoreCluster:
                 *("--peer-key-file", str(self.pki / f"{name}-peer.key")),
                 *("--peer-trusted-ca-file", str(self.pki / "store-ca.crt")),
                 "--peer-client-cert-auth",
+                "--peer-cert-allowed-hostname=localhost",
             ]
         return [*command, *self._flags]
 
