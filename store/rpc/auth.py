@@ -49,6 +49,7 @@ def _answer(services: MemberServices, response: Message) -> bytes:
 async def status(services: MemberServices, data: bytes) -> bytes:
     parse(pb.AuthStatusRequest, data)
     await services.make_linearizable()
+    services.callers.check_admin()
     auth = services.machine.auth
     response = pb.AuthStatusResponse(enabled=auth.enabled, authRevision=auth.revision)
     return _answer(services, response)

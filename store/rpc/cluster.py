@@ -43,6 +43,7 @@ async def member_list(services: MemberServices, data: bytes) -> bytes:
     request = parse(MemberListRequest, data)
     if request.linearizable:
         await services.make_linearizable()
+    services.callers.check_known()
     response = MemberListResponse(members=members(services))
     return services.header(services.store.revision) + response.SerializeToString()
 

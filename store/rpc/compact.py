@@ -12,7 +12,7 @@ from store.rpc.service import MemberServices, parse
 
 async def compact(services: MemberServices, data: bytes) -> bytes:
     request = parse(CompactionRequest, data)
-    services.callers.check_known()
+    services.callers.check_admin()
     reply = await services.propose(Kind.COMPACT, data)
     more = request.physical
     while more:

@@ -48,6 +48,7 @@ async def grant(services: MemberServices, data: bytes) -> bytes:
 
 async def revoke(services: MemberServices, data: bytes) -> bytes:
     parse(LeaseRevokeRequest, data)
+    services.callers.check_known()
     return services.response(await services.propose(Kind.LEASE_REVOKE, data))
 
 
@@ -92,6 +93,17 @@ def _check_keys(services: MemberServices, lease: Lease) -> None:
             services.callers.check_read(key)
 
 
+def _check_renewal(services: MemberServices, lease_id: int) -> None:
+    """Refuse to keep keys alive that the caller may not write."""
+    services.callers.check_known()
+    auth = services.machine.auth
+    lease = services.store.lessor.find(lease_id)
+    if auth.enabled and lease is not None:
+        who = services.callers.identity()
+        for key in () if auth.is_admin(who) else sorted(lease.keys):
+            auth.check_write(who, key)
+
+
 def keep_alive_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(_: object, context: Context) -> None:
         try:
@@ -107,10 +119,11 @@ def keep_alive_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes,
 async def keep_alive(services: MemberServices, data: bytes) -> bytes:
     """Renew once; a lease that is gone is answered with a TTL of zero, as in etcd."""
     request = parse(LeaseKeepAliveRequest, data)
+    _check_renewal(services, request.ID)
     # The header is from before: a revision of after a later revocation must not be shown.
     header = services.header(services.store.revision)
     try:
-        # On nobody's behalf: a stream outlives the token that it was opened with.
+        # On nobody's behalf: whoever may renew was checked above, and expiry asks nobody.
         reply = await services.propose(Kind.LEASE_KEEP_ALIVE, data, NOBODY)
     except LeaseNotFoundError:
         return header + field_varint(2, request.ID)

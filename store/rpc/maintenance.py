@@ -44,6 +44,7 @@ _PERSIST_RETRY_S = 0.05
 
 
 async def status(services: MemberServices, _: bytes) -> bytes:
+    services.callers.check_known()
     engine = services.engine.status()
     total, used = services.machine.backend.file_bytes()
     response = StatusResponse(
@@ -71,6 +72,7 @@ async def status(services: MemberServices, _: bytes) -> bytes:
 async def alarm(services: MemberServices, data: bytes) -> bytes:
     request = parse(AlarmRequest, data)
     if request.action == AlarmRequest.GET:
+        services.callers.check_known()
         await services.make_linearizable()
         response = AlarmResponse(alarms=services.machine.alarms.get(request.alarm))
         return services.header(services.store.revision) + response.SerializeToString()

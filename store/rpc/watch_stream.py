@@ -95,10 +95,10 @@ class WatchStream:
         watch_id = WatchID(request.watch_id)
         if request.start_revision < 0:
             return self._refuse(CompactedError.message)
-        if end and key >= end:
-            return self._refuse(_EMPTY_RANGE)
         if reason := self._refusal(request):
             return self._refuse(reason)
+        if end and key >= end:
+            return self._refuse(_EMPTY_RANGE)
         if watch_id == 0:
             while self._next_id in self._watchers:
                 self._next_id += 1
@@ -170,8 +170,8 @@ class WatchStream:
         store = self._store
         if watcher.next_revision < store.compacted:
             del self._watchers[watcher.id]
-            fields = field_varint(5, store.compacted) + _CANCELED
-            self._send(store.revision, watcher.id, fields)
+            # At no revision: nothing is known of what was missed.
+            self._send(0, watcher.id, field_varint(5, store.compacted) + _CANCELED)
             return
         events, reached = self._read_history(watcher)
         if events:
