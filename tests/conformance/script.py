@@ -55,7 +55,7 @@ def _unary_methods() -> dict[str, _Method]:
     }
 
 
-_METHODS = _unary_methods()
+METHODS = _unary_methods()
 
 
 @dataclass(slots=True)
@@ -103,6 +103,7 @@ class _Player:
         self._token = ""
         self._background: dict[str, asyncio.Task[str]] = {}
         self._streams: dict[str, Any] = {}
+        self._reads: dict[str, asyncio.Future[Any]] = {}
 
     async def play(self, request: str) -> str:
         verb, _, rest = request.partition(" ")
@@ -119,7 +120,7 @@ class _Player:
                 return await self._background.pop(rest)
             if verb == "As":
                 return await self._log_in(*rest.split())
-            method = _METHODS[verb]
+            method = METHODS[verb]
             return show(await self._call(method, text_format.Parse(rest, method.request())))
         except grpc.aio.AioRpcError as error:
             return f"error {error.code().name}: {error.details()}"
@@ -146,14 +147,16 @@ class _Player:
         if not name:
             return "nobody"
         request = rpc_pb2.AuthenticateRequest(name=name, password=password)
-        self._token = (await self._call(_METHODS["Authenticate"], request)).token
+        self._token = (await self._call(METHODS["Authenticate"], request)).token
         return name
 
     async def _keep_alive(self, message: Message) -> str:
         async def requests() -> AsyncIterator[Message]:
             yield message
 
-        async for response in self._lease.LeaseKeepAlive(requests(), timeout=RECEIVE_S):
+        metadata = self._metadata()
+        stream = self._lease.LeaseKeepAlive(requests(), timeout=RECEIVE_S, metadata=metadata)
+        async for response in stream:
             return show(response)
         return "end of stream"
 
@@ -167,17 +170,23 @@ class _Player:
             return "sent"
         assert verb == "WatchReceive"
         responses: list[rpc_pb2.WatchResponse] = []
-        async with asyncio.timeout(RECEIVE_S):
-            while len(responses) < int(arguments):
-                responses.append(await stream.read())
+        while len(responses) < int(arguments):
+            # A read that is cancelled would end the stream, so one that waits is kept.
+            read = self._reads.pop(name, None) or asyncio.ensure_future(stream.read())
+            done, _ = await asyncio.wait({read}, timeout=RECEIVE_S)
+            if not done:
+                self._reads[name] = read
+                break
+            responses.append(read.result())
         # Which watch of a stream comes first is nobody's promise.
         responses.sort(key=lambda response: response.watch_id)
-        return "\n".join(map(show, responses))
+        missing = ["nothing more"] if len(responses) < int(arguments) else []
+        return "\n".join([*map(show, responses), *missing])
 
     def close(self) -> None:
         for stream in self._streams.values():
             stream.cancel()
-        for task in self._background.values():
+        for task in (*self._background.values(), *self._reads.values()):
             task.cancel()
 
 
@@ -192,6 +201,8 @@ def show(message: Message) -> str:
         message.ClearField("TTL")
     if isinstance(message, rpc_pb2.LeaseTimeToLiveResponse):
         message.keys[:] = sorted(message.keys)
+    if isinstance(message, rpc_pb2.LeaseLeasesResponse):
+        message.leases.sort(key=lambda lease: lease.ID)
     if isinstance(message, rpc_pb2.AlarmResponse):
         message.alarms.sort(key=lambda alarm: (alarm.alarm, alarm.memberID))
     return text_format.MessageToString(message, as_one_line=True) or "(empty)"

@@ -27,7 +27,7 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
-from kubraft.pb.etcdserverpb import rpc_pb2
+from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
 from kubraft.pki import make_pki
 from tests.harness.ports import free_port, free_ports
 
@@ -59,6 +59,8 @@ class StoreCluster:
         # What members are told of the first cluster means nothing once they have data.
         self.without_bootstrap = False
         self._flags = tuple(flags)
+        # Name and password to ask for a status with, once users count.
+        self.log_in: tuple[str, str] | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         count = len(everyone)
         self._client_ports = dict(zip(everyone, free_ports(count), strict=True))
@@ -224,9 +226,17 @@ class StoreCluster:
                 request_serializer=rpc_pb2.StatusRequest.SerializeToString,
                 response_deserializer=rpc_pb2.StatusResponse.FromString,
             )
-            answer = ask(rpc_pb2.StatusRequest(), timeout=1.0)
+            answer = ask(rpc_pb2.StatusRequest(), timeout=1.0, metadata=self._token(channel))
             assert isinstance(answer, rpc_pb2.StatusResponse)
             return answer
+
+    def _token(self, channel: grpc.Channel) -> tuple[tuple[str, str], ...]:
+        if self.log_in is None:
+            return ()
+        name, password = self.log_in
+        request = rpc_pb2.AuthenticateRequest(name=name, password=password)
+        response = rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=1.0)
+        return (("token", response.token),)
 
     def leader(self) -> str:
         """The name of the leader that a majority of the members names; waits for it."""

@@ -31,6 +31,7 @@ def set_up(cluster: StoreCluster) -> None:
         ("auth", "enable"),
     ):
         cluster.etcdctl(*command)
+    cluster.log_in = ("root", "secret")
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
