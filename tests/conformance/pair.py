@@ -78,7 +78,7 @@ class Pair:
             for name, is_etcd in (("etcd", True), ("ours", False))
         ]
         for cluster in self._clusters:
-            cluster.directory.mkdir()
+            cluster.directory.mkdir(exist_ok=True)
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
