@@ -303,7 +303,7 @@ def test_17780_a_crash_during_compaction_never_lowers_the_revision(
 def _reading_txn(revision: int) -> bytes:
     """Put, then read at a revision: one that is compacted makes all of it fail."""
     operations = [
-        pb.RequestOp(request_put=pb.PutRequest(key=b"written", value=b"by the txn")),
+        pb.RequestOp(request_put=pb.PutRequest(key=b"written", value=b"%d" % revision)),
         pb.RequestOp(request_range=pb.RangeRequest(key=b"key-1", revision=revision)),
     ]
     return encode(Kind.TXN, pb.TxnRequest(success=operations).SerializeToString())
@@ -327,6 +327,8 @@ def test_18667_a_txn_that_reads_a_compacted_revision_fails_whole_and_on_every_me
         answers = [crashing.apply(data), steady.apply_data(data)]
         refused = [isinstance(answer, CompactedError) for answer in answers]
         assert refused == [revision < 6] * 2
+        written = steady.value("written")
+        assert written == (None if revision < 6 else str(revision))
         assert same(crashing.machine, steady.machine)
     assert steady.machine.store.revision == 11
 
