@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import random
 import sys
@@ -41,12 +42,13 @@ def main() -> int:
     deadline = time.monotonic() + arguments.hours * 3600
     totals = Totals()
     seed = arguments.seed
-    while totals.rounds < arguments.rounds or time.monotonic() < deadline:
-        plan = draw(seed, arguments.count)
-        if arguments.faults:
-            plan = dataclasses.replace(plan, faults=arguments.faults)
-        _round(plan, arguments.keep, totals)
-        seed += 1
+    with contextlib.suppress(KeyboardInterrupt):
+        while totals.rounds < arguments.rounds or time.monotonic() < deadline:
+            plan = draw(seed, arguments.count)
+            if arguments.faults:
+                plan = dataclasses.replace(plan, faults=arguments.faults)
+            _round(plan, arguments.keep, totals)
+            seed += 1
     _say(str(totals))
     return bool(totals.failed)
 

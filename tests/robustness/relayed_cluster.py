@@ -226,8 +226,4 @@ def shuffled(names: Iterable[str], rng: random.Random) -> list[str]:
 
 def log_lines(cluster: StoreCluster, text: str) -> int:
     """How often members logged something."""
-    return sum(
-        cluster.log_file(name).read_bytes().count(text.encode())
-        for name in cluster.names
-        if cluster.log_file(name).exists()
-    )
+    return sum(log.read_bytes().count(text.encode()) for log in cluster.directory.glob("*.log"))

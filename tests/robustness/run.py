@@ -83,6 +83,8 @@ async def run(plan: Plan, directory: Path) -> Outcome:
         finally:
             await cluster.close_relays()
         outcome.snapshots = log_lines(cluster, "snapshot installed")
+        if log_lines(cluster, "Traceback"):
+            outcome.violations.append(Violation("no crash", "a member's log has a traceback"))
     outcome.violations += await asyncio.to_thread(judge, outcome.history)
     return outcome
 

@@ -42,7 +42,8 @@ class Scene:
         return await (self.leader() if self.rng.random() < 0.5 else self.follower())
 
     async def ready(self) -> None:
-        await asyncio.to_thread(self.cluster.wait_ready)
+        """Wait until all members know a leader. Raises AssertionError: one ended by itself."""
+        await asyncio.to_thread(self.cluster.wait_ready, *self.cluster.names)
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Raises AssertionError: not within what a busy machine may take."""
