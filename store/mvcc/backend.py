@@ -182,7 +182,8 @@ class Backend:
     def leases(self) -> dict[int, bytes]:
         """All leases by id; only what is flushed, so it is for the start."""
         with self._reader.cursor(self._leases_db) as cursor:
-            return {int.from_bytes(key, "big"): bytes(value) for key, value in cursor.iternext()}
+            stored = ((bytes(key), bytes(value)) for key, value in cursor.iternext())
+            return {int.from_bytes(key, "big", signed=True): value for key, value in stored}
 
     def meta(self, name: bytes) -> bytes | None:
         """A named value as flushed."""
@@ -278,7 +279,7 @@ class Backend:
                 appended = cursor.put(key, record, append=True)
                 assert appended, "revisions are flushed in ascending order"
         named = [
-            (Part.LEASES, self._leases_db, lease_id.to_bytes(8, "big"), value)
+            (Part.LEASES, self._leases_db, lease_id.to_bytes(8, "big", signed=True), value)
             for lease_id, value in buffer.leases.items()
         ]
         named += [(Part.META, self._meta_db, name, value) for name, value in buffer.meta.items()]
