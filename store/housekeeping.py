@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-import structlog
-
+from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import CompactionRequest, LeaseCheckpoint
 from store.auto_compaction import AutoCompactor
 from store.mvcc import command, compaction
@@ -19,7 +18,7 @@ from store.mvcc.machine import KvMachine
 from store.raft.engine import Engine, EngineError, Role
 from store.state_machine import StoreStateMachine
 
-log = structlog.get_logger("store.housekeeping")
+log = get_logger("store.housekeeping")
 
 # Source: etcd, server/lease (look twice a second, expire at most so many at once).
 _LEASE_POLL_S = 0.5

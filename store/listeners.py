@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import structlog
-
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.log import get_logger
 from store import urls
 from store.config import MemberConfig
 from store.http_front import HttpFront
@@ -13,7 +12,7 @@ from store.probes import Probes
 from store.rpc.server import StoreServer
 from store.tls import MemberTls
 
-log = structlog.get_logger("store.listeners")
+log = get_logger("store.listeners")
 
 _STOP_GRACE_S = 0.5
 

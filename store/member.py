@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import lmdb
-import structlog
 
+from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import Member as MemberMessage
 from store import parts
 from store.config import MemberConfig
@@ -31,7 +31,7 @@ from store.rpc.server import StoreServer
 from store.state_machine import StoreStateMachine
 from store.tls import MemberTls, member_tls
 
-log = structlog.get_logger("store.member")
+log = get_logger("store.member")
 
 # Virtual memory set aside for the database; it may outgrow its quota by what was under way.
 _MAP_BYTES_EXTRA = 2 << 30

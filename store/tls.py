@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import structlog
-
+from kubraft.log import get_logger
 from store import self_signed
 from store.config import MemberConfig
 from store.member_error import MemberError, cause_of
@@ -23,7 +22,7 @@ from store.peer_certificate import Admission, NotAdmittedError
 from store.raft.config import PeerTls
 from store.tls_config import TlsConfig
 
-log = structlog.get_logger("store.tls")
+log = get_logger("store.tls")
 
 
 @dataclass(frozen=True, slots=True)

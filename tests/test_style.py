@@ -95,6 +95,13 @@ def test_one_module_knows_the_consensus_library() -> None:
     assert [name(p) for p in programs if "pysyncobj" in imported(p)] == ["store/raft/hardened.py"]
 
 
+def test_every_log_line_names_its_component() -> None:
+    """The library's own loggers drop the name that they are given."""
+    own = [path for path in SOURCES if name(path).split("/")[0] in PROGRAMS]
+    nameless = [name(path) for path in own if "structlog.get_logger(" in path.read_text()]
+    assert nameless == ["kubraft/log.py"]
+
+
 def test_modules_stay_small() -> None:
     lines = {name(path): text(path).count("\n") for path in SOURCES}
     assert not {n: c for n, c in lines.items() if c > LINES_MAX_OF.get(n, LINES_MAX)}

@@ -9,9 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
-import structlog
+from kubraft.log import get_logger
 
-log = structlog.get_logger("kubraft.http")
+log = get_logger("kubraft.http")
 
 # A body has so long to come, and a client so long to take anything of what waits for it.
 BODY_TIMEOUT_S = 60.0

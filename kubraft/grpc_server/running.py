@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import structlog
 
 from kubraft.grpc_server.call import Call
+from kubraft.log import get_logger
 
-log = structlog.get_logger("kubraft.grpc_server")
+log = get_logger("kubraft.grpc_server")
 
 
 async def run(call: Call, message: bytes | None) -> None:

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import structlog
-
+from kubraft.log import get_logger
 from store.raft.framing import (
     HELLO_BYTES_MAX,
     PING,
@@ -28,7 +27,7 @@ from store.raft.framing import (
     frame,
 )
 
-log = structlog.get_logger("store.raft")
+log = get_logger("store.raft")
 
 _CONNECT_S_MAX = 2.0
 _BACKOFF_S_MIN = 0.03

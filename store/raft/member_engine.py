@@ -12,8 +12,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import structlog
-
+from kubraft.log import get_logger
 from store.raft import membership
 from store.raft.codec import encode
 from store.raft.config import RaftConfig
@@ -42,7 +41,7 @@ from store.raft.proposals import PACKED_BYTES
 from store.raft.snapshots import Snapshots
 from store.raft.wal import Identity, Wal, WalError, open_wal
 
-log = structlog.get_logger("store.raft")
+log = get_logger("store.raft")
 
 # A leader steps down after this many election timeouts without a quorum, and a follower campaigns
 # after up to the second many without a leader.

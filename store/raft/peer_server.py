@@ -9,8 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 
-import structlog
-
+from kubraft.log import get_logger
 from store.raft.codec import decode, encode_voters
 from store.raft.framing import (
     HELLO_BYTES_MAX,
@@ -30,7 +29,7 @@ from store.raft.link import host_and_port
 from store.raft.membership import Members, was_removed
 from store.raft.messages import InstallSnapshot, Message
 
-log = structlog.get_logger("store.raft")
+log = get_logger("store.raft")
 
 _HANDSHAKE_S_MAX = 5.0
 _READ_BYTES = 256 << 10

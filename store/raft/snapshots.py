@@ -10,8 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import structlog
-
+from kubraft.log import get_logger
 from store.directory import make_directory
 from store.raft.engine import StateMachine
 from store.raft.framing import PURPOSE_SNAPSHOT, frame
@@ -20,7 +19,7 @@ from store.raft.membership import Members
 from store.raft.messages import InstallSnapshot
 from store.raft.snapshot_stream import file_name, receive_snapshot, send_snapshot
 
-log = structlog.get_logger("store.raft")
+log = get_logger("store.raft")
 
 _PAUSE_S = 1.0
 
