@@ -18,6 +18,7 @@ from kubraft.grpc_server.exchange import run as run_exchange
 from kubraft.grpc_server.guard import CONTINUATIONS_MAX, Guard, Limits
 from kubraft.grpc_server.http2_exchange import Http2Exchange
 from kubraft.grpc_server.keepalive import Keepalive
+from kubraft.grpc_server.lingering import Lingering
 from kubraft.grpc_server.messages import RefusedMessageError, whole_messages
 from kubraft.grpc_server.outlet import Outlet, OutStream
 from kubraft.grpc_server.request import Find, asked
@@ -76,13 +77,17 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
+        self._end_all()
+        self._on_end(self)
+
+    def _end_all(self) -> None:
         self._out.close()
         self._keepalive.stop()
         for call in list(self.calls.values()):
             self._cancel(call)
         for exchange in list(self.exchanges.values()):
             exchange.forget()
-        self._on_end(self)
+        self.exchanges.clear()
 
     def pause_writing(self) -> None:
         self._out.pause()
@@ -104,7 +109,8 @@ class Connection(asyncio.Protocol):
             self._buffer = b""
             self._out.write(f.goaway(self._last_stream, fault.code, str(fault)))
             self._out.flush()
-            self._transport.close()
+            self._end_all()
+            Lingering(self._transport, self.connection_lost)
         else:
             self._out.flush()
 

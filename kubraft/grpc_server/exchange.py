@@ -17,6 +17,8 @@ log = get_logger("kubraft.http")
 BODY_TIMEOUT_S = 60.0
 WRITE_TIMEOUT_S = 120.0
 
+_TOO_LARGE = "the body is too large"
+
 Headers = Sequence[tuple[str, str]]
 
 
@@ -46,9 +48,13 @@ class HttpResponse(NamedTuple):
 class BodyTooLargeError(Exception):
     """A request's body is longer than its handler takes."""
 
+    status = 413
+
 
 class BodyTooSlowError(Exception):
     """A request's body did not come in time."""
+
+    status = 408
 
 
 def target(text: str) -> tuple[str, str]:
@@ -122,16 +128,16 @@ class Exchange(ABC):
         """
         length = self.request.header("content-length")
         if length.isdecimal() and int(length) > bytes_max:
-            raise BodyTooLargeError
+            raise BodyTooLargeError(_TOO_LARGE)
         found = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
                 while part := await self.read():
                     found += part
                     if len(found) > bytes_max:
-                        raise BodyTooLargeError
+                        raise BodyTooLargeError(_TOO_LARGE)
         except TimeoutError as error:
-            raise BodyTooSlowError from error
+            raise BodyTooSlowError("the body did not come in time") from error
         return bytes(found)
 
     async def respond(self, response: HttpResponse) -> None:
@@ -191,6 +197,11 @@ async def run(handler: Handler, exchange: Exchange) -> None:
             exchange.finish() if exchange.head_sent else exchange.abandon()
     except ConnectionError:
         exchange.abandon()
+    except (BodyTooLargeError, BodyTooSlowError) as error:
+        if exchange.head_sent:
+            exchange.abandon()
+        else:
+            await exchange.respond(HttpResponse(error.status, f"{error}\n".encode()))
     except Exception as error:  # noqa: BLE001  # any failure of a handler is the client's answer
         request = exchange.request
         cause = f"{type(error).__name__}: {error}"

@@ -23,6 +23,7 @@ from kubraft.grpc_server.exchange import (
     run,
     target,
 )
+from kubraft.grpc_server.lingering import Lingering
 
 HEAD_BYTES_MAX = 64 << 10
 # A request's head has so long to come; a connection without a request stays open so long.
@@ -30,9 +31,6 @@ HEAD_TIMEOUT_S = 30.0
 IDLE_TIMEOUT_S = 300.0
 # What may be here of a body, or of later requests, before the client is held up.
 _UNREAD_BYTES_MAX = 256 << 10
-# A client that sends on after its answer is listened to for so long, or until it sent so much.
-_LINGER_S = 1.0
-_LINGER_BYTES_MAX = 256 << 10
 # A client that has closed its side has so long to get its answer.
 _HALF_CLOSED_S = 5.0
 
@@ -49,8 +47,8 @@ class Http1Connection(asyncio.Protocol):
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._unread = 0
+        self._wants_head_only = False
         self._holding = False
-        self._lingering = 0
         self._eof = False
         self._leaving = False
 
@@ -87,11 +85,6 @@ class Http1Connection(asyncio.Protocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        if self._lingering:
-            self._lingering -= len(data)
-            if self._lingering <= 0:
-                self.transport.close()
-            return
         self._h11.receive_data(data)
         self._advance()
 
@@ -130,6 +123,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _begin(self, event: h11.Request) -> None:
         self._stop_timer()
+        self._wants_head_only = event.method == b"HEAD"
         headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
         names = [name for name, _ in headers]
         if "transfer-encoding" in names and "content-length" in names:
@@ -153,7 +147,8 @@ class Http1Connection(asyncio.Protocol):
             headers = (("content-type", "text/plain; charset=utf-8"),)
             length = ("content-length", str(len(body)))
             self.send_head(status, (*headers, length, ("connection", "close")))
-            self.send(body)
+            if not self._wants_head_only:
+                self.send(body)
             self.send_end()
         if exchange is not None and not exchange.over:
             exchange.over = True
@@ -237,20 +232,17 @@ class Http1Connection(asyncio.Protocol):
             self.transport.close()
         else:
             self._h11.start_next_cycle()
+            self._wants_head_only = False
             self._close_after(IDLE_TIMEOUT_S)
             self._loop.call_soon(self._advance)
 
     def _linger(self) -> None:
-        """Close, but not before the client had a chance to read what was said."""
-        if self.transport.is_closing():
-            return
-        self._lingering = _LINGER_BYTES_MAX
-        if self._holding:
-            self._holding = False
-            self.transport.resume_reading()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self._close_after(_LINGER_S)
+        self._stop_timer()
+        if not self.transport.is_closing():
+            if self._holding:
+                self._holding = False
+                self.transport.resume_reading()
+            Lingering(self.transport, self.connection_lost)
 
     # leaving
 

@@ -42,6 +42,8 @@ class ValueSplitter:
         if not self._depth:
             self._text = self._text.lstrip(_SPACE)
             self._looked_at = 0
+            if self._text and self._text[0] in "}],:":
+                return self._cut(1)
             if self._text and self._text[0] not in "{[":
                 match = _SCALAR.match(self._text)
                 return self._cut(match.end()) if match else None

@@ -6,82 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-import grpc
 import pytest
-from hpack import Decoder, Encoder
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubraft.grpc_server import frames as f
-from kubraft.grpc_server.guard import Limits
-from kubraft.grpc_server.server import GrpcServer
-
-CALL = (
-    (":method", "POST"),
-    (":scheme", "http"),
-    (":path", "/t.T/echo"),
-    (":authority", "x"),
-    ("content-type", "application/grpc"),
-    ("te", "trailers"),
-)
-
-
-async def echo(request: bytes, context: Any) -> bytes:
-    return request
-
-
-class Client:
-    """A raw client: what it writes is up to the test."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader, self.writer = reader, writer
-        self.encoder, self.decoder = Encoder(), Decoder()
-
-    def send(self, *parts: bytes) -> None:
-        self.writer.write(b"".join(parts))
-
-    def headers(self, stream: int, flags: int = f.END_HEADERS, **more: str) -> bytes:
-        block = self.encoder.encode([*CALL, *more.items()])
-        return f.frame(f.HEADERS, flags, stream, block)
-
-    async def frame(self) -> tuple[int, int, int, bytes]:
-        head = await asyncio.wait_for(self.reader.readexactly(f.HEAD_BYTES), 5)
-        payload = await self.reader.readexactly(int.from_bytes(head[:3], "big"))
-        return head[3], head[4], int.from_bytes(head[5:], "big"), payload
-
-    async def until(self, kind: int) -> tuple[int, int, int, bytes]:
-        while (found := await self.frame())[0] != kind:
-            pass
-        return found
-
-    async def ended(self) -> bool:
-        """Whether the server closes the connection."""
-        while await asyncio.wait_for(self.reader.read(65_536), 5):
-            pass
-        return True
-
-
-class Served:
-    """A server, and clients of it."""
-
-    def __init__(self) -> None:
-        self.server = GrpcServer(Limits(message_bytes_max=1 << 20))
-        handler = grpc.unary_unary_rpc_method_handler(echo)
-        generic = grpc.method_handlers_generic_handler("t.T", {"echo": handler})
-        self.server.add_generic_rpc_handlers((generic,))
-        self.port = self.server.listen("127.0.0.1", 0, None)
-        self.writers: list[asyncio.StreamWriter] = []
-
-    async def client(self, *, preface: bytes = f.PREFACE + f.settings({})) -> Client:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.writers.append(writer)
-        writer.write(preface)
-        return Client(reader, writer)
-
-    async def stop(self) -> None:
-        for writer in self.writers:
-            writer.transport.abort()
-        await self.server.stop(0.1)
+from tests.kubraft.grpc_server.raw import CALL, Served, message
 
 
 @pytest.fixture
@@ -90,10 +20,6 @@ async def served() -> AsyncIterator[Served]:
     await served.server.start()
     yield served
     await served.stop()
-
-
-def message(data: bytes) -> bytes:
-    return b"\0" + len(data).to_bytes(4, "big") + data
 
 
 async def test_call_cut_into_single_bytes(served: Served) -> None:
