@@ -55,7 +55,8 @@ def client(cluster: StoreCluster) -> Iterator[etcd3gw.Etcd3Client]:
 def test_status_and_members(cluster: StoreCluster, client: etcd3gw.Etcd3Client) -> None:
     assert client.api_path == "/v3/"
     assert int(client.status()["header"]["member_id"])
-    assert sorted(member["name"] for member in client.members()) == sorted(cluster.names)
+    names = sorted(cluster.names)  # each is known once its member has published it
+    wait_until(lambda: sorted(m.get("name", "") for m in client.members()) == names, "all names")
 
 
 def test_keys(cluster: StoreCluster, client: etcd3gw.Etcd3Client) -> None:
