@@ -45,6 +45,7 @@ class Housekeeping:
         self._engine = engine
         self._machine = machine
         self._expiry = expiry
+        self._state_machine = state_machine
         self._applied = state_machine.applied
         self._flush_interval_s = flush_interval_s
         self._election_s = election_s
@@ -76,13 +77,17 @@ class Housekeeping:
             while (left := due - loop.time()) > 0:
                 if self._machine.backend.pending_bytes > _FLUSH_BYTES:
                     break
+                if self._state_machine.flush_wanted:
+                    break
                 await asyncio.sleep(min(left, _FLUSH_POLL_S))
+            self._state_machine.flush_wanted = False
             flush = self._machine.begin_flush()
             if flush is not None:
                 await loop.run_in_executor(self._disk, flush.commit)
                 self._machine.end_flush()
             elif self._machine.backend.is_dirty:
                 # A snapshot is being copied; what is buffered waits for the next round.
+                await asyncio.sleep(_FLUSH_POLL_S)
                 self._applied.set()
 
     async def _clear_up(self) -> None:
@@ -96,23 +101,18 @@ class Housekeeping:
         Proposals that fail are made again later by whoever leads then.
         """
         loop = asyncio.get_running_loop()
-        seen: object = None
         while True:
             await asyncio.sleep(_LEASE_POLL_S)
-            status = self._engine.status()
+            status, now = self._engine.status(), loop.time()
             lessor = self._machine.store.lessor
-            if status.leader is not None and seen != (status.term, status.leader):
-                seen = (status.term, status.leader)
+            leadership = None if status.leader is None else (status.term, status.leader)
+            if self._expiry.follow(leadership, lessor, grace_s=self._election_s, now=now):
                 self.leader_changes += 1
-                self._expiry.extend_all(lessor, grace_s=self._election_s, now=loop.time())
             if status.role is not Role.LEADER:
                 continue
-            overdue = self._expiry.expired(now=loop.time(), limit=_EXPIRE_AT_ONCE)
-            # Deadlines of leases that are gone fall out of the queue only when looked at.
+            overdue = self._expiry.overdue(lessor, now=now, limit=_EXPIRE_AT_ONCE)
             requests = [
-                LeaseCheckpoint(ID=lease.id, remaining_TTL=lease.renewed)
-                for lease in map(lessor.find, overdue)
-                if lease is not None
+                LeaseCheckpoint(ID=lease, remaining_TTL=renewed) for lease, renewed in overdue
             ]
             await asyncio.gather(*map(self._expire, requests))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from store.mvcc.lease_expiry import LeaseExpiry
 from store.mvcc.machine import KvMachine
+from store.mvcc.store import MvccStore
 from store.raft.engine import Command, LogIndex, Term
 
 
@@ -22,6 +23,8 @@ class StoreStateMachine:
         self._expiry = expiry
         # Set by every apply; the flush and compaction tasks wait for it.
         self.applied = asyncio.Event()
+        # Set where the log cannot shrink before what is applied is flushed.
+        self.flush_wanted = False
 
     def durable_index(self) -> tuple[LogIndex, Term]:
         return _typed(self._machine.durable_index())
@@ -35,11 +38,21 @@ class StoreStateMachine:
     def persist(self) -> tuple[LogIndex, Term]:
         return _typed(self._machine.persist())
 
+    def persist_soon(self) -> None:
+        self.flush_wanted = True
+        self.applied.set()
+
     def save_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
         return _typed(self._machine.save_snapshot(path))
 
-    def install_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
-        installed = self._machine.install_snapshot(path)
+    def read_snapshot(self, path: Path) -> object:
+        return self._machine.read_snapshot(path)
+
+    def install_snapshot(self, path: Path, read: object) -> tuple[LogIndex, Term] | None:
+        assert isinstance(read, MvccStore)
+        installed = self._machine.install_snapshot(path, read)
+        if installed is None:
+            return None
         self._note_leases()
         self.applied.set()
         return _typed(installed)

@@ -81,7 +81,7 @@ class Flush:
 class Backend:
     """Records by packed revision, leases by id, and a few named values."""
 
-    def __init__(self, directory: Path, *, map_bytes: int) -> None:
+    def __init__(self, directory: Path, *, map_bytes: int, readonly: bool = False) -> None:
         """Open or create the database in `directory`.
 
         Raises:
@@ -89,6 +89,7 @@ class Backend:
         """
         self.directory = directory
         self.map_bytes = map_bytes
+        self._readonly = readonly
         self._writer = threading.Lock()
         self._active = Buffer()
         self._flushing: Buffer | None = None
@@ -108,14 +109,16 @@ class Backend:
             subdir=False,
             map_size=self.map_bytes,
             max_dbs=_DATABASES,
+            readonly=self._readonly,
             mode=0o600,
             lock=False,
             readahead=True,
         )
         sync_directory(self.directory)
-        self._records_db = self._env.open_db(b"key")
-        self._leases_db = self._env.open_db(b"lease")
-        self._meta_db = self._env.open_db(b"meta")
+        create = not self._readonly
+        self._records_db = self._env.open_db(b"key", create=create)
+        self._leases_db = self._env.open_db(b"lease", create=create)
+        self._meta_db = self._env.open_db(b"meta", create=create)
         self._reader = self._env.begin()
         told = self._reader.get(_META_DIGEST, db=self._meta_db)
         # Without one the database is from before there was any, or empty.
@@ -327,6 +330,11 @@ class Backend:
         return not self._active
 
     # Whole-file work.
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a flush or a copy is under way, which `replace` would wait for."""
+        return self._flush is not None or self._writer.locked()
 
     def copy(self, path: Path) -> None:
         """Write a compacted copy of the flushed state to `path`; blocks; any thread."""

@@ -26,6 +26,28 @@ class LeaseExpiry:
         self._deadlines: dict[LeaseID, float] = {}
         # (when to look, lease); entries that no longer match `_deadlines` are skipped.
         self._queue: list[tuple[float, LeaseID]] = []
+        self._leadership: object = None
+
+    def follow(self, leadership: object, lessor: Lessor, *, grace_s: float, now: float) -> bool:
+        """Extend all leases where this leadership is a new one; whether it is.
+
+        Args:
+            leadership: term and leader, or None where there is none.
+            lessor: the leases.
+            grace_s: what is added to each lease's time.
+            now: seconds.
+        """
+        if leadership is None or leadership == self._leadership:
+            return False
+        self._leadership = leadership
+        self.extend_all(lessor, grace_s=grace_s, now=now)
+        return True
+
+    def overdue(self, lessor: Lessor, *, now: float, limit: int) -> list[tuple[LeaseID, int]]:
+        """Up to `limit` leases to expire, each with the renewal that its deadline counts from."""
+        # Deadlines of leases that are gone fall out of the queue only when looked at.
+        leases = map(lessor.find, self.expired(now=now, limit=limit))
+        return [(lease.id, lease.renewed) for lease in leases if lease is not None]
 
     def refresh(self, lessor: Lessor, changed: Iterable[LeaseID], *, now: float) -> None:
         """Take note of leases that were granted, renewed or revoked."""

@@ -6,7 +6,6 @@ Equal on every member: nothing here reads a clock, chance or the order of a set.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -146,17 +145,38 @@ class KvMachine:
         """Write the durable state to `path`; called in a worker thread."""
         return snapshot_file.write(self.backend, path)
 
-    def install_snapshot(self, path: Path) -> tuple[int, int]:
-        """Take the state of the snapshot file at `path`.
+    def read_snapshot(self, path: Path) -> MvccStore:
+        """Check the snapshot file at `path` and rebuild its indices, beside the present state.
+
+        Called in a worker thread; the file stays as it is.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        snapshot_file.verify(path)
+        with snapshot_file.opened(path, map_bytes=self.backend.map_bytes) as backend:
+            return MvccStore(backend)
+
+    def install_snapshot(self, path: Path, read: MvccStore | None = None) -> tuple[int, int] | None:
+        """Take the state of the snapshot file at `path`, and the file.
+
+        Args:
+            path: the file.
+            read: what `read_snapshot` made of it; without it, it is read here and now.
+
+        Returns:
+            The log index and term of the new state; None while the old one is being flushed or
+            copied.
 
         Raises:
             ValueError: the file is damaged; the old state is kept.
         """
-        snapshot_file.verify(path)
-        size = path.stat().st_size - snapshot_file.TRAILER_BYTES
-        os.truncate(path, size)
+        if read is None:
+            read = self.read_snapshot(path)
+        if self.backend.is_busy:
+            return None
         self.backend.replace(path)
-        self.store.load()
+        self.store.take_over(read)
         self.auth.load()
         self._load()
         self.on_replaced()

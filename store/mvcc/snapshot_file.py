@@ -9,13 +9,17 @@ database          as LMDB wrote it
 from __future__ import annotations
 
 import os
+import shutil
 import struct
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zlib import crc32
 
 import lmdb
 
-from store.mvcc.backend import Backend
+from store.mvcc.backend import FILE_NAME, Backend
 
 _TRAILER = struct.Struct(">8sQI")
 _MAGIC = b"kbrfsnp1"
@@ -50,6 +54,21 @@ def verify(path: Path) -> None:
     if _checksum(path, size)[1] != checksum:
         raise ValueError(f"snapshot {path.name}: checksum does not match")
     applied_of(path)
+
+
+@contextmanager
+def opened(path: Path, *, map_bytes: int) -> Iterator[Backend]:
+    """The database of the snapshot at `path`, to be read only; what lies behind it is ignored."""
+    directory = Path(tempfile.mkdtemp(prefix=f"{path.name}.", dir=path.parent))
+    try:
+        (directory / FILE_NAME).hardlink_to(path)
+        backend = Backend(directory, map_bytes=map_bytes, readonly=True)
+        try:
+            yield backend
+        finally:
+            backend.close()
+    finally:
+        shutil.rmtree(directory)
 
 
 def applied_of(path: Path) -> tuple[int, int]:

@@ -65,6 +65,10 @@ class MvccStore:
         if self.compacted > NEVER_COMPACTED:
             self.compaction_queue = self.index.with_history()
 
+    def take_over(self, other: MvccStore) -> None:
+        """Become what `other` is, which was loaded from a copy of this store's backend."""
+        vars(self).update({name: part for name, part in vars(other).items() if name != "backend"})
+
     def save_meta(self) -> None:
         self.backend.set_meta(META_REVISION, b"%d" % self.revision)
         self.backend.set_meta(META_COMPACTED, b"%d" % self.compacted)

@@ -70,7 +70,10 @@ class Shell(Protocol):
         """Whether a snapshot is being made or streamed, so that the log must stay."""
 
     def install(self, base: Base) -> None:
-        """Let the state machine take over the received snapshot of `base`, now."""
+        """Let the state machine take over the received snapshot of `base`, then say so.
+
+        Until `Driver.snapshot_installed` nothing is applied; all else goes on.
+        """
 
     def discard_snapshot(self, index: int, term: int) -> None:
         """The received snapshot is not needed."""
@@ -114,8 +117,10 @@ class Driver:
         self._outbox: list[tuple[int, m.Message]] = []
         self._held: list[tuple[int, m.Message]] = []
         self._persisting = False
-        # A snapshot that the log already starts at, and whether that is on its way to the disk.
+        # A snapshot that the log already starts at but that is not installed yet, and whether
+        # the log's start is still on its way to the disk.
         self._installing: Base | None = None
+        self._reset_is_new = False
         self._install_next = False
         self._proposals = Proposals(rng.getrandbits(63))
         self._forwarded: deque[tuple[int, m.Proposal]] = deque()
@@ -239,10 +244,25 @@ class Driver:
         self._persisting = False
         self._log.taken_is_durable()
         if self._install_next:
-            self._install()
+            assert self._installing is not None
+            self._install_next = False
+            self._shell.install(self._installing)
         held, self._held = self._held, []
         for peer, message in held:
             self._shell.send(peer, message)
+
+    def snapshot_installed(self, now: float) -> None:
+        """The state machine has taken over the snapshot given to `Shell.install`."""
+        self._now = now
+        base, self._installing = self._installing, None
+        assert base is not None
+        self._log.installed()
+        self._applied = base.index
+        self._applied_term = max(self._applied_term, base.term)
+        self.members = base.voters
+        self._proposals.jumped()
+        self._changes.jumped()
+        self._reads.applied(base.index)
 
     def fail_waiters(self) -> None:
         """This member stops: whoever waits learns that the outcome is unknown."""
@@ -272,6 +292,11 @@ class Driver:
         self._compact_if_due()
 
     # ---- what the shell may ask
+
+    @property
+    def log_start(self) -> int:
+        """The last index that the log does not hold any more."""
+        return self._log.base.index
 
     def wakeup(self) -> float:
         """When to call `advance` although no input came."""
@@ -308,7 +333,8 @@ class Driver:
         return self._shell.congested(peer)
 
     def snapshot_wanted(self, peer: int) -> None:
-        self._shell.stream_snapshot(peer, self.core.term())
+        if self._installing is None:
+            self._shell.stream_snapshot(peer, self.core.term())
 
     def committed(self, entries: list[m.Entry]) -> None:
         assert self._installing is None
@@ -339,6 +365,7 @@ class Driver:
 
     def installed(self, base: Base) -> None:
         self._installing = base
+        self._reset_is_new = True
 
     def read_confirmed(self, token: Hashable, index: int) -> None:
         assert isinstance(token, tuple)
@@ -360,7 +387,7 @@ class Driver:
         outbox, self._outbox = self._outbox, []
         if batch is not None:
             self._persisting = True
-            self._install_next = self._installing is not None
+            self._install_next, self._reset_is_new = self._reset_is_new, False
             self._held = outbox
             self._shell.persist(batch)
             return
@@ -523,17 +550,6 @@ class Driver:
         if base is None or base.index != message.index:
             self._shell.discard_snapshot(message.index, message.snapshot_term)
 
-    def _install(self) -> None:
-        base, self._installing, self._install_next = self._installing, None, False
-        assert base is not None
-        self._shell.install(base)
-        self._applied = base.index
-        self._applied_term = max(self._applied_term, base.term)
-        self.members = base.voters
-        self._proposals.jumped()
-        self._changes.jumped()
-        self._reads.applied(base.index)
-
     def _compact_if_due(self) -> None:
         """Drop the front of the log once its effect is durable in the state machine."""
         options, log = self._options, self._log
@@ -546,7 +562,8 @@ class Driver:
             return
         durable = int(self._state_machine.durable_index()[0])
         if self._applied - durable >= options.compact_entries or not retained:
-            durable = int(self._state_machine.persist()[0])
+            self._state_machine.persist_soon()
+            durable = int(self._state_machine.durable_index()[0])
         index = min(durable, self._applied) - retained
         if index > log.base.index:
             self.core.compact(index)

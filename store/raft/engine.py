@@ -110,16 +110,35 @@ class StateMachine(Protocol):
         """
 
     def persist(self) -> tuple[LogIndex, Term]:
-        """Make all that was applied durable (fsync) and return the new `durable_index`."""
+        """Make all that was applied durable (fsync) and return the new `durable_index`; blocks."""
+
+    def persist_soon(self) -> None:
+        """Begin to make durable what was applied; `durable_index` shows it when it is done."""
 
     def save_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
         """Write a consistent copy of the durable state to `path`; called from a worker thread."""
 
-    def install_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
-        """Replace the whole state by the snapshot file at `path`, which it may move away.
+    def read_snapshot(self, path: Path) -> object:
+        """Check and read the snapshot file at `path`, which stays as it is; in a worker thread.
+
+        Nothing is applied until `install_snapshot`; the old state may be read meanwhile.
 
         Raises:
-            ValueError: the file is damaged; the old state is kept.
+            ValueError: the file is damaged.
+        """
+
+    def install_snapshot(self, path: Path, read: object) -> tuple[LogIndex, Term] | None:
+        """Replace the whole state by the snapshot file at `path`, which it may move away.
+
+        Quick, whatever the size. A crash leaves the old state with the file, or the new state.
+
+        Args:
+            path: the file.
+            read: what `read_snapshot` returned for it.
+
+        Returns:
+            Where in the log the state now is; None where the disk is busy with the old state, so
+            that it has to be asked again.
         """
 
 

@@ -774,7 +774,7 @@ class Core(library.SyncObj):
             self._commit_seen = commit
             self._send_soon()
         applied = self._SyncObj__raftLastApplied
-        self._SyncObj__raftCommitIndex = max(applied, min(commit, stable))
+        self._SyncObj__raftCommitIndex = max(applied, min(commit, self._log.appliable_index))
         try:
             super()._SyncObj__applyLogEntries()
         finally:

@@ -97,6 +97,7 @@ class Log:
         self._taken: Batch | None = None
         self._stable = self.last_index
         self._durable_term = image.hard_state.term
+        self._installing = False
         self.bytes = sum(len(entry.data) for entry in self.entries)
 
     @property
@@ -120,6 +121,15 @@ class Log:
     def durable_term(self) -> int:
         """The newest term that this member will still know after a crash, with its vote in it."""
         return self._durable_term
+
+    @property
+    def appliable_index(self) -> int:
+        """Up to here entries may be applied: durable, and nothing while a snapshot is installed."""
+        return self._base.index if self._installing else self.stable_index
+
+    def installed(self) -> None:
+        """The state machine has taken over the snapshot that the log was reset to."""
+        self._installing = False
 
     def find(self, index: int) -> Entry | None:
         position = index - self._base.index
@@ -152,8 +162,9 @@ class Log:
         self._note(Truncate(index))
 
     def reset(self, base: Base) -> None:
-        """Start anew behind an installed snapshot."""
+        """Start anew behind a snapshot; nothing is appliable until it is `installed`."""
         self._base = base
+        self._installing = True
         self.entries[:] = [_base_entry(base)]
         self.bytes = 0
         # Nothing of the old log counts as stable, whatever is on its way to the disk.

@@ -62,6 +62,7 @@ class RaftEngine:
         self._linked: tuple[object, object] = (None, None)
         self._closing: set[asyncio.Task[None]] = set()
         self._heard: dict[int, float] = {}
+        self._installing: asyncio.Task[None] | None = None
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._batch: Batch | None = None
         self._scheduled = False
@@ -93,7 +94,7 @@ class RaftEngine:
         wal, image = self._open_wal()
         self._writer = LogWriter(wal, self._written)
         try:
-            self._recover(image)
+            await self._recover(image)
             await self._listen()
         except BaseException:
             await self._writer.close()
@@ -111,6 +112,9 @@ class RaftEngine:
         for handle in (self._timer, self._pinger):
             if handle is not None:
                 handle.cancel()
+        if self._installing is not None:
+            self._installing.cancel()
+            await asyncio.gather(self._installing, return_exceptions=True)
         await self._snapshots.close()
         await asyncio.gather(*(link.close() for link in self._links.values()), *self._closing)
         await self._server.close()
@@ -190,7 +194,16 @@ class RaftEngine:
         return self._snapshots.streaming
 
     def install(self, base: Base) -> None:
-        self._snapshots.install(base.index, base.term)
+        self._installing = asyncio.create_task(self._install(base), name="raft install")
+
+    async def _install(self, base: Base) -> None:
+        try:
+            await self._snapshots.install(base.index, base.term)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the member cannot go on
+            self._fail(error)
+            return
+        self._guard(partial(self._driver.snapshot_installed, self._loop.time()))
+        self._kick()
 
     def discard_snapshot(self, index: int, term: int) -> None:
         self._snapshots.discard(index, term)
@@ -224,7 +237,7 @@ class RaftEngine:
         except (OSError, WalError) as error:
             raise EngineError(str(error)) from error
 
-    def _recover(self, image: LogImage) -> None:
+    async def _recover(self, image: LogImage) -> None:
         """Bring log and state together; finish the install of a snapshot that was cut short."""
         config = self._config
         try:
@@ -239,7 +252,7 @@ class RaftEngine:
             if self._state_machine.durable_index()[0] < base.index and self._snapshots.find(
                 base.index, base.term
             ):
-                self._snapshots.install(base.index, base.term)
+                await self._snapshots.install(base.index, base.term)
             self._snapshots.clean()
         except (OSError, ValueError) as error:
             raise EngineError(str(error)) from error
@@ -285,6 +298,9 @@ class RaftEngine:
             raise
 
     def _members_at(self, index: int) -> membership.Members:
+        """Raises ValueError: the log begins later; a snapshot that old is of no use to anyone."""
+        if index < self._driver.log_start:
+            raise ValueError(f"snapshot of index {index} made before the log was reset")
         return self._driver.core.members_at(index)
 
     def _follow_members(self) -> None:

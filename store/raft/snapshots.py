@@ -6,6 +6,7 @@ Shell code. One stream a peer at a time; a stream that failed is tried again aft
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +23,7 @@ from store.raft.snapshot_stream import file_name, receive_snapshot, send_snapsho
 log = get_logger("store.raft")
 
 _PAUSE_S = 1.0
+_BUSY_S = 0.01
 
 
 class Snapshots:
@@ -45,6 +47,7 @@ class Snapshots:
         self._streams: dict[int, asyncio.Task[None]] = {}
         self._under_way = 0
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="raft-snapshot")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="raft-install")
         self._count = 0
 
     @property
@@ -82,14 +85,17 @@ class Snapshots:
         path = self._directory / file_name(index, term)
         return path if path.exists() else None
 
-    def install(self, index: int, term: int) -> None:
-        """Let the state machine take over a received snapshot.
+    async def install(self, index: int, term: int) -> None:
+        """Let the state machine take over a received snapshot, read in a thread of its own.
 
         Raises:
-            ValueError: the file is damaged, or not the one that the log starts at.
+            OSError, ValueError: the file is damaged, or not the one that the log starts at.
         """
         path = self._directory / file_name(index, term)
-        installed = self._state_machine.install_snapshot(path)
+        loop = asyncio.get_running_loop()
+        read = await loop.run_in_executor(self._reader, self._state_machine.read_snapshot, path)
+        while (installed := self._state_machine.install_snapshot(path, read)) is None:  # noqa: ASYNC110  # the end of a flush is no event
+            await asyncio.sleep(_BUSY_S)
         if installed != (index, term):
             raise ValueError(f"{path}: holds the state at {installed}, not at {(index, term)}")
         path.unlink(missing_ok=True)
@@ -101,7 +107,10 @@ class Snapshots:
     def clean(self) -> None:
         """Remove what an earlier run left behind and nobody needs."""
         for path in self._directory.iterdir():
-            path.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     async def close(self) -> None:
         tasks = list(self._streams.values())
@@ -110,6 +119,7 @@ class Snapshots:
         await asyncio.gather(*tasks, return_exceptions=True)
         # A snapshot that is being made reads the state, which is about to be closed.
         await asyncio.to_thread(self._maker.shutdown)
+        await asyncio.to_thread(self._reader.shutdown)
 
     async def _stream(self, peer: int, url: str, term: int) -> None:
         path = self._directory / self._temporary()

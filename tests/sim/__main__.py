@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 
@@ -20,8 +21,11 @@ def main() -> int:
     profiles = PROFILES if arguments.profile == "all" else (arguments.profile,)
     began = time.process_time()
     reports: list[Report] = []
-    for seed in range(arguments.seed, arguments.seed + arguments.n):
-        for profile in profiles:
+    schedules = (
+        (s, p) for s in range(arguments.seed, arguments.seed + arguments.n) for p in profiles
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # a long run that is ended says how far it came
+        for seed, profile in schedules:
             report = simulate(seed, profile, faulty_s=arguments.seconds)
             reports.append(report)
             if report.violations:
@@ -33,7 +37,9 @@ def main() -> int:
         f"{sum(r.reads for r in reports)} linearizable reads, "
         f"{sum(r.faults for r in reports)} faults, {sum(r.crashes for r in reports)} crashes, "
         f"{sum(r.leaders for r in reports)} leaders, {sum(r.changes for r in reports)} changes of "
-        f"membership, {sum(r.messages for r in reports)} messages, "
+        f"membership, {sum(r.snapshots for r in reports)} snapshots installed, "
+        f"{sum(r.leases for r in reports)} leases expired, "
+        f"{sum(r.messages for r in reports)} messages, "
         f"{time.process_time() - began:.1f} s of CPU"
     )
     return bool(bad)

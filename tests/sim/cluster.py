@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 from store.raft.driver import Options
 from store.raft.hardened import LEADER
@@ -38,6 +39,8 @@ class Cluster:
         self.crash_chance = 0.0
         self.members: dict[int, Member] = {}
         self.crashes = 0
+        self.snapshots = 0
+        self.on_expired: Callable[[int], None] = lambda _: None
         self.network = Network(self.clock, rng, ids, latency=latency, deliver=self._deliver)
         self._voters = {member: f"sim://{member}" for member in voters}
         self._disks = {member: Disk(VirtualDirectory(f"sim-{member}")) for member in ids}

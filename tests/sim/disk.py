@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from store.raft.engine import Command, LogIndex, Term
 from tests.sim.checkers import chain
+from tests.sim.leases import MARK, Leases, Stored
 
 _SECTOR = 512
 
@@ -107,6 +108,7 @@ class State:
     index: int = 0
     term: int = 0
     hash: int = 0
+    leases: Stored = ()
 
 
 @dataclass
@@ -122,10 +124,18 @@ class Disk:
 class VirtualStateMachine:
     """Chains a hash over the commands; only what was persisted is certain to outlive a crash."""
 
-    def __init__(self, disk: Disk, on_apply: Callable[[Command, State], None]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        on_apply: Callable[[Command, State], None],
+        later: Callable[[Callable[[], object]], object] = lambda action: action(),
+    ) -> None:
+        """`later` runs what takes a disk's time."""
         self._disk = disk
         self._on_apply = on_apply
+        self._later = later
         self.state = disk.state
+        self.leases = Leases(disk.state.leases)
 
     def durable_index(self) -> tuple[LogIndex, Term]:
         return LogIndex(self._disk.state.index), Term(self._disk.state.term)
@@ -133,14 +143,24 @@ class VirtualStateMachine:
     def apply(self, commands: list[Command]) -> list[object]:
         results: list[object] = []
         for command in commands:
-            self.state = State(command.index, command.term, chain(self.state.hash, command.data))
+            result: object = command.index
+            leases = self.state.leases
+            if command.data.startswith(MARK):
+                result = self.leases.apply(command.data, command.index)
+                leases = self.leases.stored()
+            value = chain(self.state.hash, command.data)
+            self.state = State(command.index, command.term, value, leases)
             self._on_apply(command, self.state)
-            results.append(command.index)
+            results.append(result)
         return results
 
     def persist(self) -> tuple[LogIndex, Term]:
         self._disk.state = self.state
         return self.durable_index()
 
+    def persist_soon(self) -> None:
+        self._later(self.persist)
+
     def install(self, state: State) -> None:
         self.state = self._disk.state = state
+        self.leases = Leases(state.leases)

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from tests.sim.cluster import Cluster
 
-PROFILES = ("calm", "resets", "tcp", "churn", "dup", "power", "members", "learner")
+PROFILES = (
+    *("calm", "resets", "tcp", "churn", "dup", "power"),
+    *("snapshots", "leases", "members", "learner"),
+)
 
 
 class Faults:
@@ -55,6 +58,8 @@ class Faults:
         kinds = [self._crash, self._crash, self._stall, self._stall_member, self._pause]
         if self._profile in ("churn", "power"):
             kinds += [self._crash] * 6
+        if self._profile == "snapshots":
+            kinds += [self._crash, self._stall, self._stall_member, self._split]
         kinds += [self._crash_all, self._split, self._split, self._reset, self._slow]
         self._rng.choice(kinds)()
 

@@ -19,6 +19,7 @@ from store.raft.log import Base, Batch, Log
 from store.raft.proposals import PACKED_BYTES
 from store.raft.wal import Identity, open_wal
 from tests.sim.disk import Disk, PowerLossError, State, VirtualStateMachine
+from tests.sim.leases import POLL_S, LeaseDuty
 
 if TYPE_CHECKING:
     from tests.sim.cluster import Cluster
@@ -68,7 +69,7 @@ class Member:
         )
         self._finish_install(image.base)
         self.log = Log(image)
-        self.machine = VirtualStateMachine(disk, self._on_apply)
+        self.machine = VirtualStateMachine(disk, self._on_apply, self._after_a_while)
         self.driver = Driver(
             member_id,
             self.log,
@@ -78,6 +79,8 @@ class Member:
             rng=self._rng,
             now=self._clock.now,
         )
+        self._lease_duty = LeaseDuty(self, election_s=TIMING.election_s)
+        self._clock.after(self._rng.random() * POLL_S, self._look_after_leases)
         self._seen_log = list(self.log.entries)
         self._seen_commit = self.log.base.index
         self.kick()
@@ -150,7 +153,7 @@ class Member:
         return bool(self._streams)
 
     def install(self, base: Base) -> None:
-        self.machine.install(self._disk.snapshots.pop((base.index, base.term)))
+        self._after_a_while(lambda: self._install(base))
 
     def discard_snapshot(self, index: int, term: int) -> None:
         self._disk.snapshots.pop((index, term), None)
@@ -161,10 +164,37 @@ class Member:
     def take_snapshot(self, sender: int, head: m.InstallSnapshot, state: State) -> None:
         if self._defer(lambda: self.take_snapshot(sender, head, state)):
             return
-        self._disk.snapshots[head.index, head.snapshot_term] = state
-        self._step(lambda: self.driver.receive(self._clock.now, sender, head))
+        # Until the file is synced, a crash leaves nothing of it.
+        self._after_a_while(lambda: self._snapshot_is_durable(sender, head, state))
+
+    def _snapshot_is_durable(self, sender: int, head: m.InstallSnapshot, state: State) -> None:
+        if not self._defer(lambda: self._snapshot_is_durable(sender, head, state)):
+            self._disk.snapshots[head.index, head.snapshot_term] = state
+            self._step(lambda: self.driver.receive(self._clock.now, sender, head))
 
     # ---- parts
+
+    def _after_a_while(self, action: Callable[[], object]) -> None:
+        """Do something that a thread does, unless the member crashes first."""
+        seconds = self._rng.random() * self._rng.choice((0.001, 0.05, 0.6))
+
+        def act() -> None:
+            if self.up:
+                action()
+
+        self._clock.after(seconds, act)
+
+    def _install(self, base: Base) -> None:
+        if not self._defer(lambda: self._install(base)):
+            self.machine.install(self._disk.snapshots.pop((base.index, base.term)))
+            self._lease_duty.note(self.machine.leases.lessor, self._clock.now)
+            self._cluster.snapshots += 1
+            self._step(lambda: self.driver.snapshot_installed(self._clock.now))
+
+    def _look_after_leases(self) -> None:
+        if not self._defer(self._look_after_leases):
+            self._lease_duty.step(self._clock.now)
+            self._clock.after(POLL_S, self._look_after_leases)
 
     def _finish_install(self, base: Base) -> None:
         """As RaftEngine does when it starts."""
@@ -247,8 +277,12 @@ class Member:
     def _on_apply(self, command: Command, state: State) -> None:
         checkers, now = self._cluster.checkers, self._clock.now
         place = (command.index, command.position)
+        lessor = self.machine.leases.lessor
+        for lease_id in self._lease_duty.note(lessor, now):
+            if lessor.find(lease_id) is None:
+                self._cluster.on_expired(lease_id)
         checkers.on_apply(now, self.id, place, command.data)
-        checkers.on_state(now, self.id, place, state.hash)
+        checkers.on_state(now, self.id, place, hash((state.hash, state.leases)))
 
     def _observe(self) -> None:
         checkers, core, now = self._cluster.checkers, self.driver.core, self._clock.now

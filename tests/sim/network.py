@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -15,12 +16,14 @@ _Deliver = Callable[[int, int, Message], None]
 
 @dataclass
 class _Link:
-    last: float = 0.0
     blocked: bool = False
     slow: float = 0.0
     # The connection's number; 0 while there is none.
     connection: int = 0
-    stalled: list[tuple[int, Message]] = field(default_factory=list)
+    # What is under way on this connection, in order, with the time when it may arrive.
+    queue: deque[tuple[float, Message]] = field(default_factory=deque)
+    # What need not keep its order and arrived in a stall; only while messages are repeated.
+    stalled: list[Message] = field(default_factory=list)
 
 
 class Network:
@@ -41,26 +44,25 @@ class Network:
 
     def connect(self, sender: int, receiver: int) -> None:
         self._connections += 1
-        link = self._links[sender, receiver]
-        link.connection = self._connections
-        link.stalled.clear()
+        self._renew(sender, receiver, self._connections)
 
     def connected(self, sender: int, receiver: int) -> bool:
         return self._links[sender, receiver].connection != 0
 
     def disconnect(self, sender: int, receiver: int) -> None:
-        link = self._links[sender, receiver]
-        link.connection = 0
-        link.stalled.clear()
+        self._renew(sender, receiver, 0)
 
     def block(self, sender: int, receiver: int, *, blocked: bool) -> None:
-        """Stall a link, as TCP does when packets are lost; later all comes at once."""
+        """Stall a link, as TCP does when packets are lost; later all comes at once, in order."""
         link = self._links[sender, receiver]
         link.blocked = blocked
         if not blocked:
+            self._clock.after(
+                self._latency * self._rng.random(), lambda: self._drain(sender, receiver)
+            )
             stalled, link.stalled = link.stalled, []
-            for connection, message in stalled:  # ahead of all that is still on its way
-                self._arrive_at(self._clock.now, sender, receiver, connection, message)
+            for message in stalled:
+                self._route(sender, receiver, message)
 
     def slow_down(self, sender: int, receiver: int, seconds: float) -> None:
         self._links[sender, receiver].slow = seconds
@@ -77,43 +79,54 @@ class Network:
             return
         self.messages += 1
         message = decode(encode(message))
-        self._route(sender, receiver, link.connection, message)
-        if self._may_repeat(message) and self._rng.random() < 0.08:
-            self._route(sender, receiver, link.connection, message)
+        if not self._may_repeat(message):
+            last = link.queue[-1][0] if link.queue else 0.0
+            time = max(self._clock.now + self._delay(link), last)
+            link.queue.append((time, message))
+            self._clock.at(time, lambda: self._drain(sender, receiver))
+            return
+        self._route(sender, receiver, message)
+        if self._rng.random() < 0.08:
+            self._route(sender, receiver, message)
 
     def send_file(self, sender: int, receiver: int, arrive: Callable[[], None]) -> None:
         """A stream beside the messages; it arrives whole, later, or not at all."""
         if self._rng.random() < 0.85:
             self._clock.after(self._latency * (2 + 10 * self._rng.random()), arrive)
 
-    def _route(self, sender: int, receiver: int, connection: int, message: Message) -> None:
-        link, rng = self._links[sender, receiver], self._rng
-        delay = self._latency * (0.5 + rng.random()) + link.slow
-        if self.jitter and rng.random() < 0.01:
-            delay += rng.random() * 0.5
-        time = self._clock.now + delay
-        if self._may_repeat(message):
-            if rng.random() < 0.1:
-                time += rng.random() * 1.5
-        else:
-            time = link.last = max(time, link.last + 1e-6)
-        self._arrive_at(time, sender, receiver, connection, message)
+    def _renew(self, sender: int, receiver: int, connection: int) -> None:
+        link = self._links[sender, receiver]
+        link.connection = connection
+        link.queue.clear()
+        link.stalled.clear()
 
-    def _arrive_at(
-        self, time: float, sender: int, receiver: int, connection: int, message: Message
-    ) -> None:
-        self._clock.at(time, lambda: self._arrive(sender, receiver, connection, message))
+    def _delay(self, link: _Link) -> float:
+        delay = self._latency * (0.5 + self._rng.random()) + link.slow
+        if self.jitter and self._rng.random() < 0.01:
+            delay += self._rng.random() * 0.5
+        return delay
+
+    def _drain(self, sender: int, receiver: int) -> None:
+        """Deliver, in order, what has had its time."""
+        link = self._links[sender, receiver]
+        while not link.blocked and link.queue and link.queue[0][0] <= self._clock.now:
+            self._deliver(sender, receiver, link.queue.popleft()[1])
 
     def _may_repeat(self, message: Message) -> bool:
         """What the library says may come twice or late; a connection never repeats a proposal."""
         return self.repeats and not isinstance(message, ForwardMessage)
 
-    def _arrive(self, sender: int, receiver: int, connection: int, message: Message) -> None:
+    def _route(self, sender: int, receiver: int, message: Message) -> None:
+        """Let a message arrive by itself, perhaps behind later ones, whatever the connection."""
+        delay = self._delay(self._links[sender, receiver])
+        if self._rng.random() < 0.1:
+            delay += self._rng.random() * 1.5
+        self._clock.after(delay, lambda: self._arrive(sender, receiver, message))
+
+    def _arrive(self, sender: int, receiver: int, message: Message) -> None:
         link = self._links[sender, receiver]
-        if not self._may_repeat(message) and link.connection != connection:
-            return
         if link.blocked:
-            link.stalled.append((connection, message))
+            link.stalled.append(message)
             return
         assert not isinstance(message, InstallSnapshot)
         self._deliver(sender, receiver, message)

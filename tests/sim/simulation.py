@@ -10,13 +10,18 @@ from store.raft.membership import present
 from tests.sim.checkers import Violation
 from tests.sim.cluster import Cluster
 from tests.sim.faults import Faults
+from tests.sim.leases import LeaseClient
 from tests.sim.member import OPTIONS
 from tests.sim.workload import Workload
 
 FAULTY_S = 8.0
 # After the faults a leader must be found and everyone catch up within this.
 HEALING_S = 6.0
+# Then every lease that is renewed no more must be gone after this: its time once more after an
+# election, and a second try to expire it.
+_EXPIRING_S = 6.0
 # A snapshot that jumps over a proposal leaves its outcome unknown, and rightly so.
+_FOR_SNAPSHOTS = replace(OPTIONS, compact_entries=6, retained_entries=2)
 _FOR_RESETS = replace(OPTIONS, proposal_s=3.5, retained_entries=100_000)
 
 
@@ -34,6 +39,9 @@ class Report:
     messages: int
     leaders: int
     changes: int
+    # Installed, and expired.
+    snapshots: int
+    leases: int
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed} profile {self.profile}"]
@@ -53,7 +61,7 @@ def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
         ids=ids,
         voters=ids[:3] if members else ids,
         latency=rng.choice(latencies),
-        options=_FOR_RESETS if profile == "resets" else OPTIONS,
+        options={"resets": _FOR_RESETS, "snapshots": _FOR_SNAPSHOTS}.get(profile, OPTIONS),
     )
     cluster.network.jitter = profile != "calm"
     faults = Faults(cluster, profile)
@@ -63,14 +71,21 @@ def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
     for member in ids:
         cluster.start(member)
     load.begin()
+    leases = LeaseClient(cluster)
+    if profile in ("leases", "snapshots"):
+        leases.begin()
     cluster.clock.after(1.2, faults.begin)
     cluster.clock.run_until(cluster.clock.now + faulty_s)
     load.stop()
+    leases.stop()
     faults.stop()
     cluster.clock.run_until(cluster.clock.now + HEALING_S)
     if profile == "resets" and load.unknown:
         cluster.checkers.fail("unknown outcome, though all ran", cluster.clock.now, load.unknown)
     _check_progress(cluster, load)
+    if leases.granted:
+        cluster.clock.run_until(cluster.clock.now + _EXPIRING_S)
+        leases.check()
     cluster.checkers.at_the_end(cluster.clock.now)
     return Report(
         seed,
@@ -83,6 +98,8 @@ def simulate(seed: int, profile: str, *, faulty_s: float = FAULTY_S) -> Report:
         messages=cluster.network.messages,
         leaders=len(cluster.checkers.leaders),
         changes=load.changes,
+        snapshots=cluster.snapshots,
+        leases=leases.expired,
     )
 
 

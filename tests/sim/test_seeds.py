@@ -14,8 +14,8 @@ from tests.sim.simulation import simulate
 
 pytestmark = pytest.mark.sim
 
-# 7 profiles x 70 seeds; each chunk is a test of its own, so that workers share them.
-CHUNKS = 7
+# 10 profiles x 40 seeds; each chunk is a test of its own, so that workers share them.
+CHUNKS = 4
 CHUNK_SEEDS = 10
 REGRESSIONS = tomllib.loads((Path(__file__).parent / "regressions.toml").read_text())["seed"]
 

@@ -202,3 +202,37 @@ def test_a_snapshot_being_copied_makes_no_flush_wait(driver: MachineDriver) -> N
         assert driver.machine.persist() == (1, 1)
         assert driver.value("a") == "2"
     assert driver.machine.persist() == (2, 1)
+
+
+def test_snapshot_stays_whole_until_it_is_taken(driver: MachineDriver, tmp_path: Path) -> None:
+    driver.put("a", "1")
+    driver.machine.persist()
+    path = tmp_path / "snapshot"
+    driver.machine.save_snapshot(path)
+    content = path.read_bytes()
+    other = KvMachine.open(tmp_path / "other", map_bytes=MAP_BYTES)
+    read = other.read_snapshot(path)
+    # A crash here finds the file as it came, so that the install can be made at the next start.
+    assert path.read_bytes() == content
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith("snapshot")] == [
+        "snapshot"
+    ]
+    assert other.install_snapshot(path, read) == (1, 1)
+    assert vars(other.store).keys() == vars(read).keys()
+    assert (other.store.revision, other.store.find(b"a")) == (2, driver.machine.store.find(b"a"))
+    other.close()
+    again = KvMachine.open(tmp_path / "other", map_bytes=MAP_BYTES)
+    assert again.store.find(b"a") == driver.machine.store.find(b"a")
+    again.close()
+
+
+def test_snapshot_is_not_taken_while_the_old_state_is_copied(
+    driver: MachineDriver, tmp_path: Path
+) -> None:
+    driver.put("a", "1")
+    driver.machine.persist()
+    path = tmp_path / "snapshot"
+    driver.machine.save_snapshot(path)
+    with driver.machine.backend._writer:  # as a copy does, which may take long
+        assert driver.machine.install_snapshot(path) is None
+    assert driver.machine.install_snapshot(path) == (1, 1)

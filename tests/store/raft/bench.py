@@ -78,6 +78,7 @@ class CoreBench:
 
     def installed(self, base: Base) -> None:
         self.installs.append(base)
+        self.log.installed()
 
     def read_confirmed(self, token: Hashable, index: int) -> None:
         self.confirmed.append((token, index))
@@ -165,6 +166,7 @@ class DriverBench:
         self.sent: list[tuple[int, m.Message]] = []
         self.wanted: list[int] = []
         self.batch: Batch | None = None
+        self.installing: Base | None = None
         self.wal: Wal
         self.driver: Driver
         self.start()
@@ -172,7 +174,7 @@ class DriverBench:
     def start(self) -> None:
         """Recover from the disk, as after a crash."""
         self.disk.wal.power_on()
-        self.batch = None
+        self.batch = self.installing = None
         self.sent = []
         self.wal, image = open_wal(
             self.disk.wal,
@@ -216,7 +218,7 @@ class DriverBench:
         return False
 
     def install(self, base: Base) -> None:
-        self.machine.install(self.disk.snapshots.pop((base.index, base.term)))
+        self.installing = base
 
     def discard_snapshot(self, index: int, term: int) -> None:
         self.disk.snapshots.pop((index, term), None)
@@ -236,10 +238,24 @@ class DriverBench:
 
     def sync(self) -> None:
         """Complete the batch under way, and what follows from it, until nothing is."""
-        while self.batch is not None:
-            batch, self.batch = self.batch, None
+        while self.write():
+            self.finish_install()
+
+    def write(self) -> bool:
+        """Complete the batch under way; whether there was one."""
+        batch, self.batch = self.batch, None
+        if batch is not None:
             self.wal.write(batch.items)
             self.driver.persisted(self.now)
+            self.advance()
+        return batch is not None
+
+    def finish_install(self) -> None:
+        """Let the state machine end its part of an install, where there is one."""
+        base, self.installing = self.installing, None
+        if base is not None:
+            self.machine.install(self.disk.snapshots.pop((base.index, base.term)))
+            self.driver.snapshot_installed(self.now)
             self.advance()
 
     def take_snapshot(self, peer: int, head: m.InstallSnapshot, state: State) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from store.raft.engine import Command, LogIndex, Term
 
@@ -38,18 +39,28 @@ class Tally:
         self._durable = (self.index, self.term)
         return self.durable_index()
 
+    def persist_soon(self) -> None:
+        self.persist()
+
     def save_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
         path.write_bytes(self._path.read_bytes())
         index, term, _ = json.loads(path.read_bytes())
         return LogIndex(index), Term(term)
 
-    def install_snapshot(self, path: Path) -> tuple[LogIndex, Term]:
-        self._load(path)
+    def read_snapshot(self, path: Path) -> object:
+        return json.loads(path.read_bytes())
+
+    def install_snapshot(self, path: Path, read: object) -> tuple[LogIndex, Term]:
+        assert isinstance(read, list)
+        self._take(read)
         self._write(self._path)
         return self.durable_index()
 
     def _load(self, path: Path) -> None:
-        self.index, self.term, self.commands = json.loads(path.read_bytes())
+        self._take(json.loads(path.read_bytes()))
+
+    def _take(self, state: list[Any]) -> None:
+        self.index, self.term, self.commands = state
         self._durable = (self.index, self.term)
 
     def _write(self, path: Path) -> None:

@@ -1,11 +1,15 @@
 import asyncio
+import json
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from store.raft.engine import NoLeaderError, UnknownOutcomeError
-from tests.store.raft.cluster import Cluster
+from store.raft.engine import NoLeaderError, Role, UnknownOutcomeError
+from tests.store.raft.cluster import Cluster, eventually
+from tests.store.raft.tally import Tally
 
 
 @pytest.fixture
@@ -68,6 +72,67 @@ async def test_member_that_missed_the_log_is_sent_a_snapshot(cluster: Cluster) -
     for number in range(300):
         await cluster.engines[leader].propose(str(number).encode())
     await cluster.start(lagging)
+    assert await cluster.settled() == [str(number) for number in range(300)]
+
+
+async def test_member_that_installs_a_large_snapshot_counts_towards_the_quorum(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cluster.start()
+    leader = await cluster.leader()
+    lagging = cluster.follower(leader)
+    await cluster.stop(lagging)
+    for number in range(300):
+        await cluster.engines[leader].propose(str(number).encode())
+    reading, released = threading.Event(), threading.Event()
+    read = Tally.read_snapshot
+
+    def slow(self: Tally, path: Path) -> object:
+        reading.set()
+        released.wait(60)
+        return read(self, path)
+
+    monkeypatch.setattr(Tally, "read_snapshot", slow)
+    try:
+        await cluster.start(lagging)
+        await eventually(reading.is_set)
+        (third,) = set(cluster.ids) - {leader, lagging}
+        await cluster.stop(third)
+        for number in range(300, 320):
+            await cluster.engines[leader].propose(str(number).encode())
+        assert cluster.engines[leader].status().role is Role.LEADER
+        assert cluster.tallies[lagging].commands == []
+    finally:
+        released.set()
+    assert await cluster.settled() == [str(number) for number in range(320)]
+
+
+async def test_stop_in_the_middle_of_an_install_is_finished_at_the_next_start(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cluster.start()
+    leader = await cluster.leader()
+    lagging = cluster.follower(leader)
+    await cluster.stop(lagging)
+    for number in range(300):
+        await cluster.engines[leader].propose(str(number).encode())
+    reading = threading.Event()
+
+    def stuck(self: Tally, path: Path) -> object:
+        reading.set()
+        time.sleep(0.2)
+        return json.loads(path.read_bytes())
+
+    with monkeypatch.context() as within:
+        within.setattr(Tally, "read_snapshot", stuck)
+        await cluster.start(lagging)
+        await eventually(reading.is_set)
+        await cluster.crash(lagging)
+    assert cluster.tallies[lagging].commands == []
+    await cluster.stop(leader)  # nobody can stream another one
+    await cluster.start(lagging)
+    assert len(cluster.tallies[lagging].commands) >= 200
+    await cluster.start(leader)
     assert await cluster.settled() == [str(number) for number in range(300)]
 
 

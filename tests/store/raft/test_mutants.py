@@ -9,16 +9,23 @@ from typing import Any
 
 import pytest
 
+from store.mvcc import lease
+from store.mvcc.lease_expiry import LeaseExpiry
+from store.mvcc.store import Reply
+from store.raft import membership
 from store.raft import messages as m
 from store.raft.driver import Driver
+from store.raft.engine import EngineError
 from store.raft.hardened import LEADER, Core
 from store.raft.log import Log, Truncate
 from store.raft.proposals import Proposals
+from tests.sim.disk import VirtualStateMachine
 from tests.sim.simulation import simulate
 from tests.store.raft import test_ahead_of_the_disk as ahead
 from tests.store.raft import test_crash_windows as windows
 from tests.store.raft import test_directed as directed
 from tests.store.raft import test_forwarding as forwarding
+from tests.store.raft.bench import urls
 
 
 def _seeds(profile: str, first: int, count: int) -> None:
@@ -237,9 +244,78 @@ def _install_before_the_log_is_durable(patch: pytest.MonkeyPatch) -> None:
 
     def mutant(self: Driver, base: Any) -> None:
         installed(self, base)
-        self._install()
+        self._reset_is_new = False
+        self._shell.install(base)
 
     patch.setattr(Driver, "installed", mutant)
+
+
+def _apply_while_installing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Log, "appliable_index", property(lambda self: self.stable_index))
+
+
+def _snapshot_replaces_a_longer_log(patch: pytest.MonkeyPatch) -> None:
+    receive = Core._receive_bodyless
+
+    def mutant(self: Core, node: Any, message: m.Heartbeat | m.InstallSnapshot) -> None:
+        with pytest.MonkeyPatch.context() as within:
+            within.setattr(Log, "find", lambda log, index: None)
+            if isinstance(message, m.InstallSnapshot):
+                self._SyncObj__raftCommitIndex = 0
+            receive(self, node, message)
+
+    patch.setattr(Core, "_receive_bodyless", mutant)
+
+
+def _log_compacted_before_the_state_is_durable(patch: pytest.MonkeyPatch) -> None:
+    def mutant(self: VirtualStateMachine) -> tuple[int, int]:
+        return self.state.index, self.state.term
+
+    patch.setattr(VirtualStateMachine, "durable_index", mutant)
+
+
+def _two_voters_at_once(patch: pytest.MonkeyPatch) -> None:
+    change = Core._SyncObj__changeCluster
+
+    def mutant(self: Core, request: Any) -> bool:
+        voters, self._voters = self._voters, membership.voters(request)
+        try:
+            return change(self, request)
+        finally:
+            self._voters = voters
+
+    patch.setattr(Core, "_SyncObj__changeCluster", mutant)
+
+
+def _lease_expires_in_spite_of_a_renewal(patch: pytest.MonkeyPatch) -> None:
+    def mutant(store: Any, request: Any) -> Any:
+        held = store.lessor.find(request.ID)
+        return lease._remove(store, request.ID) if held else Reply(store.revision, b"")
+
+    patch.setattr(lease, "expire", mutant)
+
+
+def _renewal_moves_no_deadline(patch: pytest.MonkeyPatch) -> None:
+    refresh = LeaseExpiry.refresh
+
+    def mutant(self: LeaseExpiry, lessor: Any, changed: Any, *, now: float) -> None:
+        fresh = [one for one in changed if one not in self._deadlines or not lessor.find(one)]
+        refresh(self, lessor, fresh, now=now)
+
+    patch.setattr(LeaseExpiry, "refresh", mutant)
+
+
+def _lease_expires_by_the_clock_of_the_grant(patch: pytest.MonkeyPatch) -> None:
+    overdue = LeaseExpiry.overdue
+
+    def mutant(self: LeaseExpiry, lessor: Any, *, now: float, limit: int) -> Any:
+        return overdue(self, lessor, now=now + 0.6, limit=limit)
+
+    patch.setattr(LeaseExpiry, "overdue", mutant)
+
+
+def _leases_are_never_overdue(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LeaseExpiry, "expired", lambda self, *, now, limit: [])
 
 
 _Patch = Callable[[pytest.MonkeyPatch], None]
@@ -379,11 +455,66 @@ _Patch = Callable[[pytest.MonkeyPatch], None]
             windows.test_entries_behind_a_snapshot_wait_until_it_is_installed,
             id="installs before the log is durable",
         ),
+        pytest.param(
+            _apply_while_installing,
+            windows.test_entries_behind_a_snapshot_wait_until_it_is_installed,
+            id="applies while a snapshot is installed",
+        ),
+        pytest.param(
+            _apply_while_installing,
+            partial(_seeds, "snapshots", 0, 40),
+            id="applies while a snapshot is installed, simulated",
+        ),
+        pytest.param(
+            _snapshot_replaces_a_longer_log,
+            partial(_seeds, "snapshots", 0, 40),
+            id="lets a snapshot replace a longer log, simulated",
+        ),
+        pytest.param(
+            _log_compacted_before_the_state_is_durable,
+            partial(_seeds, "snapshots", 0, 40),
+            id="compacts the log before the state is durable, simulated",
+        ),
+        pytest.param(
+            _two_voters_at_once,
+            partial(
+                directed.test_10_change_touches_one_voter_at_most_and_not_the_leader,
+                urls(1, 2, 3, 4, 5),
+                allowed=False,
+            ),
+            id="changes two voters at once",
+        ),
+        pytest.param(
+            _two_voters_at_once,
+            partial(_seeds, "members", 0, 20),
+            id="lets a leader change itself, simulated",
+        ),
+        pytest.param(
+            _lease_expires_in_spite_of_a_renewal,
+            partial(_seeds, "leases", 0, 60),
+            id="expires a lease in spite of a renewal, simulated",
+        ),
+        pytest.param(
+            _renewal_moves_no_deadline,
+            partial(_seeds, "leases", 0, 20),
+            id="renews a lease for nothing, simulated",
+        ),
+        pytest.param(
+            _lease_expires_by_the_clock_of_the_grant,
+            partial(_seeds, "leases", 0, 20),
+            id="expires leases early, simulated",
+        ),
+        pytest.param(
+            _leases_are_never_overdue,
+            partial(_seeds, "leases", 0, 20),
+            id="never expires a lease, simulated",
+        ),
     ],
 )
 def test_mutant_is_caught(
     monkeypatch: pytest.MonkeyPatch, mutate: _Patch, caught_by: Callable[[], None]
 ) -> None:
     mutate(monkeypatch)
-    with pytest.raises(AssertionError):  # of the test, or of an invariant in the code
+    # Of the test, of an invariant in the code, or of a member that finds its disk at odds.
+    with pytest.raises((AssertionError, EngineError)):
         caught_by()
