@@ -8,6 +8,7 @@ import grpc
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import TxnResponse
 from kubraft.pb.v3lockpb.v3lock_pb2 import LockRequest, UnlockRequest
+from store.mvcc.errors import EmptyKeyError
 from store.mvcc.wire import field_bytes
 from store.rpc import queue_of_keys as line
 from store.rpc.errors import RefusedError
@@ -41,5 +42,8 @@ async def lock(services: MemberServices, data: bytes) -> bytes:
 
 @line.as_client
 async def unlock(services: MemberServices, data: bytes) -> bytes:
-    reply = await line.leave(services, parse(UnlockRequest, data).key)
+    request = parse(UnlockRequest, data)
+    if not request.key:
+        raise EmptyKeyError
+    reply = await line.leave(services, request.key)
     return services.header(reply.revision)

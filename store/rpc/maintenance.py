@@ -1,13 +1,14 @@
 """The Maintenance service. Source: etcd v3 API, Maintenance.
 
 A snapshot is the database as LMDB wrote it with its SHA-256 behind it, so etcd's own tools can
-save it and cannot look inside. There is no downgrade.
+save it and cannot look inside. There is no older version to downgrade to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     AlarmResponse,
     AlarmType,
     DefragmentRequest,
+    DowngradeRequest,
     HashKVRequest,
     HashKVResponse,
     HashResponse,
@@ -32,7 +34,7 @@ from store.mvcc.hash import hash_kv
 from store.raft.engine import EngineError, MemberID, Role
 from store.raft.membership import is_learner
 from store.rpc.caller import Context
-from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, RefusedError
+from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, Refusal, RefusedError
 from store.rpc.service import MemberServices, parse
 
 # The version of etcd whose behaviour we show; clients choose features by it.
@@ -41,6 +43,16 @@ _SNAPSHOT_CHUNK_BYTES = 32 * 1024
 _DEFRAGMENT_RETRIES = 5
 _DEFRAGMENTATION_DISTURBED = "etcdserver: a snapshot is being copied, defragment again"
 _PERSIST_RETRY_S = 0.05
+_VERSION = re.compile(r"[0-9]+\.[0-9]+(\.[0-9]+)?")
+_NO_VERSION = Refusal(
+    grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: wrong downgrade target version format"
+)
+_NO_TARGET = Refusal(
+    grpc.StatusCode.INVALID_ARGUMENT, "etcdserver: invalid downgrade target version"
+)
+_NO_DOWNGRADE = Refusal(
+    grpc.StatusCode.FAILED_PRECONDITION, "etcdserver: no inflight downgrade job"
+)
 
 
 async def status(services: MemberServices, _: bytes) -> bytes:
@@ -134,6 +146,20 @@ async def move_leader(services: MemberServices, data: bytes) -> bytes:
         except EngineError as error:
             raise RefusedError(grpc.StatusCode.UNKNOWN, TRANSFER_TIMED_OUT) from error
     return services.header(services.store.revision)
+
+
+async def downgrade(services: MemberServices, data: bytes) -> bytes:
+    """Refuse, as etcd does, a version that the cluster cannot be brought down to.
+
+    Source: etcd, server/etcdserver (v3_server.go, downgradeValidate).
+    """
+    request = parse(DowngradeRequest, data)
+    services.callers.check_admin()
+    if request.action == DowngradeRequest.CANCEL:
+        raise RefusedError(*_NO_DOWNGRADE)
+    if not _VERSION.fullmatch(request.version):
+        raise RefusedError(*_NO_VERSION)
+    raise RefusedError(*_NO_TARGET)
 
 
 def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:

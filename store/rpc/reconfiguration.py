@@ -115,9 +115,10 @@ def remove(members: Members, health: Health, gone: int) -> Members:
 
 
 def update(members: Members, moved: int, urls: Sequence[str]) -> Members:
-    """Raises RefusedError: no such member, or the URLs are another's."""
+    """Raises RefusedError: no such member, or the URLs are none or another's."""
     if moved not in present(members):
         raise RefusedError(*NOT_FOUND)
+    urls = checked_urls(urls)
     _check_free({member: place for member, place in members.items() if member != moved}, urls)
     place = ",".join(urls)
     return {**members, moved: as_learner(place) if is_learner(members[moved]) else place}

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
-from grpc_health.v1 import _async as aio_health
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import _async as aio_reflection
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
@@ -31,6 +30,7 @@ from store.rpc import (
     txn,
     watch,
 )
+from store.rpc.health import Health
 from store.rpc.range import range_
 from store.rpc.service import REQUEST_OVERHEAD_BYTES, MemberServices
 from store.urls import Address
@@ -67,6 +67,7 @@ _UNARY: dict[str, dict[str, Verb]] = {
         "Hash": maintenance.hash_,
         "HashKV": maintenance.hash_of_revision,
         "MoveLeader": maintenance.move_leader,
+        "Downgrade": maintenance.downgrade,
     },
     "v3lockpb.Lock": {"Lock": lock.lock, "Unlock": lock.unlock},
     "v3electionpb.Election": {
@@ -98,8 +99,7 @@ class StoreServer:
             probes, gateway, access=options.access, names_count=services.callers.names_count
         )
         self._server = GrpcServer(limits, http=front.handle)
-        self._health = aio_health.HealthServicer()
-        self._names = tuple(_UNARY)
+        self._health = Health()
         for service, verbs in _UNARY.items():
             handlers = {
                 name: services.unary(_bound(verb, services)) for name, verb in verbs.items()
@@ -110,7 +110,7 @@ class StoreServer:
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*self._names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*_UNARY, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             aio_reflection.ReflectionServicer(names), self._server
         )
@@ -130,11 +130,8 @@ class StoreServer:
         await self._server.start()
 
     async def set_serving(self, *, serving: bool) -> None:
-        """Tell health checks of the member and of every service."""
-        states = health_pb2.HealthCheckResponse
-        state = states.SERVING if serving else states.NOT_SERVING
-        for name in ("", *self._names):
-            await self._health.set(name, state)
+        """Tell health checks."""
+        await self._health.set_serving(serving=serving)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for `grace_s`, then cut them."""

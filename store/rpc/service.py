@@ -41,6 +41,8 @@ from store.rpc.errors import (
 # Source: etcd, defaults of --max-request-bytes and --max-txn-ops, and what gRPC adds to the first.
 REQUEST_BYTES_MAX = 3 * 512 * 1024
 REQUEST_OVERHEAD_BYTES = 512 * 1024
+# What etcd's envelope in the log adds to a request, and counts: an id and the request's length.
+_ENVELOPE_BYTES = 18
 
 # What `Context.read` returns when the client has no more requests.
 END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
@@ -154,7 +156,7 @@ class MemberServices:
             RefusedError, MvccError, EngineError: see `guarded`.
         """
         self.check_voter()
-        if len(request) > self.options.request_bytes_max:
+        if len(request) + _ENVELOPE_BYTES > self.options.request_bytes_max:
             raise RefusedError(*TOO_LARGE)
         if who is None:
             who = self.callers.identity()

@@ -6,7 +6,6 @@ twenty times as many sequences, and other ones each time.
 """
 
 import os
-from collections.abc import Iterator
 
 import pytest
 from google.protobuf import text_format
@@ -21,7 +20,7 @@ from tests.conformance.pair import Pair
 from tests.conformance.requests import Step
 from tests.conformance.watching import Watching, settled
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("pair")]
 
 EXPLORE = int(os.environ.get("DIFFERENTIAL", "0"))
 FUZZ = settings(
@@ -31,12 +30,6 @@ FUZZ = settings(
     suppress_health_check=list(HealthCheck),
     phases=(Phase.explicit, Phase.generate, Phase.shrink),
 )
-
-
-@pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with Pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
 
 
 @settings(FUZZ, max_examples=80 * (EXPLORE or 1))
