@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import grpc
-import psutil
 
 from tests.e2e.store_cluster import StoreCluster
 from tests.robustness.shim import Shim, build
+from tests.robustness.socket_owner import owner_of
 
 _CHUNK_BYTES = 64 << 10
 
@@ -179,7 +179,8 @@ class RelayedCluster(StoreCluster):
     ) -> None:
         # What comes first comes when the caller's socket is its own for certain.
         hello = await reader.read(_CHUNK_BYTES)
-        caller = self.caller_of(writer.get_extra_info("peername")[1])
+        ends = (writer.get_extra_info(end)[1] for end in ("peername", "sockname"))
+        caller = self.caller_of(*ends)
         if caller is None or not hello:
             return
         self.network.add(writer, caller, called)
@@ -193,14 +194,10 @@ class RelayedCluster(StoreCluster):
         finally:
             onward.transport.abort()
 
-    def caller_of(self, port: int) -> str | None:
-        """Whose end of a connection has this port; None if they are gone."""
-        for name in self._everyone:
-            with contextlib.suppress(psutil.Error, KeyError):
-                process = psutil.Process(self._processes[name].pid)
-                if any(c.laddr and c.laddr.port == port for c in process.net_connections("tcp")):
-                    return name
-        return None
+    def caller_of(self, port: int, other_port: int) -> str | None:
+        """Whose end of a connection has `port`, where ours has `other_port`."""
+        pids = {name: process.pid for name, process in self._processes.items()}
+        return owner_of(port, other_port, pids)
 
     async def _pass(
         self,

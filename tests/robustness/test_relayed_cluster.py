@@ -1,12 +1,15 @@
 """The relays between members: what passes, what is lost, what is held back, in one direction."""
 
 import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from tests.robustness.relayed_cluster import Hurt, RelayedCluster
+from tests.robustness.socket_owner import owner_of
 
 TO_1 = [("store-0", "store-1")]
 FROM_1 = [("store-1", "store-0")]
@@ -15,7 +18,7 @@ FROM_1 = [("store-1", "store-0")]
 class EchoCluster(RelayedCluster):
     """All connections are store-0's."""
 
-    def caller_of(self, port: int) -> str | None:
+    def caller_of(self, port: int, other_port: int) -> str | None:
         return "store-0"
 
 
@@ -104,3 +107,14 @@ async def test_a_cut_ends_what_is_connected(echo: Echo) -> None:
     echo._cluster.network.cut(TO_1)
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await echo.read(1)
+
+
+def test_the_owner_of_a_connection_is_found() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as connection,
+    ):
+        here, there = connection.getsockname()[1], server.getsockname()[1]
+        assert owner_of(here, there, {"init": 1, "us": os.getpid()}) == "us"
+        assert owner_of(here, there, {"init": 1}) is None
+        assert owner_of(1, there, {"us": os.getpid()}) is None
