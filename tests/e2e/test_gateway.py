@@ -164,8 +164,6 @@ BODIES = [
     pytest.param("kv/compaction", '{"revision":"900"}', id="future-compaction"),
     pytest.param("lease/revoke", '{"ID":"123"}', id="no-such-lease"),
     pytest.param("kv/lease/timetolive", '{"ID":"123"}', id="time-to-live"),
-    pytest.param("lease/leases", "{}", id="leases"),
-    pytest.param("kv/lease/leases", "{}", id="leases-older-path"),
     pytest.param("election/leader", '{"name":"bm8="}', id="no-leader"),
     pytest.param("election/proclaim", "{}", id="proclaim-nothing"),
     pytest.param("auth/enable", "{}", id="auth-without-root"),
@@ -284,6 +282,19 @@ def test_users_are_kept_out_as_by_etcd(pair: Pair) -> None:
         ask("auth/user/delete", '{"name":"root"}')
         ask("auth/role/delete", '{"role":"root"}')
         return found
+
+    ours, etcds = (story(front) for front in pair)
+    assert ours == etcds
+
+
+@pytest.mark.parametrize("path", ["lease", "kv/lease"])
+def test_leases_are_granted_listed_and_revoked_as_by_etcd(pair: Pair, path: str) -> None:
+    def story(front: Front) -> list[Any]:
+        granted = front.ask("/v3/lease/grant", '{"ID":"4711","TTL":"600"}')
+        listed = json.loads(front.ask(f"/v3/{path}/leases", "{}").body)["leases"]
+        kept = front.ask("/v3/lease/keepalive", '{"ID":"4711"}')
+        revoked = front.ask(f"/v3/{path}/revoke", '{"ID":4711}')
+        return [told(granted), {"ID": "4711"} in listed, told(kept), told(revoked)]
 
     ours, etcds = (story(front) for front in pair)
     assert ours == etcds
