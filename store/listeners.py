@@ -42,7 +42,7 @@ class Listeners:
                 port = self._server.listen(address, tls)
             except OSError as error:
                 raise MemberError(
-                    f"--listen-client-urls {url}: cannot listen, address in use or not ours"
+                    f"--listen-client-urls {url}: cannot listen: {cause_of(error)}"
                 ) from error
             if not address.port:
                 log.info("port chosen", url=url, port=port)
@@ -60,7 +60,9 @@ class Listeners:
             try:
                 self._metrics.listen(address.host, address.port, tls)
             except OSError as error:
-                raise MemberError(f"--listen-metrics-urls {url}: {cause_of(error)}") from error
+                raise MemberError(
+                    f"--listen-metrics-urls {url}: cannot listen: {cause_of(error)}"
+                ) from error
         await self._metrics.start()
 
     async def announce(self) -> None:

@@ -36,6 +36,8 @@ log = get_logger("store.member")
 # Virtual memory set aside for the database; it may outgrow its quota by what was under way.
 _MAP_BYTES_EXTRA = 2 << 30
 _PUBLISH_RETRY_S = 0.2
+# What etcd keeps in its data directory, and we do not. Source: etcd, server/datadir.
+_OF_ETCD = ("member", "proxy")
 
 
 class Member:
@@ -162,10 +164,16 @@ class Member:
 
 def _lock(directory: Path) -> IO[bytes]:
     """Make sure that one process uses the data directory."""
+    for name in _OF_ETCD:
+        if (directory / name).exists():
+            # To begin anew beside it would look as if everything were lost.
+            raise MemberError(f"--data-dir {directory}: holds the data of an etcd ({name})")
     try:
         return lock_directory(directory)
     except BlockingIOError as error:
         raise MemberError(f"--data-dir {directory}: in use by another process") from error
+    except FileExistsError as error:
+        raise MemberError(f"--data-dir {directory}: not a directory") from error
     except OSError as error:
         raise MemberError(f"--data-dir {directory}: {cause_of(error)}") from error
 
@@ -191,7 +199,7 @@ async def _start(engine: RaftEngine, config: MemberConfig) -> None:
     try:
         await engine.start()
     except OSError as error:
-        urls = ",".join(config.listen_peer_urls)
-        raise MemberError(f"--listen-peer-urls {urls}: {cause_of(error)}") from error
+        url = error.filename or ",".join(config.listen_peer_urls)
+        raise MemberError(f"--listen-peer-urls {url}: cannot listen: {cause_of(error)}") from error
     except EngineError as error:
         raise MemberError(f"--data-dir {config.data_dir}: {error}") from error

@@ -107,13 +107,15 @@ class _CheckedContext(ssl.SSLContext):
     """A context with rules of its own about who is let in."""
 
     admission: Admission
+    # The flag of the port that it serves; empty where it dials, for who dials tells the cause.
+    flag = ""
     complaint = ""
 
     def complain(self, cause: str) -> None:
         """Log a cause once, not at every attempt."""
-        if cause != self.complaint:
+        if self.flag and cause != self.complaint:
             self.complaint = cause
-            log.warning("TLS connection refused", cause=cause)
+            log.warning("TLS connection refused", flag=self.flag, cause=cause)
 
 
 class _CheckedObject(ssl.SSLObject):
@@ -139,6 +141,7 @@ def _server(tls: TlsConfig, prefix: str, protocols: Sequence[str]) -> ssl.SSLCon
     def make() -> ssl.SSLContext:
         context = _context(ssl.PROTOCOL_TLS_SERVER, tls, prefix)
         _load_pair(context, tls.cert_file, tls.key_file, f"{prefix}cert-file", f"{prefix}key-file")
+        context.flag = "--listen-peer-urls" if prefix else "--listen-client-urls"
         if tls.ca_file is not None:
             context.verify_mode = ssl.CERT_REQUIRED
         if protocols:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from kubraft.log import get_logger
+from store.member_error import cause_of
 from store.raft.framing import (
     HELLO_BYTES_MAX,
     PING,
@@ -36,6 +37,9 @@ _BACKOFF_S_MAX = 0.5
 BUFFER_BYTES_MAX = 32 << 20
 # Beyond this the peer gets heartbeats only.
 CONGESTED_BYTES = 2 << 20
+
+# Also where it takes the other certificate for a bad one: TLS 1.3 tells this end late or never.
+_CLOSED = "closed by the peer in the handshake; its log says why"
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -79,7 +83,10 @@ async def dial(caller: Caller, peer: int, url: str, purpose: int) -> Streams:
             while not payloads:
                 payloads = answers.feed(await reader.read(HELLO_BYTES_MAX))
                 if reader.at_eof() and not payloads:
-                    raise ConnectionResetError("closed during the handshake")  # noqa: TRY301
+                    raise ConnectionResetError  # noqa: TRY301
+        except ConnectionResetError as error:
+            writer.transport.abort()
+            raise ConnectionResetError(_CLOSED) from error
         except BaseException:
             writer.transport.abort()
             raise
@@ -195,7 +202,7 @@ class Link:
 
     def _complain(self, error: Exception) -> None:
         """Log a cause once, not at every attempt."""
-        complaint = str(error) or type(error).__name__
+        complaint = cause_of(error)
         if complaint != self._complaint:
             self._complaint = complaint
             event = "peer refuses this member" if isinstance(error, FrameError) else "no connection"

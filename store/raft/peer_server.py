@@ -67,7 +67,7 @@ class PeerServer:
         """Begin to listen, at one more address.
 
         Raises:
-            OSError: the address is taken or not ours.
+            OSError: the address is taken or not ours; `filename` is the URL.
         """
         host, port = host_and_port(url)
         try:
@@ -75,7 +75,7 @@ class PeerServer:
                 self._serve, host or None, port, ssl=tls, limit=_READ_BYTES
             )
         except OSError as error:
-            raise OSError(f"peer URL {url}: cannot listen: {error.strerror or error}") from error
+            raise OSError(error.errno, error.strerror, url) from error
         self._servers.append(server)
 
     def hang_up(self, peer: int) -> None:

@@ -47,7 +47,7 @@ def test_a_taken_port_is_named(
     url = url_of(cluster, "store-0")
     with listen(url):
         line = fail(cluster)
-    assert f"{flag} {url}" in line
+    assert line == f"store: {flag} {url}: cannot listen: Address already in use"
 
 
 def test_a_data_directory_in_use_is_named(tmp_path: Path) -> None:
@@ -56,6 +56,25 @@ def test_a_data_directory_in_use_is_named(tmp_path: Path) -> None:
         cluster.wait_ready()
         line = fail(cluster)
     assert line == f"store: --data-dir {cluster.data_dir('store-0')}: in use by another process"
+
+
+@pytest.mark.parametrize(
+    ("make", "cause"),
+    [
+        pytest.param(Path.touch, "not a directory", id="a file"),
+        pytest.param(
+            lambda path: (path / "member/snap").mkdir(parents=True),
+            "holds the data of an etcd (member)",
+            id="data of etcd",
+        ),
+    ],
+)
+def test_a_data_directory_that_is_another_thing_is_refused(
+    tmp_path: Path, make: Callable[[Path], None], cause: str
+) -> None:
+    cluster = StoreCluster(tmp_path, members=1, tls=False)
+    make(cluster.data_dir("store-0"))
+    assert fail(cluster) == f"store: --data-dir {cluster.data_dir('store-0')}: {cause}"
 
 
 def test_a_member_with_data_needs_no_flags_of_the_initial_cluster(tmp_path: Path) -> None:
