@@ -1,6 +1,6 @@
 """The peer port: who may speak, and what they say until the connection ends.
 
-A malformed frame ends the connection it came on with one log line, and nothing else.
+A malformed frame ends the connection it came on with one log line at most, and nothing else.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from kubraft.log import get_logger
 from store.raft.codec import decode, encode_voters
+from store.raft.complaints import Complaints
 from store.raft.framing import (
     HELLO_BYTES_MAX,
     PING,
@@ -62,6 +63,7 @@ class PeerServer:
         self._speaking: dict[int, asyncio.StreamWriter] = {}
         self._servers: list[asyncio.Server] = []
         self._closed = False
+        self._complaints = Complaints()
 
     async def listen(self, url: str, tls: ssl.SSLContext | None) -> None:
         """Begin to listen, at one more address.
@@ -105,7 +107,7 @@ class PeerServer:
         try:
             await self._talk(reader, writer)
         except (FrameError, ValueError) as error:
-            log.warning("peer connection refused", address=str(address), cause=str(error))
+            self._complain(address, str(error))
         except (OSError, asyncio.IncompleteReadError) as error:
             log.debug("peer connection lost", address=str(address), cause=str(error))
         except asyncio.CancelledError:
@@ -113,6 +115,11 @@ class PeerServer:
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
+
+    def _complain(self, address: tuple[str, ...] | None, cause: str) -> None:
+        host = address[0] if address else "unknown"
+        if self._complaints.is_new((host, cause), now=asyncio.get_running_loop().time()):
+            log.warning("peer connection refused", host=host, cause=cause)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(_HANDSHAKE_S_MAX):

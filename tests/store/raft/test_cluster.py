@@ -252,7 +252,7 @@ class TestRefusedDataDirectories:
         await single.start()
         config = replace(single.config, data_dir=tmp_path / "2")
         engine = RaftEngine(config, Tally(tmp_path / "other"))
-        with pytest.raises(OSError, match=r"peer URL http://127\.0\.0\.1:\d+: cannot listen"):
+        with pytest.raises(OSError, match=r"in use: .http://127\.0\.0\.1:\d+"):
             await engine.start()
         # It left nothing locked behind.
         free = replace(config, listen_urls=("http://127.0.0.1:0",))
