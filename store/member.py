@@ -17,6 +17,7 @@ from store.directory import lock_directory
 from store.flag_error import FlagError
 from store.housekeeping import Housekeeping
 from store.joining import JoinError, join
+from store.leader_log import keep_leader_log
 from store.listeners import Listeners
 from store.member_error import MemberError, cause_of
 from store.mvcc import command
@@ -82,6 +83,7 @@ class Member:
         self._own(self._housekeeping.run())
         self._own(self._publish(engine, machine, listeners))
         self._own(self._watch_engine(engine))
+        self._own(keep_leader_log(services, election_s=config.election_ms / 1000))
 
     def _get_housekeeping(self) -> Housekeeping:
         assert self._housekeeping is not None, "nobody is served before it is there"
@@ -143,7 +145,7 @@ class Member:
                     await engine.propose(data)
                 break
             except EngineError as error:
-                log.info("waiting for a quorum", member=config.name, cause=str(error))
+                log.debug("waiting for a quorum", cause=str(error))
                 await asyncio.sleep(_PUBLISH_RETRY_S)
         await listeners.announce()
         log.info(
