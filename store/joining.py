@@ -11,13 +11,18 @@ import asyncio
 import ssl
 from dataclasses import replace
 
+import structlog
+
 from store.config import Joined, MemberConfig, check_bootstrap
 from store.raft import joining
 from store.raft.disk import DiskDirectory
 from store.raft.framing import REMOVED
 from store.raft.joining import Cluster
+from store.raft.lone import make_lone
 from store.raft.membership import present, urls_of, was_removed
 from store.raft.wal import Identity, read_identity
+
+log = structlog.get_logger("store.joining")
 
 _TRIES = 20
 _PAUSE_S = 0.25
@@ -38,6 +43,8 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
     identity = _identity(config)
     if identity is None:
         check_bootstrap(config)
+    elif config.force_new_cluster:
+        return _lone(config, identity)
     if not config.existing:
         return config if identity is None else replace(config, joined=_returning(identity, None))
     own = set(config.advertise_peer_urls)
@@ -62,6 +69,16 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
         f"--initial-cluster-state existing: the cluster has no member at "
         f"{','.join(config.advertise_peer_urls)}; add it first (etcdctl member add)"
     )
+
+
+def _lone(config: MemberConfig, identity: Identity) -> MemberConfig:
+    directory = DiskDirectory(config.data_dir / "wal")
+    try:
+        left = make_lone(directory, identity)
+    finally:
+        directory.close()
+    log.warning("forced a new cluster", removed=",".join(f"{member:x}" for member in left))
+    return replace(config, joined=_returning(identity, None))
 
 
 def _returning(identity: Identity, cluster: Cluster | None) -> Joined:

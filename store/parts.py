@@ -70,6 +70,7 @@ def services(
             quota_bytes=config.quota_bytes,
             lease_ttl_s_min=lease_ttl_s_min,
             learners_max=config.learners_max,
+            strict_reconfiguration=config.strict_reconfiguration,
             watch_progress_interval_s=config.watch_progress_interval_s,
             password_cost=config.password_cost,
         ),

@@ -138,6 +138,7 @@ class Driver:
         self.core = Core(member_id, log, self, options.timing, rng, applied=self._applied, now=now)
         # The configuration as of the last applied entry; another object after every change.
         self.members = self.core.members_at(self._applied)
+        self._settle()
 
     # ---- inputs
 
@@ -243,6 +244,7 @@ class Driver:
         assert self._persisting
         self._persisting = False
         self._log.taken_is_durable()
+        self._settle()
         if self._install_next:
             assert self._installing is not None
             self._install_next = False
@@ -523,6 +525,21 @@ class Driver:
         if not core.change_members(self._now, members):
             return 0, changes.STALE
         return self._log.last_index, 0
+
+    def _settle(self) -> None:
+        """Take a change as made that the only voter has on its disk, before it is committed.
+
+        The second voter of a cluster is needed to commit its own coming, and comes once it is told
+        that it may. Nothing can undo the entry: whoever leads needs this member's vote, and so its
+        log. Source: etcd, where a change is committed by the configuration before it.
+        """
+        if list(membership.voters(self.members)) != [self._member_id]:
+            return
+        for entry in self._log.between(self._applied, self._log.stable_index):
+            if entry.data[0] == m.KIND_MEMBERSHIP:
+                self.members = decode_voters(entry.data[1:])
+                self._changes.applied(entry.index, entry.term)
+                return
 
     def _take_change_reply(self, reply: m.ChangeReply) -> None:
         if not reply.index:

@@ -131,6 +131,9 @@ async def _change(services: MemberServices, decide: Callable[[Members, Health], 
 
 def _health(services: MemberServices) -> Health:
     status = services.engine.status()
+    if not services.options.strict_reconfiguration:
+        everyone = frozenset(map(int, status.voters))
+        return Health(started=everyone, active=everyone)
     started = {member.id for member in services.members.values() if member.name}
     active = set(status.voters) - set(status.silent_peers)
     return Health(started=frozenset(started), active=frozenset(map(int, active)))

@@ -90,7 +90,8 @@ def add(
     enough = started >= _quorum(len(now) + 1) or (started == len(now) == 1)
     if not learner and not enough:
         raise RefusedError(*NOT_ENOUGH_STARTED)
-    if len(now) > 1 and len(health.active & now.keys()) < _quorum(len(now) + 1):
+    # As in etcd all must answer, so that one more failure afterwards costs no quorum.
+    if not now.keys() <= health.active:
         raise RefusedError(*UNHEALTHY)
     _check_free(members, urls)
     if learner and len(learners(members)) >= learners_max:

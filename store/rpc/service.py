@@ -67,6 +67,8 @@ class ServiceOptions:
     quota_bytes: int = 2 << 30
     lease_ttl_s_min: int = 2
     learners_max: int = 1
+    # Refuse changes of membership that members which are down make risky.
+    strict_reconfiguration: bool = True
     watch_progress_interval_s: float = 600.0
     password_cost: int = passwords.COST_DEFAULT
 

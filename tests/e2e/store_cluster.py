@@ -61,6 +61,8 @@ class StoreCluster:
         self._flags = tuple(flags)
         # Name and password to ask for a status with, once users count.
         self.log_in: tuple[str, str] | None = None
+        # Flags of one member for its next starts.
+        self.more_flags: dict[str, tuple[str, ...]] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         count = len(everyone)
         self._client_ports = dict(zip(everyone, free_ports(count), strict=True))
@@ -142,7 +144,7 @@ class StoreCluster:
                 "--peer-client-cert-auth",
                 "--peer-cert-allowed-hostname=localhost",
             ]
-        return [*command, *self._flags]
+        return [*command, *self._flags, *self.more_flags.get(name, ())]
 
     def variables(self, name: str) -> dict[str, str]:
         """Variables that a member gets besides those of this process."""
