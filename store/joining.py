@@ -11,8 +11,7 @@ import asyncio
 import ssl
 from dataclasses import replace
 
-import structlog
-
+from kubraft.log import get_logger
 from store.config import Joined, MemberConfig, check_bootstrap
 from store.raft import joining
 from store.raft.disk import DiskDirectory
@@ -22,7 +21,7 @@ from store.raft.lone import make_lone
 from store.raft.membership import present, urls_of, was_removed
 from store.raft.wal import Identity, read_identity
 
-log = structlog.get_logger("store.joining")
+log = get_logger("store.joining")
 
 _TRIES = 20
 _PAUSE_S = 0.25
