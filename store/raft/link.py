@@ -30,7 +30,10 @@ from store.raft.framing import (
 
 log = get_logger("store.raft")
 
-_CONNECT_S_MAX = 2.0
+# How long a handshake may take; each that takes too long doubles it, as on a machine so busy that
+# none would ever end in the shorter time.
+_CONNECT_S = 2.0
+_CONNECT_S_MAX = 8.0
 _BACKOFF_S_MIN = 0.03
 _BACKOFF_S_MAX = 0.5
 # A peer that takes nothing holds up to this much before its connection is given up.
@@ -65,7 +68,9 @@ def host_and_port(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port
 
 
-async def dial(caller: Caller, peer: int, url: str, purpose: int) -> Streams:
+async def dial(
+    caller: Caller, peer: int, url: str, purpose: int, *, patience_s: float = _CONNECT_S
+) -> Streams:
     """Connect and shake hands.
 
     Raises:
@@ -73,7 +78,7 @@ async def dial(caller: Caller, peer: int, url: str, purpose: int) -> Streams:
     """
     host, port = host_and_port(url)
     tls = caller.tls if url.startswith("https:") else None
-    async with asyncio.timeout(_CONNECT_S_MAX):
+    async with asyncio.timeout(patience_s):
         reader, writer = await asyncio.open_connection(host, port, ssl=tls)
         try:
             hello = Hello(caller.cluster_id, caller.member_id, peer, purpose)
@@ -166,19 +171,23 @@ class Link:
         return 0 if self._writer is None else self._writer.transport.get_write_buffer_size()
 
     async def _run(self) -> None:
-        backoff_s = _BACKOFF_S_MIN
+        backoff_s, patience_s = _BACKOFF_S_MIN, _CONNECT_S
         while True:
             try:
-                reader, writer = await dial(self._caller, self._peer, self.url, PURPOSE_RAFT)
+                reader, writer = await dial(
+                    self._caller, self._peer, self.url, PURPOSE_RAFT, patience_s=patience_s
+                )
             except (OSError, ValueError) as error:  # a peer URL may be wrong, too
                 self._complain(error)
+                if isinstance(error, TimeoutError):
+                    patience_s = min(2 * patience_s, _CONNECT_S_MAX)
                 self.url = self.urls[(self.urls.index(self.url) + 1) % len(self.urls)]
                 if isinstance(error, FrameError) and str(error) == REMOVED:
                     self._on_removed()
                 await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
                 backoff_s = min(backoff_s * 2, _BACKOFF_S_MAX)
                 continue
-            backoff_s = _BACKOFF_S_MIN
+            backoff_s, patience_s = _BACKOFF_S_MIN, _CONNECT_S
             await self._use(reader, writer)
             await asyncio.sleep(backoff_s * self._rng.uniform(0.5, 1.5))
 

@@ -2,24 +2,58 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
+import pytest
+
+from store.raft import link as module
+from store.raft.framing import frame
 from store.raft.link import Caller, Link
+from tests.store.raft.cluster import eventually
 
 
-async def test_a_wrong_url_is_no_reason_to_give_up() -> None:
-    def ignore(_peer: int) -> None:
-        pass
+def ignore(_peer: int) -> None:
+    pass
 
-    link = Link(
+
+def link_to(url: str, on_up: Callable[[int], None] = ignore) -> Link:
+    return Link(
         Caller(cluster_id=1, member_id=1, tls=None),
         2,
-        ["http://127.0.0.1:port"],
+        [url],
         rng=random.Random(1),
-        on_up=ignore,
+        on_up=on_up,
         on_down=ignore,
         on_heard=ignore,
         on_removed=lambda: None,
     )
+
+
+async def test_a_wrong_url_is_no_reason_to_give_up() -> None:
+    link = link_to("http://127.0.0.1:port")
     ended, _ = await asyncio.wait({link._task}, timeout=0.2)
     assert not ended
     await link.close()
+
+
+async def test_a_peer_too_busy_to_shake_hands_in_time_is_given_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_CONNECT_S", 0.05)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def answer_late(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await asyncio.sleep(0.4)
+        writer.write(frame(b"\0"))
+
+    server = await asyncio.start_server(answer_late, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    up: list[int] = []
+    link = link_to(f"http://127.0.0.1:{port}", up.append)
+    await eventually(lambda: up == [2])
+    await link.close()
+    for writer in writers:
+        writer.transport.abort()
+    server.close()
+    await asyncio.sleep(0)
