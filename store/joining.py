@@ -44,10 +44,13 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
         check_bootstrap(config)
     elif config.force_new_cluster:
         return _lone(config, identity)
-    if not config.existing:
-        return config if identity is None else replace(config, joined=_returning(identity, None))
     own = set(config.advertise_peer_urls)
     others = [url for m in config.initial_cluster for url in m.peer_urls if url not in own]
+    if not config.existing:
+        if identity is None:
+            await _check_first_start(config, others, tls)
+            return config
+        return replace(config, joined=_returning(identity, None))
     cluster = await joining.ask_any(others, tls)
     if identity is not None:
         return replace(config, joined=_returning(identity, cluster))
@@ -78,6 +81,29 @@ def _lone(config: MemberConfig, identity: Identity) -> MemberConfig:
         directory.close()
     log.warning("forced a new cluster", removed=",".join(f"{member:x}" for member in left))
     return replace(config, joined=_returning(identity, None))
+
+
+async def _check_first_start(
+    config: MemberConfig, others: list[str], tls: ssl.SSLContext | None
+) -> None:
+    """Refuse to begin anew as a member that has voted and acknowledged before.
+
+    It has forgotten both with its disk, and could vote twice, or against what it acknowledged.
+
+    Raises:
+        JoinError: a peer knows this member.
+    """
+    cause = await joining.has_taken_part(
+        others, tls, cluster_id=config.cluster_id, member_id=config.member_id
+    )
+    if cause == REMOVED:
+        raise JoinError(REMOVED)
+    if cause:
+        raise JoinError(
+            f"--initial-cluster-state new: member {config.member_id:x} {cause}, but "
+            f"--data-dir {config.data_dir} is empty; remove it and add it again (etcdctl member "
+            f"remove, member add), then start it with --initial-cluster-state existing"
+        )
 
 
 def _returning(identity: Identity, cluster: Cluster | None) -> Joined:

@@ -69,7 +69,11 @@ class Member:
         machine = self._machine = _open_machine(config)
         expiry = LeaseExpiry()
         state_machine = StoreStateMachine(machine, expiry)
-        engine = self._engine = RaftEngine(parts.raft_config(config, tls.peer), state_machine)
+        engine = self._engine = RaftEngine(
+            parts.raft_config(config, tls.peer),
+            state_machine,
+            published=lambda member: member in machine.members,
+        )
         services = parts.services(config, engine, machine, expiry)
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all

@@ -19,9 +19,14 @@ PURPOSE_RAFT = 1
 PURPOSE_SNAPSHOT = 2
 # A stranger asks who the members are; it knows no ids yet.
 PURPOSE_MEMBERS = 3
+# A member whose disk is empty asks whether it has taken part in the cluster before.
+PURPOSE_FIRST_START = 4
 
 # How a peer answers a member that was removed for good. Source: etcd, server/etcdserver.
 REMOVED = "the member has been permanently removed from the cluster"
+
+# How a peer answers a member that has taken part before. Source: etcd, server/etcdserver.
+BOOTSTRAPPED = "has already been bootstrapped"
 
 # Types that no message of codec.py has.
 PING = b"\xf0"
@@ -97,7 +102,7 @@ def decode_hello(payload: bytes) -> Hello:
 
 def refusal(hello: Hello, *, cluster_id: int, member_id: int) -> str:
     """Why a caller is refused; empty where it is welcome."""
-    if hello.purpose == PURPOSE_MEMBERS:
+    if hello.purpose in (PURPOSE_MEMBERS, PURPOSE_FIRST_START):
         return ""
     if hello.cluster_id != cluster_id:
         return f"member of another cluster ({hello.cluster_id:x}, not {cluster_id:x})"

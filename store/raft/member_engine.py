@@ -52,9 +52,22 @@ _ELECTIONS_MAX = 1.5
 class RaftEngine:
     """One member's consensus; implements `store.raft.engine.Engine`."""
 
-    def __init__(self, config: RaftConfig, state_machine: StateMachine) -> None:
-        """Nothing happens before `start`."""
+    def __init__(
+        self,
+        config: RaftConfig,
+        state_machine: StateMachine,
+        *,
+        published: Callable[[int], bool] = lambda _: False,
+    ) -> None:
+        """Nothing happens before `start`.
+
+        Args:
+            config: how to take part.
+            state_machine: what to apply to.
+            published: whether the state says of a member that it was ready once.
+        """
         self._config = config
+        self._published = published
         self._state_machine = state_machine
         self._rng = random.Random()  # noqa: S311  # election timeouts, back-off, a session's name
         self._links: dict[int, Link] = {}
@@ -283,6 +296,7 @@ class RaftEngine:
             cluster_id=config.cluster_id,
             member_id=config.member_id,
             members=self.members,
+            published=self._published,
             frame_bytes_max=4 * self._append_bytes_max + (1 << 20),
             on_messages=self._receive,
             on_heard=self._hear,

@@ -13,9 +13,11 @@ from kubraft.log import get_logger
 from store.raft.codec import decode, encode_voters
 from store.raft.complaints import Complaints
 from store.raft.framing import (
+    BOOTSTRAPPED,
     HELLO_BYTES_MAX,
     PING,
     PONG,
+    PURPOSE_FIRST_START,
     PURPOSE_MEMBERS,
     PURPOSE_RAFT,
     REMOVED,
@@ -48,6 +50,7 @@ class PeerServer:
         member_id: int,
         frame_bytes_max: int,
         members: Callable[[], Members],
+        published: Callable[[int], bool],
         on_messages: Callable[[int, list[Message]], None],
         on_heard: Callable[[int], None],
         take_snapshot: TakeSnapshot,
@@ -56,6 +59,9 @@ class PeerServer:
         self._member_id = member_id
         self._frame_bytes_max = frame_bytes_max
         self._members = members
+        self._published = published
+        # Members that have spoken to this one since its start: all of them have a log on disk.
+        self._met: set[int] = set()
         self._on_messages = on_messages
         self._on_heard = on_heard
         self._take_snapshot = take_snapshot
@@ -132,6 +138,13 @@ class PeerServer:
             await writer.drain()
             writer.close()
             return
+        if hello.purpose == PURPOSE_FIRST_START:
+            known = hello.cluster_id == self._cluster_id and self._has_taken_part(hello.sender)
+            writer.write(frame(BOOTSTRAPPED.encode() if known else b"\0"))
+            await writer.drain()
+            writer.close()
+            return
+        self._meet(hello.sender)
         if hello.purpose != PURPOSE_RAFT:
             await self._take_snapshot(hello.sender, reader, writer)
             return
@@ -145,6 +158,13 @@ class PeerServer:
         finally:
             if self._speaking.get(hello.sender) is writer:
                 del self._speaking[hello.sender]
+
+    def _meet(self, peer: int) -> None:
+        if peer in self._members():  # or strangers could fill the memory
+            self._met.add(peer)
+
+    def _has_taken_part(self, peer: int) -> bool:
+        return peer in self._met or self._published(peer)
 
     async def _shake_hands(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -167,7 +187,7 @@ class PeerServer:
             await writer.drain()
             writer.close()
             raise FrameError(cause)
-        if hello.purpose != PURPOSE_MEMBERS:
+        if hello.purpose not in (PURPOSE_MEMBERS, PURPOSE_FIRST_START):
             writer.write(frame(b"\0"))
         return hello
 

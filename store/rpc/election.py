@@ -103,6 +103,7 @@ def observe_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, by
     async def call(data: bytes, context: Context) -> None:
         try:
             services.callers.enter(context)
+            services.check_voter()
             await _observe(services, parse(LeaderRequest, data), context)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:
             await services.abort(context, error)

@@ -108,6 +108,7 @@ def keep_alive_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes,
     async def call(_: object, context: Context) -> None:
         try:
             services.callers.enter(context)
+            services.check_voter()
             while (data := await context.read()) is not END_OF_REQUESTS:
                 await context.write(await keep_alive(services, data))
         except (RefusedError, MvccError, EngineError, DecodeError) as error:

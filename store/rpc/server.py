@@ -85,6 +85,11 @@ _STREAMS: dict[str, dict[str, Callable[[MemberServices], grpc.RpcMethodHandler[b
 }
 
 
+# What a learner answers for itself, a Range only where serializable; it streams snapshots too.
+# Source: etcd, server/etcdserver/api/v3rpc (isRPCSupportedForLearner).
+_FOR_LEARNERS = {("etcdserverpb.KV", "Range"), ("etcdserverpb.Maintenance", "Status")}
+
+
 class StoreServer:
     """Serves etcd v3, its JSON gateway, health, reflection and `probes` on the client port.
 
@@ -102,7 +107,10 @@ class StoreServer:
         self._health = Health()
         for service, verbs in _UNARY.items():
             handlers = {
-                name: services.unary(_bound(verb, services)) for name, verb in verbs.items()
+                name: services.unary(
+                    _bound(verb, services), learners=(service, name) in _FOR_LEARNERS
+                )
+                for name, verb in verbs.items()
             }
             for name, make in _STREAMS.get(service, {}).items():
                 handlers[name] = make(services)

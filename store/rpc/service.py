@@ -194,13 +194,20 @@ class MemberServices:
         await self.engine.read_index()
 
     def unary(
-        self, handle: Callable[[bytes], Awaitable[bytes]]
+        self, handle: Callable[[bytes], Awaitable[bytes]], *, learners: bool
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
-        """A method handler around `handle`, which takes and gives encoded messages."""
+        """A method handler around `handle`, which takes and gives encoded messages.
+
+        Args:
+            handle: the method.
+            learners: whether a learner serves it too.
+        """
 
         async def call(data: bytes, context: Context) -> bytes:
             try:
                 self.callers.enter(context)
+                if not learners:
+                    self.check_voter()
                 self.check_leader(context)
                 return await handle(data)
             except (RefusedError, MvccError, EngineError, DecodeError) as error:

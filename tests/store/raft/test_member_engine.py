@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from store.raft.engine import NoLeaderError, Role, UnknownOutcomeError
+from store.raft.framing import BOOTSTRAPPED
+from store.raft.joining import has_taken_part
 from tests.store.raft.cluster import Cluster, eventually
 from tests.store.raft.tally import Tally
 
@@ -134,6 +136,22 @@ async def test_stop_in_the_middle_of_an_install_is_finished_at_the_next_start(
     assert len(cluster.tallies[lagging].commands) >= 200
     await cluster.start(leader)
     assert await cluster.settled() == [str(number) for number in range(300)]
+
+
+async def test_members_know_who_has_taken_part_before_anyone_says_so_in_the_log(
+    cluster: Cluster,
+) -> None:
+    await cluster.start(1, 2)
+    await cluster.leader()
+    urls = [cluster.config.peers[member] for member in cluster.ids]  # the third is down
+
+    async def asked(member_id: int, cluster_id: int = 7) -> str:
+        return await has_taken_part(urls, None, cluster_id=cluster_id, member_id=member_id)
+
+    assert await asked(1) == await asked(2) == BOOTSTRAPPED
+    assert await asked(3) == ""
+    assert await asked(1, cluster_id=8) == ""
+    assert await has_taken_part(urls[2:], None, cluster_id=7, member_id=1) == ""
 
 
 async def test_single_member_serves_alone(tmp_path: Path) -> None:
