@@ -37,6 +37,8 @@ from store.raft.log import Base, Batch, Log
 from store.raft.packing import OVERHEAD_BYTES, PROPOSALS, pack, unpack
 from store.raft.proposals import PACKED_BYTES, Done, Proposals
 from store.raft.reads import Reads
+from store.raft.replay import replay_start
+from store.raft.settled import settled
 
 # Proposals of followers that wait at the leader; more are refused and come again.
 FORWARDED_MAX = 4_096
@@ -112,7 +114,7 @@ class Driver:
         self._options = options
         self._now = now
         # By the state machine: a snapshot in the log may not be installed yet.
-        self._applied = _replay_start(log, state_machine)
+        self._applied = replay_start(log, state_machine)
         self._connected: set[int] = set()
         self._outbox: list[tuple[int, m.Message]] = []
         self._held: list[tuple[int, m.Message]] = []
@@ -527,19 +529,9 @@ class Driver:
         return self._log.last_index, 0
 
     def _settle(self) -> None:
-        """Take a change as made that the only voter has on its disk, before it is committed.
-
-        The second voter of a cluster is needed to commit its own coming, and comes once it is told
-        that it may. Nothing can undo the entry: whoever leads needs this member's vote, and so its
-        log. Source: etcd, where a change is committed by the configuration before it.
-        """
-        if list(membership.voters(self.members)) != [self._member_id]:
-            return
-        for entry in self._log.between(self._applied, self._log.stable_index):
-            if entry.data[0] == m.KIND_MEMBERSHIP:
-                self.members = decode_voters(entry.data[1:])
-                self._changes.applied(entry.index, entry.term)
-                return
+        found = settled(self._log, self.members, self._member_id, self._applied)
+        for change, self.members in found:
+            self._changes.applied(change.index, change.term)
 
     def _take_change_reply(self, reply: m.ChangeReply) -> None:
         if not reply.index:
@@ -585,29 +577,3 @@ class Driver:
         if index > log.base.index:
             self.core.compact(index)
             self._flush()
-
-
-def _replay_start(log: Log, state_machine: StateMachine) -> int:
-    """The index behind which to apply, from what the state machine says it has.
-
-    Raises:
-        EngineError: state and log do not fit together.
-    """
-    index, term = state_machine.durable_index()
-    if index <= log.base.index:
-        if index < log.base.index and log.base.index > 1:
-            raise EngineError(
-                f"the state ends at index {index}, but the write-ahead log starts behind "
-                f"{log.base.index}"
-            )
-        return log.base.index
-    entry = log.find(index)
-    if entry is None:
-        raise EngineError(
-            f"the write-ahead log ends at index {log.last_index}, but the state has {index}"
-        )
-    if entry.term != term:
-        raise EngineError(
-            f"entry {index} is of term {entry.term} in the write-ahead log, of {term} in the state"
-        )
-    return int(index)
