@@ -4,7 +4,7 @@ Names are those of the .proto files (camelCase is read too), 64-bit numbers are 
 base64, enum values their names, fields at their default are left out. What is refused, and with
 which words, is what etcd's Go libraries refuse: protobuf's own `json_format` takes floats for
 whole numbers, base64 without padding or of the URL alphabet and enum numbers in quotes, has other
-words for all errors, and writes at a third of the speed. Pure.
+words for all errors, and takes two to three times as long. Pure.
 
 Source: Protocol Buffers, JSON mapping; golang/protobuf, jsonpb; Go, encoding/json.
 """
