@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lmdb
@@ -165,6 +165,22 @@ class Backend:
         if record is None:
             record = self._reader.get(to_bytes(packed), db=self._records_db)
         return record
+
+    def get_many(self, wanted: Sequence[PackedRevision]) -> list[bytes]:
+        """The records at `wanted`, all known to exist, in that order."""
+        active = self._active.records
+        flushing = active if self._flushing is None else self._flushing.records
+        found = [active.get(packed) or flushing.get(packed) for packed in wanted]
+        keys = [
+            to_bytes(packed) for packed, record in zip(wanted, found, strict=True) if not record
+        ]
+        with self._reader.cursor(self._records_db) as cursor:
+            pairs = cursor.getmulti(keys)
+        assert len(pairs) == len(keys), "a revision is in the index but not in the backend"
+        if len(pairs) == len(found):
+            return [record for _, record in pairs]
+        flushed = iter(pairs)
+        return [record or next(flushed)[1] for record in found]
 
     def records(self, start: PackedRevision) -> Iterator[tuple[PackedRevision, bytes]]:
         """Records from `start` on, ascending, as of this moment.

@@ -75,6 +75,11 @@ class KeyIndex:
         """The revision of the living value of `key`."""
         return cast("PackedRevision | None", self._live.get(key))
 
+    def live_of(self, keys: Iterable[bytes]) -> list[PackedRevision]:
+        """The revisions of the living values of `keys`, all of which have one."""
+        live = self._live
+        return [live[key] for key in keys]
+
     def put(self, key: bytes, packed: PackedRevision) -> None:
         before = self._live.get(key)
         self._live[key] = packed

@@ -5,7 +5,9 @@ Source: etcd v3 API, KV.Range; etcd, server/etcdserver/txn (order of filters, so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import RangeRequest
@@ -85,21 +87,18 @@ def _records(
 
 
 def _plain(store: MvccStore, request: RangeRequest, end: bytes | None, *, is_past: bool) -> bytes:
-    limit = request.limit if request.limit > 0 else None
-    parts: list[bytes] = []
-    more = False
-    count = 0
-    for count, record in enumerate(_records(store, request, end, is_past=is_past), start=1):
-        if limit is not None and count > limit:
-            more = True
-            break
-        kept = without_value(record) if request.keys_only else record
-        parts += (_KVS_TAG, varint(len(kept)), kept)
-    if more:
-        parts.append(_MORE)
-        count = _count(store, request.key, end, request.revision if is_past else 0)
-    parts.append(field_varint(4, count))
-    return b"".join(parts)
+    page = range_page(
+        store,
+        request.key,
+        end,
+        at=request.revision if is_past else None,
+        keys_max=request.limit if request.limit > 0 else sys.maxsize - 1,
+        keys_only=request.keys_only,
+    )
+    if page.next_key is None:
+        return page.body + field_varint(4, page.keys)
+    count = _count(store, request.key, end, request.revision if is_past else 0)
+    return page.body + _MORE + field_varint(4, count)
 
 
 class RangePage(NamedTuple):
@@ -111,17 +110,44 @@ class RangePage(NamedTuple):
 
 
 def range_page(
-    store: MvccStore, key: bytes, end: bytes | None, *, at: int, keys_max: int, keys_only: bool
+    store: MvccStore,
+    key: bytes,
+    end: bytes | None,
+    *,
+    at: int | None,
+    keys_max: int,
+    keys_only: bool,
 ) -> RangePage:
-    """Up to `keys_max` keys from `key` on as they were at `at`; one revision, many pages."""
+    """Up to `keys_max` keys from `key` on as they were at `at`, or as they are now."""
+    index = store.index
+    if at is None:
+        keys = list(islice(index.keys(key, end), keys_max + 1))
+        packed = index.live_of(keys[:keys_max])
+    else:
+        pairs = list(islice(index.keys_at(key, end, at), keys_max + 1))
+        keys = [found for found, _ in pairs]
+        packed = [one for _, one in pairs[:keys_max]]
+    body = _encoded(store.backend.get_many(packed), keys_only=keys_only)
+    return RangePage(body, len(packed), keys[keys_max] if len(keys) > keys_max else None)
+
+
+def _encoded(records: Sequence[bytes], *, keys_only: bool) -> bytes:
+    """The `kvs` fields of a response."""
     parts: list[bytes] = []
-    for count, (found, packed) in enumerate(store.index.keys_at(key, end, at)):
-        if count == keys_max:
-            return RangePage(b"".join(parts), count, found)
-        record = store.backend.get(packed)
+    for record in records:
         kept = without_value(record) if keys_only else record
-        parts += (_KVS_TAG, varint(len(kept)), kept)
-    return RangePage(b"".join(parts), len(parts) // 3, None)
+        size = len(kept)
+        parts += (_KVS_HEADS[size] if size < _KVS_HEADS_MAX else _kvs_head(size), kept)
+    return b"".join(parts)
+
+
+def _kvs_head(size: int) -> bytes:
+    return _KVS_TAG + varint(size)
+
+
+# What precedes a key-value, by its size: lists are long, and their values alike.
+_KVS_HEADS_MAX = 4096
+_KVS_HEADS = [_kvs_head(size) for size in range(_KVS_HEADS_MAX)]
 
 
 def _sorted(store: MvccStore, request: RangeRequest, end: bytes | None, *, is_past: bool) -> bytes:

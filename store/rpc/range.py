@@ -53,7 +53,14 @@ async def read(services: MemberServices, request: RangeRequest) -> Reply:
     while True:
         store.check_revision(at)
         keys_max = min(PAGE_KEYS, request.limit - returned) if request.limit > 0 else PAGE_KEYS
-        page = range_page(store, key, end, at=at, keys_max=keys_max, keys_only=request.keys_only)
+        page = range_page(
+            store,
+            key,
+            end,
+            at=None if at == store.revision else at,
+            keys_max=keys_max,
+            keys_only=request.keys_only,
+        )
         parts.append(page.body)
         returned += page.keys
         if page.next_key is None or returned == request.limit:

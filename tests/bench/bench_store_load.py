@@ -1,36 +1,35 @@
-"""The store under h2load beside the real etcd: `python -m tests.bench.bench_store_load`.
+"""Calls of one kind at a store cluster, with a load generator that is not the bottleneck.
 
-Three members each on the same disk, fsync on, and a load generator in C that is not the
-bottleneck. Prints one JSON document: calls a second, latency, and the processor time that all
-members together spend on a call, which says more than the clock on a machine that is shared.
-Needs `h2load` (Debian: nghttp2-client).
+That is `h2load` (Debian: nghttp2-client); without it the client of bench_store_client.py, which
+does a third as much. Processor time is that of all members together: it says more than the clock
+on a machine that is shared.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
+import uvloop
 
 from kubraft.pb.etcdserverpb import rpc_pb2
+from tests.bench.bench_store_client import call_all, connect
 from tests.e2e.store_cluster import StoreCluster
 
-VALUE = b"v" * 256
 KEY = b"key/000001"
-TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_UNITS_MS = {"us": 0.001, "ms": 1.0, "s": 1000.0}
+LIST_KEYS = 10_000
+_LIST_PREFIX = b"list/"
+# Of one generator; more would only cost it time.
+_CONNECTIONS_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,63 +41,168 @@ class Case:
     request: bytes
     in_flight: int
     spread: bool = False
+    writes: bool = False
 
 
-def cases() -> list[Case]:
-    put = rpc_pb2.PutRequest(key=KEY, value=VALUE).SerializeToString()
-    read = rpc_pb2.RangeRequest(key=KEY).SerializeToString()
-    local = rpc_pb2.RangeRequest(key=KEY, serializable=True).SerializeToString()
-    found = [Case(f"put_{n}", "Put", put, n) for n in (1, 16, 64, 128)]
-    found.append(Case("put_128_spread", "Put", put, 128, spread=True))
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What a case gave; the processor time is a call's, of all members together."""
+
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+def cases() -> Iterator[Case]:
+    for size, named in ((256, "256 B"), (4096, "4 KiB")):
+        put = rpc_pb2.PutRequest(key=KEY, value=b"v" * size).SerializeToString()
+        for n in (1, 16, 128, 512):
+            yield Case(f"Put {named}, {n} in flight", "Put", put, n, writes=True)
+    put = rpc_pb2.PutRequest(key=KEY, value=b"v" * 256).SerializeToString()
+    yield Case("Put 256 B, 128 over all members", "Put", put, 128, spread=True, writes=True)
+    for kind, local in (("linearizable", False), ("serializable", True)):
+        read = rpc_pb2.RangeRequest(key=KEY, serializable=local).SerializeToString()
+        yield Case(f"Range {kind}, 1 in flight", "Range", read, 1)
+        yield Case(f"Range {kind}, 128 at one member", "Range", read, 128)
+        yield Case(f"Range {kind}, 128 over all members", "Range", read, 128, spread=True)
+    for n in (1, 8):
+        yield Case(f"List of {LIST_KEYS:,} keys, {n} in flight", "Range", _list(), n)
     for n in (1, 128):
-        found.append(Case(f"range_linearizable_{n}", "Range", read, n, spread=n > 1))
-        found.append(Case(f"range_serializable_{n}", "Range", local, n, spread=n > 1))
-    return found
+        yield Case(f"Txn compare-and-swap, {n} in flight", "Txn", _swap(), n, writes=True)
 
 
-def measure(cluster: StoreCluster, leader: str, case: Case, seconds: float) -> dict[str, float]:
+def _list() -> bytes:
+    request = rpc_pb2.RangeRequest(key=_LIST_PREFIX, range_end=b"list0")
+    return request.SerializeToString()
+
+
+def _swap() -> bytes:
+    """Put the key if it exists; it always does."""
+    request = rpc_pb2.TxnRequest()
+    compare = request.compare.add()
+    compare.key = KEY
+    compare.target, compare.result = rpc_pb2.Compare.VERSION, rpc_pb2.Compare.GREATER
+    request.success.add().request_put.CopyFrom(rpc_pb2.PutRequest(key=KEY, value=b"v" * 256))
+    return request.SerializeToString()
+
+
+def transactions(keys: range, *, size: int, prefix: bytes, each: int = 50) -> Iterator[bytes]:
+    """Txns that put so many keys each."""
+    for first in keys[::each]:
+        request = rpc_pb2.TxnRequest()
+        for number in range(first, min(first + each, keys.stop)):
+            put = request.success.add().request_put
+            put.key = prefix + b"%012d" % number
+            put.value = (b"%012d" % (number * 7919)) * (size // 12 + 1)
+            put.value = put.value[:size]
+        yield request.SerializeToString()
+
+
+async def fill(url: str, keys: range, *, size: int, prefix: bytes) -> None:
+    client = await connect(url)
+    requests = transactions(keys, size=size, prefix=prefix)
+    await call_all([client], "/etcdserverpb.KV/Txn", requests, in_flight=16)
+    client.close()
+
+
+def prepare(cluster: StoreCluster) -> None:
+    """What the cases read and swap."""
+    url = cluster.client_url(cluster.leader())
+    uvloop.run(fill(url, range(LIST_KEYS), size=256, prefix=_LIST_PREFIX))
+    put = rpc_pb2.PutRequest(key=KEY, value=b"v" * 256).SerializeToString()
+
+    async def once() -> None:
+        client = await connect(url)
+        await call_all([client], "/etcdserverpb.KV/Put", iter([put]), in_flight=1)
+        client.close()
+
+    uvloop.run(once())
+
+
+def has_h2load() -> bool:
+    return shutil.which("h2load") is not None
+
+
+def measure(cluster: StoreCluster, leader: str, case: Case, seconds: int) -> Figure:
+    """Run one case.
+
+    Raises:
+        SystemExit: the generator failed, or calls did not do what they should.
+    """
     targets = list(cluster.names) if case.spread else [leader]
+    shares = [
+        case.in_flight // len(targets) + (number < case.in_flight % len(targets))
+        for number in range(len(targets))
+    ]
+    revision = cluster.status(leader).header.revision
     with tempfile.TemporaryDirectory(prefix="bench-") as directory, ExitStack() as running:
-        body = Path(directory) / "body"
-        body.write_bytes(b"\0" + len(case.request).to_bytes(4, "big") + case.request)
-        before, began = _cpu_s(cluster), time.perf_counter()
-        shares = [
-            case.in_flight // len(targets) + (number < case.in_flight % len(targets))
-            for number in range(len(targets))
-        ]
+        folder = Path(directory)
+        (folder / "request").write_bytes(case.request)
+        framed = b"\0" + len(case.request).to_bytes(4, "big") + case.request
+        (folder / "body").write_bytes(framed)
+        before = cpu_s(cluster)
         processes = [
             running.enter_context(
                 subprocess.Popen(
-                    _command(cluster.client_url(target), case, body, share, seconds),
-                    stdout=subprocess.PIPE,
+                    _command(
+                        cluster.client_url(target),
+                        case,
+                        folder,
+                        number=number,
+                        in_flight=shares[number],
+                        seconds=seconds,
+                    ),
+                    stdout=(folder / f"{number}.out").open("wb"),
                     stderr=subprocess.STDOUT,
-                    text=True,
                 )
             )
-            for target, share in zip(targets, shares, strict=True)
+            for number, target in enumerate(targets)
         ]
-        outputs = [process.communicate()[0] for process in processes]
-        took, spent = time.perf_counter() - began, _cpu_s(cluster) - before
-    calls = sum(_done(output) for output in outputs)
-    return {
-        "per_second": round(calls / took, 1),
-        "mean_ms": round(max(_mean_ms(output) for output in outputs), 3),
-        "cpu_us": round(1e6 * spent / max(calls, 1), 1),
-    }
+        for process in processes:
+            process.wait()
+        spent = cpu_s(cluster) - before
+        latencies = sorted(
+            latency for number in range(len(targets)) for latency in _latencies(folder, number)
+        )
+    if case.writes and cluster.status(leader).header.revision - revision < len(latencies):
+        raise SystemExit(f"{case.name}: calls were answered and wrote nothing")
+    cuts = statistics.quantiles(latencies, n=100)
+    return Figure(len(latencies) / seconds, cuts[49], cuts[98], 1e6 * spent / len(latencies))
 
 
-def _command(url: str, case: Case, body: Path, in_flight: int, seconds: float) -> list[str]:
-    connections = min(in_flight, 8)
+def _command(
+    url: str, case: Case, folder: Path, *, number: int, in_flight: int, seconds: int
+) -> list[str]:
+    method = f"/etcdserverpb.KV/{case.method}"
+    if not has_h2load():
+        return [
+            *(sys.executable, "-m", "tests.bench.bench_store_client"),
+            *(f"--url={url}", f"--method={method}", f"--request={folder / 'request'}"),
+            *(f"--in-flight={in_flight}", f"--seconds={seconds}"),
+        ]
+    connections = min(in_flight, _CONNECTIONS_MAX)
     return [
-        "h2load",
-        *(f"--duration={seconds:g}", "--threads=1", f"--data={body}"),
+        *("h2load", f"--duration={seconds}", "--threads=1", f"--data={folder / 'body'}"),
         *(f"--clients={connections}", f"--max-concurrent-streams={in_flight // connections}"),
         *("--header=content-type: application/grpc", "--header=te: trailers"),
-        f"{url}/etcdserverpb.KV/{case.method}",
+        *(f"--log-file={folder / str(number)}.log", url + method),
     ]
 
 
-def _cpu_s(cluster: StoreCluster) -> float:
+def _latencies(folder: Path, number: int) -> list[float]:
+    """Of all calls of one generator, in milliseconds."""
+    output = (folder / f"{number}.out").read_text()
+    if not has_h2load():
+        return [float(line) for line in output.splitlines()]
+    found = re.search(r"(\d+) failed, (\d+) errored", output)
+    if found is None or int(found[2]):
+        raise SystemExit(f"h2load failed:\n{output}")
+    rows = (row.split("\t") for row in (folder / f"{number}.log").read_text().splitlines())
+    return [int(latency) / 1000 for _, status, latency, *_ in rows if status == "200"]
+
+
+def cpu_s(cluster: StoreCluster) -> float:
     """Processor time that the members have used so far."""
     total = 0.0
     for name in cluster.names:
@@ -107,66 +211,7 @@ def _cpu_s(cluster: StoreCluster) -> float:
     return total
 
 
-def _done(output: str) -> int:
-    found = re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", output)
-    if found is None or int(found[3]):
-        raise SystemExit(f"h2load failed:\n{output}")
-    return int(found[1])
-
-
-def _mean_ms(output: str) -> float:
-    found = re.search(r"time for request:\s+\S+\s+\S+\s+([\d.]+)(us|ms|s)", output)
-    return float(found[1]) * _UNITS_MS[found[2]] if found else 0.0
-
-
-def measure_cluster(cluster: StoreCluster, seconds: float, only: str) -> dict[str, Any]:
-    cluster.start()
-    cluster.wait_ready()
-    leader = cluster.leader()
-    time.sleep(1.0)
-    before, began = _cpu_s(cluster), time.perf_counter()
-    time.sleep(3.0)
-    idle = (_cpu_s(cluster) - before) / (time.perf_counter() - began) / len(cluster.names)
-    found: dict[str, Any] = {"idle_cpu_percent": round(100 * idle, 2)}
-    for case in cases():
-        if re.search(only, case.name):
-            found[case.name] = measure(cluster, leader, case, seconds)
-    rss = [psutil.Process(cluster.pid(name)).memory_info().rss for name in cluster.names]
-    found["rss_mib"] = [round(size / (1 << 20), 1) for size in rss]
-    return found
-
-
-def compare(seconds: float, only: str, *, etcd: bool) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, real in (("etcd", True), ("kubraft", False)):
-        if real and not etcd:
-            continue
-        with (
-            tempfile.TemporaryDirectory(prefix=f"bench-{name}-") as directory,
-            StoreCluster(Path(directory), etcd=real, tls=False) as cluster,
-        ):
-            found[name] = measure_cluster(cluster, seconds, only)
-    if etcd:
-        found["ratio"] = {
-            key: round(ours["per_second"] / found["etcd"][key]["per_second"], 3)
-            for key, ours in found["kubraft"].items()
-            if isinstance(ours, dict)
-        }
-    return found
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=int, default=3, help="per figure")
-    parser.add_argument("--only", default="", help="regular expression over names of figures")
-    parser.add_argument("--no-etcd", action="store_true", help="measure ours alone")
-    arguments = parser.parse_args()
-    if shutil.which("h2load") is None:
-        raise SystemExit("h2load is missing (Debian: nghttp2-client)")
-    found = compare(arguments.seconds, arguments.only, etcd=not arguments.no_etcd)
-    json.dump(found, sys.stdout, indent=2)
-    sys.stdout.write("\n")
-
-
-if __name__ == "__main__":
-    main()
+def rss_mib(cluster: StoreCluster) -> float:
+    """Resident memory of the largest member."""
+    sizes = [psutil.Process(cluster.pid(name)).memory_info().rss for name in cluster.names]
+    return max(sizes) / (1 << 20)

@@ -293,7 +293,12 @@ class StoreCluster:
         return environment
 
     def etcdctl(
-        self, *arguments: str, at: str = "", stdin: str = "", check: bool = True
+        self,
+        *arguments: str,
+        at: str = "",
+        stdin: str = "",
+        check: bool = True,
+        timeout_s: float = 60.0,
     ) -> subprocess.CompletedProcess[str]:
         """Run the real etcdctl at one member, or at all."""
         done = subprocess.run(
@@ -302,7 +307,7 @@ class StoreCluster:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=timeout_s,
             check=False,
         )
         if check and done.returncode != 0:
