@@ -7,13 +7,13 @@ from tests.conformance.newer import IN_SCRIPTS, NEWER
 DOCUMENT = Path(__file__).parents[2] / "docs" / "etcd-compatibility.md"
 
 
-def first_cells(heading: str) -> list[str]:
-    """The first column of the table under a heading."""
+def table(heading: str) -> list[list[str]]:
+    """The cells of the table under a heading, row by row, without its head."""
     section = DOCUMENT.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
-    rows = [line.split(" | ")[0] for line in section.splitlines() if line.startswith("| ")]
-    return [row.removeprefix("| ").strip() for row in rows[1:]]
+    rows = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row.strip("| ").split(" | ")] for row in rows[1:]]
 
 
 def test_all_that_follows_a_later_etcd_is_listed() -> None:
-    listed = first_cells("Where we follow a later etcd")
+    listed = [cells[0] for cells in table("Where we follow a later etcd")]
     assert listed == [*(newer.what for newer in NEWER), *IN_SCRIPTS]
