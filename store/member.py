@@ -173,7 +173,10 @@ def _lock(directory: Path) -> IO[bytes]:
     for name in _OF_ETCD:
         if (directory / name).exists():
             # To begin anew beside it would look as if everything were lost.
-            raise MemberError(f"--data-dir {directory}: holds the data of an etcd ({name})")
+            raise MemberError(
+                f"--data-dir {directory}: holds the data of an etcd ({name}); "
+                "kubraft-etcdutl snapshot restore takes over a snapshot of it"
+            )
     try:
         return lock_directory(directory)
     except BlockingIOError as error:

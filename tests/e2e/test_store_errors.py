@@ -64,7 +64,8 @@ def test_a_data_directory_in_use_is_named(tmp_path: Path) -> None:
         pytest.param(Path.touch, "not a directory", id="a file"),
         pytest.param(
             lambda path: (path / "member/snap").mkdir(parents=True),
-            "holds the data of an etcd (member)",
+            "holds the data of an etcd (member); "
+            "kubraft-etcdutl snapshot restore takes over a snapshot of it",
             id="data of etcd",
         ),
     ],
