@@ -14,6 +14,7 @@ from typing import NoReturn
 import uvloop
 
 from kubraft.log import configure
+from kubraft.standard_output import end_with_reader
 from store import flag_table
 from store.config import MemberConfig, parse
 from store.flag_error import FlagError, UsageError
@@ -65,6 +66,7 @@ async def _serve(member: Member) -> NoReturn:
 
 
 def main() -> int:
+    end_with_reader()
     arguments = sys.argv[1:]
     if arguments and arguments[0] in _OTHER_COMMANDS:
         print(f"store: {arguments[0]} is not part of this program", file=sys.stderr)  # noqa: T201

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import sys
 
+from kubraft.standard_output import end_with_reader
+
 INTERRUPTED_STATUS = 130  # as shells report SIGINT
 
 
 def main() -> None:
     """Run the command line; exits the process."""
+    end_with_reader()
     try:
         from kubraft.cli.app import run  # noqa: PLC0415 - also keeps `import kubraft.cli` cheap
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import lmdb
 import orjson
 
+from kubraft.standard_output import end_with_reader
 from store import urls
 from store.directory import lock_directory
 from store.flag_error import FlagError
@@ -34,6 +35,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main() -> int:
+    end_with_reader()
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
