@@ -385,8 +385,15 @@ class Backend:
         Returns:
             What `take_defragmented` needs to know that nothing was flushed since.
         """
+        path = self.directory / _DEFRAGMENTED_NAME
         with self._writer:
-            self._write_copy(self.directory / _DEFRAGMENTED_NAME)
+            try:
+                self._write_copy(path)
+            except (OSError, lmdb.Error):
+                # On a full disk what is there of it is the first that must go.
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                raise
             return self._generation
 
     def take_defragmented(self, generation: int) -> bool:

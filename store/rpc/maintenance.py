@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -34,6 +35,7 @@ from store.mvcc.hash import hash_kv
 from store.raft.engine import EngineError, MemberID, Role
 from store.raft.membership import is_learner
 from store.rpc.caller import Context
+from store.rpc.disk import disk_work
 from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, Refusal, RefusedError
 from store.rpc.service import MemberServices, parse
 
@@ -99,17 +101,23 @@ async def defragment(services: MemberServices, data: bytes) -> bytes:
     """
     parse(DefragmentRequest, data)
     services.callers.check_admin()
+    with disk_work("defragmentation"):
+        done = await _defragment(services)
+    if not done:
+        raise RefusedError(grpc.StatusCode.UNAVAILABLE, _DEFRAGMENTATION_DISTURBED)
+    return services.header(services.store.revision)
+
+
+async def _defragment(services: MemberServices) -> bool:
     backend = services.machine.backend
     generation = await asyncio.to_thread(backend.copy_defragmented)
     for _ in range(_DEFRAGMENT_RETRIES):
         if backend.take_defragmented(generation):
-            return services.header(services.store.revision)
+            return True
         generation = await asyncio.to_thread(backend.copy_defragmented)
     # Flushes came in between again and again: now nothing else runs.
     await _persist(services)
-    if not backend.take_defragmented(backend.copy_defragmented()):
-        raise RefusedError(grpc.StatusCode.UNAVAILABLE, _DEFRAGMENTATION_DISTURBED)
-    return services.header(services.store.revision)
+    return backend.take_defragmented(backend.copy_defragmented())
 
 
 async def _persist(services: MemberServices) -> None:
@@ -170,8 +178,12 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
         try:
             services.callers.enter(context)
             services.callers.check_admin()
-            with tempfile.TemporaryDirectory(dir=services.machine.backend.directory) as directory:
+            with disk_work("snapshot"):
+                directory = tempfile.mkdtemp(dir=services.machine.backend.directory)
+            try:
                 await _send_file(services, Path(directory) / "snapshot", context)
+            finally:
+                await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:
             await services.abort(context, error)
 
@@ -179,9 +191,10 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
 
 
 async def _send_file(services: MemberServices, path: Path, context: Context) -> None:
-    await _persist(services)
-    await asyncio.to_thread(services.machine.backend.copy, path)
-    left = (await asyncio.to_thread(path.stat)).st_size
+    with disk_work("snapshot"):
+        await _persist(services)
+        await asyncio.to_thread(services.machine.backend.copy, path)
+        left = (await asyncio.to_thread(path.stat)).st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := await asyncio.to_thread(file.read, _SNAPSHOT_CHUNK_BYTES):

@@ -1,6 +1,7 @@
 """What goes wrong at a member's start or under it is one line that names it, and status 1."""
 
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
 from tests.e2e.store_cluster import ROOT, StoreCluster, wait_until
 
 pytestmark = pytest.mark.e2e
+
+WAL_NAMES = {f"{1:016x}.wal"}
 
 
 def fail(cluster: StoreCluster, name: str = "store-0", *, status: int = 1) -> str:
@@ -120,6 +123,46 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
 def test_an_unknown_flag_is_named(tmp_path: Path) -> None:
     cluster = StoreCluster(tmp_path, members=1, flags=["--nonsense"])
     assert fail(cluster, status=2) == "store: flag provided but not defined: -nonsense"
+
+
+@pytest.mark.parametrize("part", ["wal", "state"])
+def test_a_damaged_data_directory_is_refused_in_one_line(tmp_path: Path, part: str) -> None:
+    with StoreCluster(tmp_path, members=1, tls=False) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        cluster.etcdctl("put", "key", "value")
+        cluster.terminate("store-0")
+        directory = cluster.data_dir("store-0") / part
+        (file,) = (path for path in directory.iterdir() if path.name in {"db"} | WAL_NAMES)
+        file.write_bytes(b"something else\n" * 1000)
+        line = fail(cluster)
+    assert line.startswith(f"store: --data-dir {cluster.data_dir('store-0')}")
+
+
+def test_a_lost_log_is_no_empty_log(tmp_path: Path) -> None:
+    """What is left of a member is never taken for a new one."""
+    with StoreCluster(tmp_path, members=1, tls=False) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        cluster.etcdctl("put", "key", "value")
+        cluster.terminate("store-0")
+        shutil.rmtree(cluster.data_dir("store-0") / "wal")
+        for _ in range(2):
+            assert "write-ahead log ends at index" in fail(cluster)
+
+
+def test_a_defragmentation_that_the_disk_refuses_says_so_and_harms_nothing(tmp_path: Path) -> None:
+    with StoreCluster(tmp_path, members=1, tls=False) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        cluster.etcdctl("put", "key", "value")
+        obstacle = cluster.data_dir("store-0") / "state" / "db.defragmented"
+        obstacle.mkdir()
+        refused = cluster.etcdctl("defrag", check=False)
+        assert "etcdserver: defragmentation failed: Is a directory" in refused.stderr
+        obstacle.rmdir()
+        cluster.etcdctl("defrag")
+        assert cluster.etcdctl("get", "key", "--print-value-only").stdout == "value\n"
 
 
 def test_a_full_disk_ends_the_member_with_one_clear_line(tmp_path: Path) -> None:
