@@ -22,6 +22,8 @@ class Step:
     fails: bool = False
     # Compare words, without numbers: sizes, times and versions are each server's own.
     words: bool = False
+    # Compare what passed: between them there are bars of progress.
+    verdicts: bool = False
     api: str = "3"
 
 
@@ -46,6 +48,10 @@ def fail(*arguments: str, stdin: str = "") -> Step:
 
 def live(*arguments: str, until: str, stdin: str = "") -> Step:
     return Step(arguments, stdin=stdin, until=until)
+
+
+def verdicts(*arguments: str) -> Step:
+    return Step(arguments, words=True, verdicts=True)
 
 
 def words(*arguments: str) -> Step:
@@ -271,8 +277,8 @@ ROWS = (
         ),
     ),
     Row("auth status", (words("auth", "status"),), versions=("3.5",)),
-    Row("check datascale", (words("check", "datascale", "--load=s"),), by_hand=True),
-    Row("check perf", (words("check", "perf", "--load=s"),), by_hand=True),
+    Row("check datascale", (verdicts("check", "datascale", "--load=s"),), by_hand=True),
+    Row("check perf", (verdicts("check", "perf", "--load=s"),), by_hand=True),
     Row(
         "make-mirror",
         (
