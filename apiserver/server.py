@@ -26,8 +26,10 @@ from apiserver.registry.internal import CacheReader, InternalWriter
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
 from apiserver.registry.registry import Registry
-from apiserver.registry.resources import SUBRESOURCE_KINDS, Resources
-from apiserver.rpc.logs import NodeTls, PodsService
+from apiserver.registry.resources import Resources, kinds
+from apiserver.rest.front import RestFront
+from apiserver.rpc.body import BODY_BYTES_MAX
+from apiserver.rpc.logs import NodeTls, PodLogs, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
 from apiserver.schema.schemas import Schemas
@@ -39,10 +41,14 @@ from apiserver.storage.watch_cache import CacheBehindError, WatchCache
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
-from kubraft.http_server import HttpServer
+from kubraft.grpc_server.guard import Limits
+from kubraft.grpc_server.server import GrpcServer
 from kubraft.log import get_logger
 
 STORE_CHECK_TIMEOUT_S = 2.0
+STOP_GRACE_S = 2.0
+# Of one HTTP/2 connection. Source: kube-apiserver, --http2-max-streams-per-connection.
+_LIMITS = Limits(message_bytes_max=BODY_BYTES_MAX, streams_max=1000, ping_interval_s_min=0)
 
 _log = get_logger("apiserver")
 
@@ -73,7 +79,7 @@ class ApiServer:
             store=self._store,
             reads=CachedReads(self._store, self._cache),
             resources=resources,
-            schemas=Schemas([*(row.gvk for row in resources), *SUBRESOURCE_KINDS]),
+            schemas=Schemas(kinds(resources)),
             services=allocator,
             clock=self._clock,
             rng=rng,
@@ -82,11 +88,12 @@ class ApiServer:
         self._authorizer = Authorizer(self._reader)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
+        self._logs = PodLogs(self._registry, _node_tls(options))
         self._rpc = RpcServer(
             ObjectsService(self._registry, self._authenticator),
-            PodsService(self._registry, self._authenticator, _node_tls(options)),
+            PodsService(self._logs, self._authenticator),
         )
-        self._http = HttpServer(self._make_front().handle)
+        self._rest = GrpcServer(_LIMITS, http=self._make_front().handle)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -99,7 +106,6 @@ class ApiServer:
             OSError: an address is taken.
             RuntimeError: a task that serving depends on came to its end by itself.
         """
-        options = self._options
         tasks = [
             asyncio.create_task(self._cache.run(), name="watch-cache"),
             asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
@@ -107,7 +113,7 @@ class ApiServer:
         for task in tasks:
             task.add_done_callback(self._on_end)
         try:
-            await self._http.start(options.bind_address, options.secure_port, _https(options))
+            await self._listen()
             if await self._prepared():
                 await self._serve()
                 await self._stopping.wait()
@@ -115,6 +121,14 @@ class ApiServer:
             await self._shut_down(tasks)
         if self._failed is not None:
             raise self._failed
+
+    async def _listen(self) -> None:
+        host, port = self._options.bind_address, self._options.secure_port
+        try:
+            self._rest.listen(host, port, _https(self._options), reuse_port=True)
+        except OSError as error:
+            raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
+        await self._rest.start()
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         """A server whose cache stands still must not go on: whoever started it starts another."""
@@ -169,7 +183,8 @@ class ApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._http.stop()
+        await self._rest.stop(STOP_GRACE_S)
+        await self._logs.close()
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
 
@@ -212,7 +227,7 @@ class ApiServer:
             )
         return Policy(self._authorizer, chain, issuer)
 
-    def _make_front(self) -> HealthFront:
+    def _make_front(self) -> RestFront:
         live = {"ping": ping}
         ready = {
             **live,
@@ -222,7 +237,14 @@ class ApiServer:
             "shutdown": self._check_shutdown,
         }
         checks = {"livez": live, "readyz": ready, "healthz": {**live, "etcd": self._check_store}}
-        return HealthFront(checks, self._authenticator, self._authorizer)
+        return RestFront(
+            self._registry,
+            self._authenticator,
+            HealthFront(checks),
+            self._logs,
+            address=f"{self._options.bind_address}:{self._options.secure_port}",
+            is_ready=lambda: self._ready,
+        )
 
     async def _check_store(self) -> str:
         with contextlib.suppress(TimeoutError):
@@ -269,4 +291,5 @@ def _https(options: Options) -> ssl.SSLContext:
     context.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
     context.load_verify_locations(options.client_ca_file)
     context.verify_mode = ssl.CERT_OPTIONAL
+    context.set_alpn_protocols(["h2", "http/1.1"])
     return context

@@ -1,19 +1,14 @@
-"""What the HTTPS front answers: probes and version to all, metrics to those who may."""
+"""What the HTTPS front answers to everybody: probes and version. And the figures of the process."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import orjson
 
-from apiserver.authn.credentials import Credentials
-from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.health.checks import Check, run_checks
-from apiserver.registry.policy import Authorizer
-from apiserver.rpc.caller import Authenticator
-from kubraft.api.errors import ApiError
-from kubraft.http_server import Request, Response
+from kubraft.grpc_server.exchange import HttpResponse
 
 VERSION = {
     "major": "1",
@@ -31,66 +26,52 @@ VERSION = {
     "platform": f"{platform.system().lower()}/{platform.machine()}",
 }
 _PROBES = ("livez", "readyz", "healthz")
-_JSON = "application/json"
+_TEXT = "text/plain; charset=utf-8"
 
 
 class HealthFront:
-    """Handles the paths; `checks` are by probe, then by name."""
+    """Answers the paths that need no credentials; `checks` are by probe, then by name."""
 
-    def __init__(
-        self,
-        checks: Mapping[str, Mapping[str, Check]],
-        authenticator: Authenticator,
-        authorizer: Authorizer,
-    ) -> None:
+    def __init__(self, checks: Mapping[str, Mapping[str, Check]]) -> None:
         self._checks = checks
-        self._authenticator = authenticator
-        self._authorizer = authorizer
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request."""
-        try:
-            return await self._answer(request)
-        except ApiError as error:
-            return Response(error.code, orjson.dumps(error.to_status()), _JSON)
-
-    async def _answer(self, request: Request) -> Response:
-        if request.method not in ("GET", "HEAD"):
-            return Response(405, b"only GET and HEAD are served\n")
-        probe, _, one = request.path.strip("/").partition("/")
+    async def find(
+        self, method: str, path: str, query: Mapping[str, Sequence[str]]
+    ) -> HttpResponse | None:
+        """The answer to a probe or to a question for the version; None for any other path."""
+        probe, _, one = path.strip("/").partition("/")
+        if probe not in _PROBES and path.rstrip("/") != "/version":
+            return None
+        if method not in ("GET", "HEAD"):
+            return _answer(405, b"only GET and HEAD are served\n", _TEXT)
         if probe in _PROBES:
-            return await self._probe(probe, one, request)
-        if request.path == "/version":
-            return Response(200, orjson.dumps(VERSION, option=orjson.OPT_INDENT_2), _JSON)
-        if request.path == "/metrics":
-            await self._authorize(request)
-            return _metrics()
-        return Response(404, b"404 page not found\n")
+            return await self._probe(probe, one, query)
+        body = orjson.dumps(VERSION, option=orjson.OPT_INDENT_2)
+        return _answer(200, body, "application/json")
 
-    async def _probe(self, probe: str, one: str, request: Request) -> Response:
+    async def _probe(
+        self, probe: str, one: str, query: Mapping[str, Sequence[str]]
+    ) -> HttpResponse:
         checks = self._checks[probe]
         if one:
             if one not in checks:
-                return Response(404, b"404 page not found\n")
+                return _answer(404, b"404 page not found\n", _TEXT)
             checks = {one: checks[one]}
-        verbose = "verbose" in request.query
-        excluded = request.query.get("exclude", [])
-        outcome = await run_checks(probe, checks, verbose=verbose, excluded=excluded)
-        return Response(200 if outcome.ok else 500, outcome.text.encode())
+        excluded = query.get("exclude", [])
+        outcome = await run_checks(probe, checks, verbose="verbose" in query, excluded=excluded)
+        return _answer(200 if outcome.ok else 500, outcome.text.encode(), _TEXT)
 
-    async def _authorize(self, request: Request) -> None:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        bearer = token.strip() if scheme.lower() == "bearer" else None
-        user = await self._authenticator.authenticate(
-            Credentials(client_certificate=request.client_certificate, bearer_token=bearer)
-        )
-        attributes = Attributes(user=user, verb="get", path=request.path)
-        decision = self._authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise forbidden_error(attributes, decision.reason)
+    def metrics(self) -> HttpResponse:
+        """The figures in Prometheus' text form; who may see them is the caller's matter."""
+        from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - rare
+
+        return _answer(200, generate_latest(), CONTENT_TYPE_LATEST)
 
 
-def _metrics() -> Response:
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - rare
-
-    return Response(200, generate_latest(), CONTENT_TYPE_LATEST)
+def _answer(status: int, body: bytes, content_type: str) -> HttpResponse:
+    headers = (
+        ("content-type", content_type),
+        ("cache-control", "no-cache, private"),
+        ("x-content-type-options", "nosniff"),
+    )
+    return HttpResponse(status, body, headers)

@@ -26,9 +26,16 @@ async def delete(
         ConflictError: a precondition does not hold.
         BadRequestError: an option makes no sense.
     """
-    _check_options(options)
     if not options.trusted:
         policy.check(call, "delete")
+    return await delete_authorized(machinery, policy, call, options)
+
+
+async def delete_authorized(
+    machinery: Machinery, policy: Policy, call: Call, options: DeleteOptions
+) -> Written:
+    """As `delete`, where it is known already that the caller may."""
+    _check_options(options)
     entry = await machinery.reads.get(call.resource.prefix, call.key, resource_version=0)
     fresh = False
     for _ in range(ATTEMPTS_MAX):

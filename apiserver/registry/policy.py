@@ -7,7 +7,9 @@ from typing import Protocol
 
 from apiserver.admission.request import AdmissionRequest
 from apiserver.authz.attributes import Attributes, Decision, forbidden_error
+from apiserver.authz.rule import Rule
 from apiserver.registry.call import Call
+from apiserver.user import User
 from kubraft.api.object import Object
 
 
@@ -15,6 +17,8 @@ class Authorizer(Protocol):
     """Decides by what the cache has; does no I/O."""
 
     def authorize(self, attributes: Attributes) -> Decision: ...
+
+    def rules_of(self, user: User, namespace: str) -> list[Rule]: ...
 
 
 class Admission(Protocol):

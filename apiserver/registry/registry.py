@@ -6,22 +6,26 @@ nothing of rules.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from apiserver.admission.request import AdmissionRequest, Operation
-from apiserver.registry import attributes, binding, failures
+from apiserver.registry import attributes, binding, failures, reviews
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
 from apiserver.registry.create import create, placed
-from apiserver.registry.delete import delete
+from apiserver.registry.delete import delete, delete_authorized
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
+from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
-from apiserver.registry.update import Change, patch, update
+from apiserver.registry.scale import rescaled, scale_of
+from apiserver.registry.strategic_merge import PatchSchema
+from apiserver.registry.update import Change, guaranteed_update, patch, update
 from apiserver.storage.entry import Entry, WatchEvent
 from apiserver.storage.reads import Listing, ListOptions, WatchOptions
 from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
-from kubraft.api.gvk import TOKEN_REQUEST
+from kubraft.api.gvk import EVICTION, TOKEN_REQUEST
 from kubraft.api.object import Object
 
 
@@ -73,8 +77,11 @@ class Registry:
 
     async def list(self, call: Call, query: ListQuery) -> Listing:
         """A page of objects in key order."""
+        return await self._list(call, "list", query)
+
+    async def _list(self, call: Call, verb: str, query: ListQuery) -> Listing:
         self.policy.check(
-            _named(call, query.field_selector), "list", field_selector=query.field_selector
+            _named(call, query.field_selector), verb, field_selector=query.field_selector
         )
         selection = attributes.select(call.resource, query.label_selector, query.field_selector)
         if query.limit < 0:
@@ -128,6 +135,64 @@ class Registry:
         """Delete an object, or begin to."""
         return await delete(self.machinery, self.policy, call, options)
 
+    async def delete_collection(
+        self, call: Call, query: ListQuery, options: DeleteOptions
+    ) -> Listing:
+        """Delete, or begin to, what a list would show; the answer is that list."""
+        if "deletecollection" not in call.resource.verbs:
+            raise failures.not_supported(call.resource, "deletecollection")
+        listing = await self._list(call, "deletecollection", query)
+        gone: list[Entry] = []
+        for entry in listing.entries:
+            metadata = entry.view()["metadata"]
+            one = replace(call, namespace=metadata.get("namespace", ""), name=metadata["name"])
+            with contextlib.suppress(NotFoundError):  # somebody else was faster
+                written = await delete_authorized(self.machinery, self.policy, one, options)
+                gone.append(written.entry)
+        return listing._replace(entries=gone)
+
+    async def get_scale(self, call: Call) -> Object:
+        """The scale of a workload; `call` names the subresource."""
+        self.policy.check(call, "get")
+        return scale_of((await self._find(call)).decode())
+
+    async def change_scale(
+        self, call: Call, verb: str, change: Change, options: WriteOptions
+    ) -> Object:
+        """Change the scale of a workload; `verb` is update or patch, and asked for as such."""
+        self.policy.check(call, verb)
+        change = rescaled(change, self.machinery.schemas, options.field_validation)
+        whole = replace(call, subresource="")
+        written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
+        return scale_of(written.entry.decode())
+
+    async def evict(self, call: Call, eviction: Object, options: DeleteOptions) -> Object:
+        """Create pods/eviction: deletes the Pod; the answer is a Status."""
+        call = replace(placed(call, eviction), subresource="eviction")
+        self.policy.check(call, "create")
+        self.machinery.schemas.decode(EVICTION, eviction)
+        whole = replace(call, subresource="")
+        await delete_authorized(self.machinery, self.policy, whole, options)
+        return binding.SUCCESS
+
+    async def review(
+        self,
+        call: Call,
+        obj: Object,
+        authenticate: reviews.Authenticate,
+        options: WriteOptions,
+    ) -> Object:
+        """Create a review: the question with its answer. `call` has a row of REVIEWS."""
+        self.policy.check(call, "create")
+        decoded = self.machinery.schemas.decode(call.resource.gvk, obj, options.field_validation)
+        return await reviews.review(
+            self.policy, authenticate, call.user, call.namespace, decoded.obj
+        )
+
+    def patch_schema(self, resource: Resource) -> PatchSchema:
+        """What strategic merges of a kind go by."""
+        return PatchSchema.of(*self.machinery.schemas.definition(resource.gvk))
+
     async def bind(self, call: Call, obj: Object, options: WriteOptions) -> Object:
         """Create pods/binding; the answer is a Status."""
         call = replace(placed(call, obj), subresource="binding")
@@ -142,9 +207,7 @@ class Registry:
             raise ServiceUnavailableError(
                 "tokens cannot be issued: the server has no --service-account-signing-key-file"
             )
-        entry = await self.machinery.reads.get(call.resource.prefix, call.key)
-        if entry is None:
-            raise failures.not_found(call.resource, call.name)
+        entry = await self._find(call)
         decoded = self.machinery.schemas.decode(TOKEN_REQUEST, request).obj
         admission = AdmissionRequest(
             Operation.CREATE,
@@ -158,6 +221,12 @@ class Registry:
         )
         await self.policy.admit(admission)
         return await self.policy.issuer.issue(entry.decode(), admission.obj or decoded)
+
+    async def _find(self, call: Call) -> Entry:
+        entry = await self.machinery.reads.get(call.resource.prefix, call.key)
+        if entry is None:
+            raise failures.not_found(call.resource, call.name)
+        return entry
 
 
 def _check_writable(call: Call) -> None:

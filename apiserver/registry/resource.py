@@ -14,6 +14,7 @@ from kubraft.api.object import Object
 STANDARD_VERBS = (
     "create",
     "delete",
+    "deletecollection",
     "get",
     "list",
     "patch",

@@ -17,7 +17,8 @@ from apiserver.registry.core import (
 )
 from apiserver.registry.pod import PodStrategy
 from apiserver.registry.rbac import BindingStrategy, RoleStrategy
-from apiserver.registry.resource import Resource
+from apiserver.registry.resource import STANDARD_VERBS, Resource
+from apiserver.registry.reviews import REVIEWS
 from apiserver.registry.service import ServiceStrategy
 from apiserver.registry.workloads import DeploymentStrategy, ReplicaSetStrategy
 from kubraft.api import gvk
@@ -55,6 +56,8 @@ TABLE: tuple[Resource, ...] = (
         cells.NAMESPACE,
         namespaced=False,
         short_names=("ns",),
+        # A collection of them is deleted one by one, as upstream.
+        verbs=tuple(verb for verb in STANDARD_VERBS if verb != "deletecollection"),
         subresources=("status", "finalize"),
         selectable_fields=("status.phase",),
     ),
@@ -76,7 +79,7 @@ TABLE: tuple[Resource, ...] = (
         pod_cells.POD,
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "binding", "log"),
+        subresources=("status", "binding", "eviction", "log"),
         selectable_fields=_POD_FIELDS,
     ),
     Resource(
@@ -132,7 +135,7 @@ TABLE: tuple[Resource, ...] = (
         cells.REPLICA_SET,
         short_names=("rs",),
         categories=("all",),
-        subresources=("status",),
+        subresources=("status", "scale"),
         selectable_fields=("status.replicas",),
     ),
     Resource(
@@ -142,7 +145,7 @@ TABLE: tuple[Resource, ...] = (
         cells.DEPLOYMENT,
         short_names=("deploy",),
         categories=("all",),
-        subresources=("status",),
+        subresources=("status", "scale"),
     ),
     Resource(gvk.LEASE, "leases", LeaseStrategy(), cells.LEASE),
     Resource(gvk.ROLE, "roles", RoleStrategy(cluster=False), cells.ROLE),
@@ -171,6 +174,9 @@ class Resources:
 
     def __init__(self, table: Iterable[Resource] = TABLE) -> None:
         self._by_gvk = {resource.gvk: resource for resource in table}
+        self._by_plural = {
+            (row.gvk.group, row.gvk.version, row.plural): row for row in self._by_gvk.values()
+        }
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._by_gvk.values())
@@ -187,3 +193,14 @@ class Resources:
                 return None
         named = (r for r in self._by_gvk.values() if r.gvk.kind == kind)
         return next(named, None)
+
+    def find_plural(self, group: str, version: str, plural: str) -> Resource | None:
+        """The row that a URL names."""
+        return self._by_plural.get((group, version, plural))
+
+
+def kinds(resources: Resources) -> Iterator[GroupVersionKind]:
+    """Every kind that a request's body may have."""
+    yield from (row.gvk for row in resources)
+    yield from SUBRESOURCE_KINDS
+    yield from (gvk.SCALE, gvk.EVICTION, *(row.gvk for row in REVIEWS))

@@ -45,7 +45,7 @@ async def update(
     def replacement(_: Object) -> Object:
         return codec.decode(body)
 
-    return await _guaranteed_update(machinery, policy, call, replacement, options)
+    return await guaranteed_update(machinery, policy, call, replacement, options)
 
 
 async def patch(
@@ -54,12 +54,13 @@ async def patch(
     """Replace an object by what `change` makes of it; raises as `update` and `change` do."""
     if not options.trusted:
         policy.check(call, "patch")
-    return await _guaranteed_update(machinery, policy, call, change, options)
+    return await guaranteed_update(machinery, policy, call, change, options)
 
 
-async def _guaranteed_update(
+async def guaranteed_update(
     machinery: Machinery, policy: Policy, call: Call, change: Change, options: WriteOptions
 ) -> Written:
+    """As `patch`, where it is known already that the caller may."""
     entry = await _cached(machinery, call)
     fresh = False
     for _ in range(ATTEMPTS_MAX):

@@ -1,8 +1,8 @@
-"""The service kubraft.v1.Pods: passes a Pod's logs on from its node agent."""
+"""Logs of Pods, passed on from their node agents; and the service kubraft.v1.Pods."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
 from apiserver.rpc.caller import Authenticator, credentials_of
 from apiserver.rpc.failure import Context
+from apiserver.user import User
 from kubraft.api.errors import (
     BadRequestError,
     InternalError,
@@ -36,19 +37,33 @@ class NodeTls:
 
 
 class PodsService:
-    """Handlers of kubraft.v1.Pods. Keeps one connection a node agent."""
+    """Handlers of kubraft.v1.Pods."""
 
-    def __init__(
-        self, registry: Registry, authenticator: Authenticator, tls: NodeTls | None
-    ) -> None:
-        self._registry = registry
+    def __init__(self, logs: PodLogs, authenticator: Authenticator) -> None:
+        self._logs = logs
         self._authenticator = authenticator
+
+    async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
+        user = await self._authenticator.authenticate(credentials_of(context))
+        async for chunk in self._logs.read(user, request):
+            yield chunk
+
+
+class PodLogs:
+    """Reads logs for both fronts. Keeps one connection a node agent."""
+
+    def __init__(self, registry: Registry, tls: NodeTls | None) -> None:
+        self._registry = registry
         self._tls = tls
         # By node, with the address that each leads to.
         self._channels: dict[str, tuple[str, grpc.aio.Channel]] = {}
 
-    async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
-        user = await self._authenticator.authenticate(credentials_of(context))
+    async def read(self, user: User, request: pb.LogsRequest) -> AsyncGenerator[Any]:
+        """The chunks of a log, which the node agent sends as it has them.
+
+        Raises:
+            ApiError: before the first chunk, or where the node agent breaks off.
+        """
         resource = self._registry.resources[POD]
         call = Call(user, resource, request.namespace or "default", request.pod, "log")
         self._registry.policy.check(call, "get")

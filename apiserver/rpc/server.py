@@ -60,7 +60,6 @@ class RpcServer:
     """Both servers with their services, reflection and health."""
 
     def __init__(self, objects: ObjectsService, pods: PodsService) -> None:
-        self._pods = pods
         self._health = cast("Any", health).aio.HealthServicer()
         self._handlers = [_objects_handler(objects), _pods_handler(pods)]
         self._servers: list[grpc.aio.Server] = []
@@ -101,7 +100,6 @@ class RpcServer:
         """Let running calls end for at most `grace_s`, then cut them off."""
         for server in self._servers:
             await server.stop(grace_s)
-        await self._pods.close()
 
 
 def _objects_handler(service: ObjectsService) -> Any:

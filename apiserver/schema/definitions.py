@@ -66,19 +66,20 @@ def _closure(everything: dict[str, Schema], roots: Iterable[str]) -> dict[str, S
         name = todo.pop()
         if name not in found:
             found[name] = _without_descriptions(everything[name])
-            todo += _references(found[name])
+            todo += references(found[name])
     return found
 
 
-def _references(schema: Any) -> Iterator[str]:
+def references(schema: Any) -> Iterator[str]:
+    """The names of all definitions that `schema` refers to."""
     if isinstance(schema, dict):
         if (name := reference(schema)) is not None:
             yield name
         for value in schema.values():
-            yield from _references(value)
+            yield from references(value)
     elif isinstance(schema, list):
         for value in schema:
-            yield from _references(value)
+            yield from references(value)
 
 
 def _without_descriptions(schema: Schema) -> Schema:

@@ -110,6 +110,12 @@ class MethodNotAllowedError(ApiError):
     code, reason, GRPC_CODE = 405, "MethodNotAllowed", "UNIMPLEMENTED"
 
 
+class NotAcceptableError(ApiError):
+    """The client takes no form of the answer that the server has."""
+
+    code, reason, GRPC_CODE = 406, "NotAcceptable", "INVALID_ARGUMENT"
+
+
 class AlreadyExistsError(ApiError):
     """Create found an object of that name."""
 

@@ -63,4 +63,16 @@ ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
 ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleBinding")
 CLUSTER_ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole")
 CLUSTER_ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding")
+SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
+EVICTION = GroupVersionKind("policy", "v1", "Eviction")
 TOKEN_REQUEST = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")
+TOKEN_REVIEW = GroupVersionKind("authentication.k8s.io", "v1", "TokenReview")
+SELF_SUBJECT_REVIEW = GroupVersionKind("authentication.k8s.io", "v1", "SelfSubjectReview")
+SUBJECT_ACCESS_REVIEW = GroupVersionKind("authorization.k8s.io", "v1", "SubjectAccessReview")
+LOCAL_SUBJECT_ACCESS_REVIEW = GroupVersionKind(
+    "authorization.k8s.io", "v1", "LocalSubjectAccessReview"
+)
+SELF_SUBJECT_ACCESS_REVIEW = GroupVersionKind(
+    "authorization.k8s.io", "v1", "SelfSubjectAccessReview"
+)
+SELF_SUBJECT_RULES_REVIEW = GroupVersionKind("authorization.k8s.io", "v1", "SelfSubjectRulesReview")

@@ -77,8 +77,12 @@ class GrpcServer:
                 break
         return found
 
-    def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> int:
+    def listen(
+        self, host: str, port: int, tls: ssl.SSLContext | None, *, reuse_port: bool = False
+    ) -> int:
         """Bind all addresses of `host`; returns the port, chosen by the system for port 0.
+
+        Others that set `reuse_port` may share the port.
 
         Raises:
             OSError: none can be bound, or one is taken.
@@ -90,7 +94,8 @@ class GrpcServer:
         )
         for family, _, _, _, address in dict.fromkeys(found):
             try:
-                listener = _bind(family, (address[0], port or bound, *address[2:]))
+                own = (address[0], port or bound, *address[2:])
+                listener = _bind(family, own, reuse_port=reuse_port)
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
@@ -155,10 +160,12 @@ class _Closing(asyncio.Protocol):
         transport.close()
 
 
-def _bind(family: int, address: tuple[Any, ...]) -> socket.socket:
+def _bind(family: int, address: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

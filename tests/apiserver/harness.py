@@ -14,13 +14,14 @@ from typing import Any
 from apiserver.admission.request import AdmissionRequest
 from apiserver.authn.credentials import Credentials
 from apiserver.authz.attributes import Attributes, Decision
+from apiserver.authz.rule import Rule
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.call import Call, WriteOptions
 from apiserver.registry.internal import CacheReader, InternalWriter
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
 from apiserver.registry.registry import Registry
-from apiserver.registry.resources import SUBRESOURCE_KINDS, Resources
+from apiserver.registry.resources import Resources, kinds
 from apiserver.schema.schemas import Schemas
 from apiserver.storage.cached_reads import CachedReads
 from apiserver.storage.memory_store import MemoryStore
@@ -41,6 +42,9 @@ class AllowAll:
 
     def authorize(self, attributes: Attributes) -> Decision:
         return Decision(allowed=True)
+
+    def rules_of(self, user: User, namespace: str) -> list[Rule]:
+        return []
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pass
@@ -124,7 +128,7 @@ async def running_registry(store: Store | None = None) -> AsyncIterator[Bench]:
         await store.close()
 
 
-SCHEMAS = Schemas([*(row.gvk for row in Resources()), *SUBRESOURCE_KINDS])
+SCHEMAS = Schemas(kinds(Resources()))
 
 
 def make_test_pki(folder: Path) -> Path:

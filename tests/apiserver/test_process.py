@@ -135,10 +135,13 @@ def test_the_lines_of_the_docs_work_as_they_stand(server: ApiProcess) -> None:
         pytest.param("/readyz?verbose", "", 200, "[+]informer-sync ok", id="ready in detail"),
         pytest.param("/healthz/etcd", "", 200, "ok", id="one check"),
         pytest.param("/version", "", 200, '"minor": "37"', id="version"),
-        pytest.param("/metrics", "", 401, "Unauthorized", id="metrics for nobody"),
+        pytest.param("/metrics", "", 403, "system:anonymous", id="metrics for nobody"),
         pytest.param("/metrics", "bob-token", 403, "cannot get path", id="metrics for bob"),
         pytest.param("/metrics", ApiProcess.admin_token, 200, "process_cpu_seconds", id="metrics"),
-        pytest.param("/../etc/passwd", "", 404, "not found", id="other paths"),
+        pytest.param("/metrics", "wrong", 401, "Unauthorized", id="metrics for a stranger"),
+        pytest.param("/../etc/passwd", "", 403, "cannot get path", id="other paths"),
+        pytest.param("/nowhere", ApiProcess.admin_token, 404, "not found", id="no such path"),
+        pytest.param("/api/v1/pods", "", 403, "system:anonymous", id="pods for nobody"),
     ],
 )
 def test_probes(server: ApiProcess, path: str, token: str, status: int, text: str) -> None:

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from apiserver.rpc.logs import PodsService
+from apiserver.rpc.logs import PodLogs, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
 from kubraft.client.client import ApiClient
@@ -33,7 +33,7 @@ class Api:
 async def api(bench: Bench, pki: Path) -> AsyncIterator[Api]:
     allow = AllowAll()
     server = RpcServer(
-        ObjectsService(bench.registry, allow), PodsService(bench.registry, allow, None)
+        ObjectsService(bench.registry, allow), PodsService(PodLogs(bench.registry, None), allow)
     )
     tls = ServerTls(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt")
     port = await server.start("127.0.0.1:0", tls)

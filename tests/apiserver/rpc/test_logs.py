@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 
 from apiserver.registry.call import WriteOptions
-from apiserver.rpc.logs import NodeTls, PodsService
+from apiserver.rpc.logs import NodeTls, PodLogs, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
 from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
@@ -49,7 +49,7 @@ async def client(bench: Bench, pki: Path) -> AsyncIterator[ApiClient]:
     allow = AllowAll()
     name = "apiserver-kubelet-client"
     tls = NodeTls(pki / "ca.crt", pki / f"{name}.crt", pki / f"{name}.key")
-    pods = PodsService(bench.registry, allow, tls)
+    pods = PodsService(PodLogs(bench.registry, tls), allow)
     server = RpcServer(ObjectsService(bench.registry, allow), pods)
     server_tls = ServerTls(pki / "apiserver.crt", pki / "apiserver.key", pki / "ca.crt")
     port = await server.start("127.0.0.1:0", server_tls)

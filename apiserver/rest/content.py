@@ -1,0 +1,106 @@
+"""Bodies of requests, read with bounds: JSON, or YAML, whose aliases may not blow it up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from apiserver.rest import media
+from apiserver.rpc.body import DEPTH_MAX, read_json
+from kubraft.api.errors import BadRequestError
+
+YAML_NODES_MAX = 100_000
+
+
+def read(raw: bytes, content_type: str, *, strict: bool) -> Any:
+    """The JSON value of a body.
+
+    Raises:
+        UnsupportedMediaTypeError: its type is not read here.
+        BadRequestError: it is malformed, too deep or too large.
+    """
+    if media.is_yaml(content_type):
+        return read_yaml(raw)
+    return read_json(raw, strict=strict)
+
+
+def read_object(raw: bytes, content_type: str, *, strict: bool) -> dict[str, Any]:
+    """As `read`, for what must be an object."""
+    value = read(raw, content_type, strict=strict)
+    if not isinstance(value, dict):
+        raise BadRequestError("the body of the request must be an object")
+    return value
+
+
+def read_yaml(raw: bytes) -> Any:
+    """One YAML document as JSON values.
+
+    Raises:
+        BadRequestError: it is no YAML that JSON could say, or over a bound.
+    """
+    import yaml  # noqa: PLC0415 - rare, and slow to import
+
+    try:
+        _check_bounds(yaml.parse(raw, yaml.CSafeLoader))
+        value = yaml.load(raw, _loader())  # noqa: S506 - a safe loader without timestamps
+        return orjson.loads(orjson.dumps(value))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        first = str(error).partition("\n")[0][:256]
+        raise BadRequestError(f"yaml: {first}") from error
+
+
+def write_yaml(raw: bytes) -> bytes:
+    """JSON bytes as YAML."""
+    import yaml  # noqa: PLC0415 - rare, and slow to import
+
+    text: str = yaml.dump(orjson.loads(raw), Dumper=yaml.CSafeDumper, default_flow_style=False)
+    return text.encode()
+
+
+def _loader() -> Any:
+    import yaml  # noqa: PLC0415 - see above
+
+    class Loader(yaml.CSafeLoader):
+        """Takes dates for the strings that JSON has."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+        for first, found in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
+
+
+def _check_bounds(events: Any) -> None:
+    """Count what a document comes to with its aliases written out.
+
+    Raises:
+        ValueError: it is too deep, has too many nodes, or contains itself.
+    """
+    import yaml  # noqa: PLC0415 - see above
+
+    # Each open collection: the anchor that names it, and the nodes in it so far.
+    open_: list[tuple[str | None, list[int]]] = [(None, [0])]
+    sizes: dict[str, int] = {}
+    for event in events:
+        count = open_[-1][1]
+        if isinstance(event, (yaml.SequenceStartEvent, yaml.MappingStartEvent)):
+            open_.append((event.anchor, [1]))
+            if len(open_) > DEPTH_MAX:
+                raise ValueError(f"the object is nested deeper than {DEPTH_MAX} levels")
+        elif isinstance(event, (yaml.SequenceEndEvent, yaml.MappingEndEvent)):
+            anchor, inner = open_.pop()
+            if anchor:
+                sizes[anchor] = inner[0]
+            count = open_[-1][1]
+            count[0] += inner[0]
+        elif isinstance(event, yaml.AliasEvent):
+            if event.anchor not in sizes:
+                raise ValueError("an alias refers to what is not complete")
+            count[0] += sizes[event.anchor]
+        elif isinstance(event, yaml.ScalarEvent):
+            count[0] += 1
+            if event.anchor:
+                sizes[event.anchor] = 1
+        if sum(inner[0] for _, inner in open_) > YAML_NODES_MAX:
+            raise ValueError("the document has too many nodes")

@@ -1,0 +1,180 @@
+"""The HTTPS front: who asks, for what, and whether it may; then the answer, or a Status."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from apiserver.authz.attributes import Attributes, forbidden_error
+from apiserver.health.front import HealthFront
+from apiserver.registry.call import Call
+from apiserver.registry.registry import Registry
+from apiserver.registry.resource import Resource
+from apiserver.registry.reviews import REVIEWS
+from apiserver.rest import answer, request_info
+from apiserver.rest.caller import impersonated, user_of
+from apiserver.rest.discovery import Discovery, Document
+from apiserver.rest.inflight import InFlight
+from apiserver.rest.media import JSON, clauses
+from apiserver.rest.objects import ObjectsRest
+from apiserver.rest.openapi import OpenApi
+from apiserver.rest.request_info import Query, RequestInfo
+from apiserver.rpc.caller import Authenticator
+from apiserver.rpc.failure import internal_error
+from apiserver.rpc.logs import PodLogs
+from apiserver.user import User
+from kubraft.api.errors import (
+    ApiError,
+    MethodNotAllowedError,
+    NotAcceptableError,
+    ServiceUnavailableError,
+)
+from kubraft.grpc_server.exchange import Exchange, HttpResponse
+
+_NOT_FOUND = "404 page not found\n"
+
+
+class RestFront:
+    """Handles every request of the HTTPS port."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        authenticator: Authenticator,
+        health: HealthFront,
+        logs: PodLogs,
+        *,
+        address: str,
+        is_ready: Callable[[], bool],
+    ) -> None:
+        """`address` is where clients reach the server; until `is_ready` only probes are served."""
+        self._registry = registry
+        self._authenticator = authenticator
+        self._health = health
+        self._objects = ObjectsRest(registry, authenticator.authenticate, logs)
+        self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in REVIEWS}
+        self._discovery = Discovery((*registry.resources, *REVIEWS), address)
+        self._openapi: asyncio.Future[dict[str, Document]] | None = None
+        self._inflight = InFlight()
+        self._is_ready = is_ready
+
+    async def handle(self, exchange: Exchange) -> None:
+        """Answer one request; no exception leaves but those of a connection that is gone."""
+        try:
+            await self._handle(exchange)
+        except ApiError as error:
+            await _refuse(exchange, error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001 - the client must get an answer, and no traceback
+            await _refuse(exchange, internal_error("rest"))
+
+    async def _handle(self, exchange: Exchange) -> None:
+        request = exchange.request
+        asked = request_info.read_query(request.query)
+        found = await self._health.find(request.method, request.path, asked)
+        if found is not None:
+            await exchange.respond(found)
+            return
+        if not self._is_ready():
+            raise ServiceUnavailableError("the API server is starting or stopping", retry_after_s=1)
+        user = await user_of(exchange, self._authenticator)
+        user = impersonated(exchange, user, self._registry.policy.authorizer)
+        info = request_info.parse(request.method, request.path, asked)
+        if not info.is_resource:
+            await exchange.respond(await self._document(exchange, user, info))
+            return
+        resource = self._find(info)
+        if resource is None:
+            self._authorize_unknown(user, info)
+            await exchange.respond(answer.plain(404, _NOT_FOUND))
+            return
+        call = Call(user, resource, info.namespace, info.name, info.subresource)
+        if info.verb == "watch" or info.subresource == "log":
+            await self._objects.handle(exchange, call, info, asked)
+            return
+        with self._inflight.one():
+            await self._objects.handle(exchange, call, info, asked)
+
+    def _find(self, info: RequestInfo) -> Resource | None:
+        key = (info.group, info.version, info.resource)
+        return self._registry.resources.find_plural(*key) or self._reviews.get(key)
+
+    def _authorize_unknown(self, user: User, info: RequestInfo) -> None:
+        """Only who may ask for a resource is told that there is none."""
+        self._authorize(
+            Attributes(
+                user,
+                info.verb,
+                group=info.group,
+                version=info.version,
+                resource=info.resource,
+                subresource=info.subresource,
+                namespace=info.namespace,
+                name=info.name,
+            )
+        )
+
+    def _authorize(self, attributes: Attributes) -> None:
+        decision = self._registry.policy.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden_error(attributes, decision.reason)
+
+    async def _document(self, exchange: Exchange, user: User, info: RequestInfo) -> HttpResponse:
+        request = exchange.request
+        self._authorize(Attributes(user, info.verb, path=request.path))
+        if info.verb != "get":
+            raise MethodNotAllowedError(
+                "the server does not allow this method on the requested resource"
+            )
+        if request.path == "/metrics":
+            return self._health.metrics()
+        accept = request.header("accept")
+        document = self._discovery.find(request.path, accept)
+        if document is None and request.path.startswith("/openapi/"):
+            _check_json(accept)
+            document = (await self._openapi_documents()).get(request.path.rstrip("/"))
+        if document is None:
+            return answer.plain(404, _NOT_FOUND)
+        return _document_answer(exchange, document)
+
+    async def _openapi_documents(self) -> dict[str, Document]:
+        """Made by the first who asks, in a thread; the others wait for the same."""
+        if self._openapi is None:
+            from apiserver.health.front import VERSION  # noqa: PLC0415 - its neighbour's constant
+
+            served = list(self._discovery.group_versions())
+            making = asyncio.to_thread(lambda: OpenApi(served, VERSION["gitVersion"]).documents())
+            self._openapi = asyncio.ensure_future(making)
+        return await asyncio.shield(self._openapi)
+
+
+async def _refuse(exchange: Exchange, error: ApiError) -> None:
+    if exchange.head_sent:
+        exchange.abandon()
+        return
+    with contextlib.suppress(ConnectionError):
+        await exchange.respond(answer.failure(error))
+
+
+def _check_json(accept: str) -> None:
+    if not any(c.media in (JSON, "*/*", "application/*") for c in clauses(accept)):
+        raise NotAcceptableError(f"only the following media types are accepted: {JSON}")
+
+
+def _document_answer(exchange: Exchange, document: Document) -> HttpResponse:
+    query: Query = request_info.read_query(exchange.request.query)
+    wanted, etag = "".join(query.get("hash", ())), document.etag.strip('"')
+    headers = [("content-type", document.content_type), ("etag", document.etag)]
+    headers.append(("vary", "Accept"))
+    if wanted and wanted != etag:
+        location = f"{exchange.request.path}?hash={etag}"
+        return HttpResponse(301, b"", [("location", location), *answer.COMMON])
+    if wanted:
+        headers.append(("cache-control", "public, immutable"))
+    else:
+        headers += answer.COMMON
+    if exchange.request.header("if-none-match") == document.etag:
+        return HttpResponse(304, b"", headers)
+    return HttpResponse(200, document.raw, headers)
