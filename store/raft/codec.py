@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from store.raft import messages as m
-from store.raft.packing import pack, unpack
+from store.raft.packing import check, pack, unpack
 
 _ENTRY = struct.Struct("<QQI")
 _VOTER = struct.Struct("<QH")
 _COUNT = struct.Struct("<I")
 _URL_BYTES_MAX = 1024
+# Terms and indices are counted up by one at a time and never come near it; numbers drawn by
+# chance are drawn below it.
+_NUMBER_MAX = 1 << 63
 
 
 def _encode_entries(entries: tuple[m.Entry, ...]) -> bytes:
@@ -31,16 +34,32 @@ def _decode_entries(body: bytes) -> tuple[m.Entry, ...]:
     (count,) = _COUNT.unpack_from(body)
     at = _COUNT.size
     entries: list[m.Entry] = []
+    last = 0
     for _ in range(count):
         index, term, length = _ENTRY.unpack_from(body, at)
         at += _ENTRY.size
         if not length or at + length > len(body):
             raise ValueError("entry cut short")
-        entries.append(m.Entry(body[at : at + length], index, term))
+        if term >= _NUMBER_MAX or (last and index != last + 1):
+            raise ValueError(f"entry {index} of term {term} behind entry {last}")
+        data = body[at : at + length]
+        _check_data(data)
+        entries.append(m.Entry(data, index, term))
+        last = index
         at += length
     if at != len(body):
         raise ValueError("bytes behind the entries")
     return tuple(entries)
+
+
+def _check_data(data: bytes) -> None:
+    """Refuse an entry that could not be applied, while that concerns one connection only."""
+    if data[0] == m.KIND_PROPOSALS:
+        check(data, 1)
+    elif data[0] == m.KIND_MEMBERSHIP:
+        decode_voters(data[1:])
+    elif data[0] != m.KIND_NO_OP:
+        raise ValueError(f"entry of unknown kind {data[0]}")
 
 
 def encode_voters(voters: Mapping[int, str]) -> bytes:
@@ -133,6 +152,8 @@ def decode(frame: bytes) -> m.Message:
     cls, fixed, tail = _BY_NUMBER[frame[0]]
     try:
         values = fixed.unpack_from(frame, 1)
+        if max(values) >= _NUMBER_MAX:
+            raise ValueError(f"malformed {cls.__name__}: {max(values)} is no term, index or number")
         rest = frame[1 + fixed.size :]
         if tail is not None:
             message = cls(*values, tail[1](rest))

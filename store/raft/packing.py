@@ -12,6 +12,8 @@ from store.raft.messages import KIND_MEMBERSHIP, KIND_NO_OP, KIND_PROPOSALS, Pro
 
 _HEAD = struct.Struct("<QQI")
 OVERHEAD_BYTES = _HEAD.size
+_LENGTH = struct.Struct("<I")
+_LENGTH_AT = OVERHEAD_BYTES - _LENGTH.size
 
 PROPOSALS = bytes([KIND_PROPOSALS])
 NO_OP = bytes([KIND_NO_OP])
@@ -25,6 +27,19 @@ def pack(proposals: Iterable[Proposal]) -> bytes:
         parts.append(_HEAD.pack(session, sequence, len(data)))
         parts.append(data)
     return b"".join(parts)
+
+
+def check(packed: bytes, start: int) -> None:
+    """Make sure that `unpack` can read `packed`, without doing it.
+
+    Raises:
+        ValueError: `packed` ends in the middle of a proposal.
+    """
+    end = len(packed)
+    while start + OVERHEAD_BYTES <= end:
+        start += OVERHEAD_BYTES + _LENGTH.unpack_from(packed, start + _LENGTH_AT)[0]
+    if start != end:
+        raise ValueError("proposal cut short")
 
 
 def unpack(packed: bytes, start: int = 0) -> list[Proposal]:

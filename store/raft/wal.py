@@ -268,6 +268,8 @@ class _Replay:
     def _item(self, place: str, kind: int, body: bytes, segment: _Segment) -> None:
         if kind == _KIND_ENTRY:
             index, term = _ENTRY.unpack_from(body)
+            if len(body) == _ENTRY.size:
+                raise ValueError("entry without data")
             self._entry(place, Entry(body[_ENTRY.size :], index, term))
             segment.last_index = max(segment.last_index, index)
         elif kind == _KIND_HARD_STATE:

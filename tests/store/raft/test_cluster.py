@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -13,8 +14,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import structlog
 
 from kubraft.pki import make_pki
+from store.raft import messages as m
+from store.raft.codec import encode
 from store.raft.config import PeerTls
 from store.raft.engine import EngineError, MemberID, NoLeaderError, UnknownOutcomeError
 from store.raft.framing import Hello, frame
@@ -183,32 +187,127 @@ async def test_large_proposals_and_a_burst_arrive_everywhere(cluster: Cluster) -
     assert len(await cluster.settled()) == 510
 
 
+_HELLO = frame(Hello(7, 2, 1, 1).encode())
+_SNAPSHOT_HELLO = frame(Hello(7, 2, 1, 2).encode())
+_HEAD = encode(m.InstallSnapshot(9, 0, 50, 3, {1: "http://a:1"}))
+
+
 @pytest.mark.parametrize(
-    "noise",
+    ("noise", "cause"),
     [
-        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", id="http"),
-        pytest.param(frame(b"\xff" * 40), id="unknown frame"),
-        pytest.param(frame(Hello(8, 2, 1, 1).encode()), id="another cluster"),
-        pytest.param(frame(Hello(7, 2, 1, 1).encode()) + frame(b"\x01\x02"), id="malformed"),
-        pytest.param(frame(Hello(7, 2, 1, 1).encode()) + b"\xff\xff\xff\xff", id="huge frame"),
-        pytest.param(frame(Hello(7, 2, 1, 2).encode()) + frame(b"x" * 30), id="bad snapshot"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "first frame of", id="http"),
+        pytest.param(frame(b"\xff" * 40), "not a member of a Kubraft store", id="unknown frame"),
+        pytest.param(
+            frame(Hello(8, 2, 1, 1).encode()), "member of another cluster", id="another cluster"
+        ),
+        pytest.param(
+            frame(Hello(7, 2, 3, 1).encode()), "this is member 1, not 3", id="another member"
+        ),
+        pytest.param(frame(Hello(7, 1, 1, 1).encode()), "another member with id 1", id="same id"),
+        pytest.param(
+            frame(Hello(7, 2, 1, 1).encode().replace(b"kbR1\1", b"kbR1\2")),
+            "peer protocol version 2",
+            id="newer version",
+        ),
+        pytest.param(_HELLO + frame(b"\x01\x02"), "malformed Append", id="malformed"),
+        pytest.param(_HELLO + frame(b"\x63" * 20), "unknown message type 63", id="unknown type"),
+        pytest.param(_HELLO + b"\xff\xff\xff\xff", "frame of 4294967295 bytes", id="huge frame"),
+        pytest.param(_HELLO + frame(b""), "frame of 0 bytes", id="empty frame"),
+        pytest.param(
+            _HELLO + frame(encode(m.Append(9, 1, 0, 1, 0, (m.Entry(b"\x09", 2, 9),)))),
+            "entry of unknown kind 9",
+            id="entry that nobody can apply",
+        ),
+        pytest.param(
+            _HELLO + frame(_HEAD), "snapshot offered without its file", id="snapshot without a file"
+        ),
+        pytest.param(_SNAPSHOT_HELLO + frame(b"x" * 30), "unknown message", id="bad snapshot"),
+        pytest.param(
+            _SNAPSHOT_HELLO + frame(bytes([9, *bytes(7)]) + _HEAD) + frame(bytes(4) + b"ninebytes"),
+            "does not match its CRC",
+            id="bad chunk",
+        ),
     ],
 )
 async def test_noise_on_the_peer_port_closes_that_connection_only(
-    tmp_path: Path, noise: bytes
+    tmp_path: Path, noise: bytes, cause: str
 ) -> None:
     plain = Cluster(tmp_path, size=1)
     await plain.start()
     host, port = plain.config.peers[plain.ids[0]].removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(noise)
-    async with asyncio.timeout(8):
+    with structlog.testing.capture_logs() as logs:
+        writer.write(noise)
+        async with asyncio.timeout(30):
+            with contextlib.suppress(OSError):
+                while await reader.read(1000):
+                    pass
+        await eventually(lambda: any(cause in str(entry.get("cause")) for entry in logs))
+    writer.close()
+    assert await plain.engines[plain.ids[0]].propose(b"still here") == 1
+    assert plain.engines[plain.ids[0]].status().term == 1
+    await plain.close()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_mutated_conversations_end_and_the_member_goes_on(tmp_path: Path, seed: int) -> None:
+    """What a peer says to a follower, with bytes changed, cut out or put in."""
+    rng = random.Random(seed)
+    said: list[m.Message] = [
+        m.Append(1, 1, 0, 1, 0, (m.Entry(b"\x01", 2, 1), m.Entry(b"\0" + b"p" * 40, 3, 1))),
+        m.Heartbeat(1, 0),
+        m.VoteRequest(2, 9, 1, transfer=False),
+        m.PreVoteRequest(2, 1, 9, 1),
+        m.Forward(1, (m.Proposal(5, 6, b"data"),)),
+        m.ChangeRequest(1, 2, 3, {1: "http://a:1"}),
+    ]
+    stream = bytearray(_HELLO + b"".join(frame(encode(message)) for message in said))
+    for _ in range(rng.randint(1, 6)):
+        at = rng.randrange(len(stream))
+        kind = rng.random()
+        if kind < 0.5:
+            stream[at] = rng.randrange(256)
+        elif kind < 0.75:
+            del stream[at : at + rng.randint(1, 20)]
+        else:
+            stream[at:at] = rng.randbytes(rng.randint(1, 20))
+
+    plain = Cluster(tmp_path, size=1)
+    await plain.start()
+    engine = plain.engines[plain.ids[0]]
+    assert await engine.propose(b"before") == 1
+    host, port = plain.config.peers[plain.ids[0]].removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(bytes(stream))
+    writer.write_eof()
+    async with asyncio.timeout(30):
         with contextlib.suppress(OSError):
             while await reader.read(1000):
                 pass
     writer.close()
-    assert await plain.engines[plain.ids[0]].propose(b"still here") == 1
+    assert await engine.propose(b"after") == 2
     await plain.close()
+
+
+async def test_member_of_a_cluster_with_another_authority_is_refused_both_ways(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "pki").mkdir()
+    make_pki(tmp_path / "pki", members=["store-9"], nodes=[], now=dt.datetime.now(dt.UTC))
+    leader = await cluster.leader()
+    host, port = cluster.config.peers[leader].removeprefix("https://").split(":")
+    theirs = ssl.create_default_context(cafile=str(tmp_path / "pki/store-ca.crt"))
+    theirs.load_cert_chain(tmp_path / "pki/store-9-peer.crt", tmp_path / "pki/store-9-peer.key")
+    with pytest.raises(ssl.SSLCertVerificationError):  # they do not trust us
+        await asyncio.open_connection(host, int(port), ssl=theirs)
+    theirs.check_hostname, theirs.verify_mode = False, ssl.CERT_NONE
+    with contextlib.suppress(OSError):  # nor do we trust them
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=theirs)
+        writer.write(_HELLO)
+        async with asyncio.timeout(30):
+            assert await reader.read(100) == b""
+        writer.close()
+    assert await cluster.engines[leader].propose(b"still here") == 1
 
 
 async def test_peer_without_a_certificate_is_refused(cluster: Cluster) -> None:

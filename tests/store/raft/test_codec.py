@@ -7,14 +7,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.raft import messages as m
-from store.raft.codec import decode, decode_voters, encode
+from store.raft.codec import decode, decode_voters, encode, encode_voters
 from store.raft.framing import FrameError, FrameReader, Hello, decode_hello, frame, refusal
-from store.raft.packing import pack, unpack
+from store.raft.packing import MEMBERSHIP, NO_OP, PROPOSALS, check, pack, unpack
 
-numbers = st.integers(0, 2**64 - 1)
-entries = st.lists(st.builds(m.Entry, st.binary(min_size=1, max_size=50), numbers, numbers))
+numbers = st.integers(0, 2**63 - 1)
 proposals = st.lists(st.builds(m.Proposal, numbers, numbers, st.binary(max_size=50)))
 voters = st.dictionaries(numbers, st.text(max_size=30), max_size=5)
+payloads = st.one_of(
+    proposals.map(lambda packed: PROPOSALS + pack(packed)),
+    voters.map(lambda members: MEMBERSHIP + encode_voters(members)),
+    st.just(NO_OP),
+)
+entries = st.builds(
+    lambda first, found: [m.Entry(data, first + at, term) for at, (data, term) in enumerate(found)],
+    st.integers(1, 2**62),
+    st.lists(st.tuples(payloads, numbers)),
+)
 messages = st.one_of(
     st.builds(m.Append, numbers, numbers, numbers, numbers, numbers, entries.map(tuple)),
     st.builds(m.Heartbeat, numbers, numbers),
@@ -93,6 +102,56 @@ def test_noise_in_place_of_proposals_or_voters_is_a_value_error(noise: bytes) ->
             reader(noise)
         except ValueError:
             continue
+
+
+@given(st.binary(max_size=80), st.integers(0, 3))
+def test_check_takes_what_unpack_can_read(noise: bytes, start: int) -> None:
+    packed = noise if len(noise) >= start else bytes(start)
+    try:
+        unpack(packed, start)
+    except ValueError:
+        with pytest.raises(ValueError, match="cut short"):
+            check(packed, start)
+    else:
+        check(packed, start)
+
+
+GOOD = m.Entry(NO_OP, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (GOOD, m.Entry(NO_OP, 10, 2))),
+            "entry 10 of term 2 behind entry 8",
+            id="gap",
+        ),
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (GOOD, GOOD)), "entry 8 of term 2 behind entry 8", id="twice"
+        ),
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (m.Entry(b"\x09?", 8, 2),)), "unknown kind 9", id="kind"
+        ),
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (m.Entry(PROPOSALS + b"?" * 30, 8, 2),)),
+            "proposal cut short",
+            id="proposals",
+        ),
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (m.Entry(MEMBERSHIP + b"?" * 9, 8, 2),)),
+            "voter cut short",
+            id="members",
+        ),
+        pytest.param(m.Heartbeat(2**64 - 1, 0), "no term, index or number", id="term"),
+        pytest.param(
+            m.Append(2, 1, 0, 7, 2, (m.Entry(NO_OP, 8, 2**64 - 1),)), "of term", id="entry's term"
+        ),
+    ],
+)
+def test_message_that_no_member_says_is_refused(message: m.Message, cause: str) -> None:
+    with pytest.raises(ValueError, match=cause):
+        decode(encode(message))
 
 
 HELLO = Hello(cluster_id=7, sender=2, receiver=1, purpose=1)
