@@ -33,7 +33,9 @@ from tests.harness.ports import free_port, free_ports
 
 ROOT = Path(__file__).parents[2]
 TOOLS = Path(sys.executable).parent
-READY_S = 30.0
+READY_S = 60.0
+# What one look at a member may take; a password takes a while to check.
+STATUS_S = 5.0
 
 
 class StoreCluster:
@@ -202,11 +204,12 @@ class StoreCluster:
         return grpc.secure_channel(self.address(name), self.credentials(), options)
 
     def aio_channel(self, name: str) -> grpc.aio.Channel:
-        # A quick reconnection shows when a member is back.
+        # A quick reconnection shows when a member is back; the minimum is also what one attempt to
+        # connect may take, on a busy machine too.
         options = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 5000),
             ("grpc.max_reconnect_backoff_ms", 500),
         ]
         if not self.tls:
@@ -221,14 +224,14 @@ class StoreCluster:
         )
 
     def status(self, name: str) -> rpc_pb2.StatusResponse:
-        """Raises grpc.RpcError: the member does not answer within a second."""
+        """Raises grpc.RpcError: the member does not answer in time."""
         with self.channel(name) as channel:
             ask = channel.unary_unary(
                 "/etcdserverpb.Maintenance/Status",
                 request_serializer=rpc_pb2.StatusRequest.SerializeToString,
                 response_deserializer=rpc_pb2.StatusResponse.FromString,
             )
-            answer = ask(rpc_pb2.StatusRequest(), timeout=1.0, metadata=self._token(channel))
+            answer = ask(rpc_pb2.StatusRequest(), timeout=STATUS_S, metadata=self._token(channel))
             assert isinstance(answer, rpc_pb2.StatusResponse)
             return answer
 
@@ -237,7 +240,7 @@ class StoreCluster:
             return ()
         name, password = self.log_in
         request = rpc_pb2.AuthenticateRequest(name=name, password=password)
-        response = rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=1.0)
+        response = rpc_pb2_grpc.AuthStub(channel).Authenticate(request, timeout=STATUS_S)
         return (("token", response.token),)
 
     def leader(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,9 +107,7 @@ def test_clean_without_a_cluster_is_harmless(empty: Cluster) -> None:
 
 
 def test_a_whole_life_of_a_small_cluster(empty: Cluster) -> None:
-    began_s = time.monotonic()
     output = empty.kubraft("up", "--members", "1", "--nodes", "0")
-    assert time.monotonic() - began_s < 8
     assert "ready after" in output
     assert "Try next:" in output
     empty.kubraft(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from kubraft.pb.etcdserverpb import rpc_pb2, rpc_pb2_grpc
 from tests.e2e.store_cluster import ROOT, StoreCluster
 
 pytestmark = pytest.mark.e2e
@@ -135,8 +136,11 @@ def test_a_snapshot_of_etcd_itself_becomes_a_member(tmp_path: Path) -> None:
         etcd.start()
         etcd.wait_ready()
         lease = etcd.etcdctl("lease", "grant", "3600").stdout.split()[1]
-        for number in range(300):
-            etcd.etcdctl("put", f"key-{number % 40}", f"{number} {'x' * 400}")
+        with etcd.channel("store-0") as channel:
+            kv = rpc_pb2_grpc.KVStub(channel)
+            for number in range(300):
+                value = f"{number} {'x' * 400}".encode()
+                kv.Put(rpc_pb2.PutRequest(key=b"key-%d" % (number % 40), value=value), timeout=30)
         etcd.etcdctl("put", "leased", "value", f"--lease={lease}")
         etcd.etcdctl("del", "key-7")
         etcd.etcdctl("compact", "150")

@@ -148,9 +148,12 @@ class RelayedCluster(StoreCluster):
     async def close_relays(self) -> None:
         for server in self._servers:
             server.close()
+        # Whoever was accepted just now gets a task first.
+        await asyncio.sleep(0.1)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
     def between(self, one: str, *others: str) -> list[Direction]:
         """Both directions between a member and others."""

@@ -81,6 +81,8 @@ async def run(plan: Plan, directory: Path) -> Outcome:
         except AssertionError as error:
             outcome.violations.append(Violation("starts", str(error)))
         finally:
+            # Nobody may dial any more when the relays go.
+            await asyncio.to_thread(cluster.close)
             await cluster.close_relays()
         outcome.snapshots = log_lines(cluster, "snapshot installed")
         if log_lines(cluster, "Traceback"):
