@@ -155,6 +155,7 @@ def test_a_snapshot_of_etcd_itself_becomes_a_member(tmp_path: Path) -> None:
     with StoreCluster(tmp_path / "ours", members=1, tls=False) as ours:
         restore(ours, file)
         ours.start()
+        ours.log_in = ("root", "secret")
         ours.wait_ready()
         user = "--user=root:secret"
         denied = ours.etcdctl("get", "a", check=False)
