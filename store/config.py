@@ -59,6 +59,8 @@ class MemberConfig:
     advertise_peer_urls: tuple[str, ...]
     # What the flags say of the first members; means nothing to a member that has data.
     initial_cluster: tuple[InitialMember, ...]
+    # Where clients that do not speak gRPC come; empty where it is the same.
+    listen_client_http_urls: tuple[str, ...]
     # Where /metrics, /health, /livez, /readyz and /version are served.
     listen_metrics_urls: tuple[str, ...]
     client_tls: TlsConfig | None
@@ -114,8 +116,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
     listen_peer = urls.to_listen_on("listen-peer-urls", raw["listen-peer-urls"])
     own_peer = urls.parse("initial-advertise-peer-urls", raw["initial-advertise-peer-urls"])
     initial = raw["initial-cluster"] or ",".join(f"{name}={url}" for url in own_peer)
-    metrics_text = raw["listen-metrics-urls"]
-    metrics = urls.to_listen_on("listen-metrics-urls", metrics_text) if metrics_text else ()
+    client_http, metrics = (
+        urls.to_listen_on(flag, raw[flag]) if raw[flag] else ()
+        for flag in ("listen-client-http-urls", "listen-metrics-urls")
+    )
     heartbeat, election = _timing(raw)
     mode, retention = _auto_compaction(raw)
     common = tls_config.rules(raw)
@@ -128,8 +132,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         listen_peer_urls=listen_peer,
         advertise_peer_urls=own_peer,
         initial_cluster=initial_cluster(initial, raw["initial-cluster-token"]),
+        listen_client_http_urls=client_http,
         listen_metrics_urls=metrics,
-        client_tls=tls_config.client_tls(raw, listen_client + metrics, common),
+        client_tls=tls_config.client_tls(raw, (*listen_client, *client_http, *metrics), common),
         peer_tls=tls_config.peer_tls(raw, listen_peer + own_peer, common),
         heartbeat_ms=heartbeat,
         election_ms=election,

@@ -77,6 +77,7 @@ MEMBER = [
     Flag("election-timeout", default="1000"),
     Flag("listen-peer-urls", default="http://localhost:2380"),
     Flag("listen-client-urls", default="http://localhost:2379"),
+    Flag("listen-client-http-urls"),
     Flag("quota-backend-bytes", default="0", why="0 is 2 GiB"),
     Flag("backend-batch-interval", default="500ms", duration=True, why="how often state is synced"),
     Flag("max-txn-ops", default="128"),
@@ -86,7 +87,6 @@ MEMBER = [
     Flag("grpc-keepalive-interval", default="2h", duration=True),
     Flag("grpc-keepalive-timeout", default="20s", duration=True),
     *_refused("the log lies in --data-dir", "wal-dir"),
-    *_refused("clients of both kinds come to --listen-client-urls", "listen-client-http-urls"),
     Flag(
         "initial-election-tick-advance",
         _I,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
+from collections.abc import Callable, Sequence
+
 from kubraft.grpc_server.server import GrpcServer
 from kubraft.log import get_logger
 from store import urls
@@ -11,8 +14,11 @@ from store.member_error import MemberError, cause_of
 from store.probes import Probes
 from store.rpc.server import StoreServer
 from store.tls import MemberTls
+from store.urls import Address
 
 log = get_logger("store.listeners")
+
+Listen = Callable[[Address, ssl.SSLContext | None], int]
 
 _STOP_GRACE_S = 0.5
 
@@ -35,15 +41,18 @@ class Listeners:
         Raises:
             MemberError: one cannot be had.
         """
-        for url in self._config.listen_client_urls:
-            address = urls.address_of("listen-client-urls", url)
+        config, server = self._config, self._server
+        self._bind("listen-client-urls", config.listen_client_urls, server.listen)
+        self._bind("listen-client-http-urls", config.listen_client_http_urls, server.listen_http)
+
+    def _bind(self, flag: str, listed: Sequence[str], listen: Listen) -> None:
+        for url in listed:
+            address = urls.address_of(flag, url)
             tls = self._tls.client if url.startswith("https:") else None
             try:
-                port = self._server.listen(address, tls)
+                port = listen(address, tls)
             except OSError as error:
-                raise MemberError(
-                    f"--listen-client-urls {url}: cannot listen: {cause_of(error)}"
-                ) from error
+                raise MemberError(f"--{flag} {url}: cannot listen: {cause_of(error)}") from error
             if not address.port:
                 log.info("port chosen", url=url, port=port)
 

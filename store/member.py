@@ -78,7 +78,8 @@ class Member:
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all
         probes = Probes(services, self._get_housekeeping)
-        server = StoreServer(services, probes, config.front)
+        apart = bool(config.listen_client_http_urls)
+        server = StoreServer(services, probes, config.front, http_apart=apart)
         listeners = self._listeners = Listeners(config, tls, server, probes)
         listeners.bind()
         await _start(engine, config)

@@ -93,17 +93,26 @@ _FOR_LEARNERS = {("etcdserverpb.KV", "Range"), ("etcdserverpb.Maintenance", "Sta
 class StoreServer:
     """Serves etcd v3, its JSON gateway, health, reflection and `probes` on the client port.
 
-    `listen`, then `start`, at last `stop`.
+    `listen`, then `start`, at last `stop`. With `http_apart` only ports of `listen_http` serve what
+    is not gRPC, and nothing else.
     """
 
-    def __init__(self, services: MemberServices, probes: Probes, options: FrontOptions) -> None:
+    def __init__(
+        self,
+        services: MemberServices,
+        probes: Probes,
+        options: FrontOptions,
+        *,
+        http_apart: bool = False,
+    ) -> None:
         bytes_max = services.options.request_bytes_max + REQUEST_OVERHEAD_BYTES
         limits = replace(options.limits, message_bytes_max=bytes_max)
         gateway = Gateway(self._find, message_bytes_max=bytes_max) if options.gateway else None
         front = HttpFront(
             probes, gateway, access=options.access, names_count=services.callers.names_count
         )
-        self._server = GrpcServer(limits, http=front.handle)
+        self._server = GrpcServer(limits, http=None if http_apart else front.handle)
+        self._http = GrpcServer(limits, http=front.handle)
         self._health = Health()
         for service, verbs in _UNARY.items():
             handlers = {
@@ -134,8 +143,13 @@ class StoreServer:
         """
         return self._server.listen(address.host, address.port, tls)
 
+    def listen_http(self, address: Address, tls: ssl.SSLContext | None) -> int:
+        """The same for the JSON gateway and the probes alone."""
+        return self._http.listen(address.host, address.port, tls)
+
     async def start(self) -> None:
         await self._server.start()
+        await self._http.start()
 
     async def set_serving(self, *, serving: bool) -> None:
         """Tell health checks."""
@@ -145,6 +159,7 @@ class StoreServer:
         """Refuse new calls, let running ones end for `grace_s`, then cut them."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
+        await self._http.stop(0)
 
 
 def _bound(verb: Verb, services: MemberServices) -> Callable[[bytes], Awaitable[bytes]]:

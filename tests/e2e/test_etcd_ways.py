@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import http.client
 import json
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from kubraft.pki import make_pki
 from tests.e2e.store_cluster import ROOT, TOOLS, StoreCluster, wait_until
 from tests.harness.ports import free_port
 
@@ -67,7 +71,7 @@ def health(url: str) -> object:
     try:
         with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return json.loads(answer.read())["health"]
-    except OSError:
+    except (OSError, http.client.HTTPException):
         return None
 
 
@@ -160,6 +164,58 @@ def test_every_url_that_is_listed_is_listened_on(tmp_path: Path) -> None:
         for peer in peers:
             with socket.create_connection(("127.0.0.1", int(peer.rpartition(":")[2])), 5):
                 pass
+
+
+def test_clients_that_do_not_speak_grpc_can_have_a_port_of_their_own(tmp_path: Path) -> None:
+    url, other = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+    with spawned(
+        tmp_path,
+        f"--listen-client-urls={url}",
+        f"--listen-client-http-urls={other}",
+        f"--advertise-client-urls={url}",
+        "--listen-peer-urls=http://127.0.0.1:0",
+    ) as process:
+        wait_for_line(tmp_path, process, "ready to serve client requests")
+        assert etcdctl(url, "put", "key", "value") == "OK\n"
+        assert health(other) == "true"
+        request = urllib.request.Request(f"{other}/v3/kv/range", data=b'{"key":"a2V5"}')
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert json.loads(answer.read())["count"] == "1"
+        assert health(url) is None
+
+
+def test_certificates_are_renewed_while_members_run(tmp_path: Path) -> None:
+    """All of a cluster's, one member after the other restarted never."""
+    with StoreCluster(tmp_path) as cluster:
+        cluster.start()
+        cluster.wait_ready()
+        cluster.etcdctl("put", "key", "old")
+        old = shown_certificate(cluster, "store-0")
+        for file in cluster.pki.glob("store-*-*.crt"):
+            file.unlink()
+        make_pki(cluster.pki, members=cluster.names, nodes=(), now=dt.datetime.now(dt.UTC))
+        assert shown_certificate(cluster, "store-0") != old
+        # A connection between peers is made anew with what is there now, on both sides.
+        follower = cluster.followers()[0]
+        cluster.kill(follower)
+        cluster.etcdctl("put", "key", "new", at=cluster.leader())
+        cluster.start(follower)
+        cluster.wait_ready(follower)
+        found = cluster.etcdctl("get", "key", "--print-value-only", at=follower)
+        assert found.stdout == "new\n"
+        logs = [cluster.log_file(name).read_text() for name in cluster.names]
+        assert any("TLS files renewed" in log for log in logs)
+
+
+def shown_certificate(cluster: StoreCluster, name: str) -> bytes:
+    host, _, port = cluster.address(name).rpartition(":")
+    context = ssl.create_default_context(cafile=str(cluster.pki / "ca.crt"))
+    context.load_cert_chain(cluster.pki / "store-client.crt", cluster.pki / "store-client.key")
+    with (
+        socket.create_connection((host, int(port)), 10) as raw,
+        context.wrap_socket(raw, server_hostname=host) as secure,
+    ):
+        return secure.getpeercert(binary_form=True) or b""
 
 
 def test_a_peer_is_reached_at_whichever_of_its_urls_answers(tmp_path: Path) -> None:
