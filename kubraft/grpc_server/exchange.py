@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -191,22 +192,19 @@ Handler = Callable[[Exchange], Awaitable[None]]
 
 async def run(handler: Handler, exchange: Exchange) -> None:
     """Run the handler; the client gets an answer, or sees that there will be none."""
+    refusal: HttpResponse | None = None
     try:
         await handler(exchange)
-        if not exchange.over:
-            exchange.finish() if exchange.head_sent else exchange.abandon()
     except ConnectionError:
-        exchange.abandon()
+        pass
     except (BodyTooLargeError, BodyTooSlowError) as error:
-        if exchange.head_sent:
-            exchange.abandon()
-        else:
-            await exchange.respond(HttpResponse(error.status, f"{error}\n".encode()))
+        refusal = HttpResponse(error.status, f"{error}\n".encode())
     except Exception as error:  # noqa: BLE001  # any failure of a handler is the client's answer
+        refusal = HttpResponse(500, b"Internal Server Error\n")
         request = exchange.request
         cause = f"{type(error).__name__}: {error}"
         log.warning("request failed", method=request.method, path=request.path, cause=cause)
-        if exchange.head_sent:
-            exchange.abandon()
-        else:
-            await exchange.respond(HttpResponse(500, b"Internal Server Error\n"))
+    if refusal is not None and not exchange.head_sent:
+        with contextlib.suppress(ConnectionError):
+            await exchange.respond(refusal)
+    exchange.abandon()  # does nothing to a response that is whole

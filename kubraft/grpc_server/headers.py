@@ -21,6 +21,7 @@ from kubraft.grpc_server.frames import COMPRESSION_ERROR, ConnectionFaultError
 
 LIST_BYTES_MAX = 64 << 10
 _REMEMBERED_MAX = 256
+_REMEMBERED_BYTES_MAX = 2048
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
 _SECONDS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _PSEUDO = (":method", ":path", ":authority", ":scheme")
@@ -76,7 +77,9 @@ class HeaderReader(Generic[T]):
         after = self._table_state()
         if before[0] is not after[0] or before[1:] != after[1:]:
             self._remembered.clear()
-        elif len(table.dynamic_entries) <= _REMEMBERED_MAX > len(self._remembered):
+        elif len(block) <= _REMEMBERED_BYTES_MAX and len(
+            table.dynamic_entries
+        ) <= _REMEMBERED_MAX > len(self._remembered):
             self._remembered[block] = made
         return made
 

@@ -21,7 +21,7 @@ CALL = (
     ("content-type", "application/grpc"),
     ("te", "trailers"),
 )
-WAIT_S = 10
+WAIT_S = 30
 
 
 def message(data: bytes, *, compressed: bool = False) -> bytes:

@@ -145,5 +145,5 @@ async def test_silent_client_is_pinged_and_then_cut_off() -> None:
         await client.until(f.PING)
         assert await client.ended()
 
-    limits = Limits(keepalive_interval_s=0.1, keepalive_timeout_s=0.5)
+    limits = Limits(keepalive_interval_s=0.1, keepalive_timeout_s=3.0)
     await serving(limits, story)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kubraft.grpc_server import frames as f
-from tests.kubraft.grpc_server.raw import Client, Served, Site, message
+from tests.kubraft.grpc_server.raw import WAIT_S, Client, Served, Site, message
 
 GET = b"GET /x?a=1 HTTP/1.1\r\nHost: h\r\n\r\n"
 
@@ -90,7 +90,7 @@ async def test_head_has_no_body(served: Served) -> None:
 async def test_head_with_a_malformed_body_is_refused_without_one(served: Served) -> None:
     head = b"HEAD /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
     client = await client_of(served, head)
-    answer = await asyncio.wait_for(client.reader.read(), 10)
+    answer = await asyncio.wait_for(client.reader.read(), WAIT_S)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert answer.endswith(b"\r\n\r\n")
 
@@ -110,7 +110,7 @@ async def test_client_that_goes_ends_the_handler(served: Served, site: Site) -> 
     client = await client_of(served, GET.replace(b"/x", b"/hang"))
     await client.reader.readuntil(b"begun")
     client.writer.close()
-    await asyncio.wait_for(site.cancelled.wait(), 10)
+    await asyncio.wait_for(site.cancelled.wait(), WAIT_S)
 
 
 async def test_client_that_says_no_more_gets_its_answer(served: Served) -> None:

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from kubraft.grpc_server import frames as f
-from tests.kubraft.grpc_server.raw import CALL, Client, Served, Site, message
+from tests.kubraft.grpc_server.raw import CALL, WAIT_S, Client, Served, Site, message
 
 GET = [(":method", "GET"), (":scheme", "http"), (":path", "/x?a=1"), (":authority", "h")]
 
@@ -85,7 +85,7 @@ async def test_reset_request_ends_its_handler(served: Served, site: Site) -> Non
     client.send(client.block(1, asking("/hang"), f.END_HEADERS | f.END_STREAM))
     await client.until(f.DATA)
     client.send(f.reset(1, f.CANCEL))
-    await asyncio.wait_for(site.cancelled.wait(), 10)
+    await asyncio.wait_for(site.cancelled.wait(), WAIT_S)
 
 
 async def test_reader_that_stops_holds_its_writer_up(served: Served) -> None:

@@ -56,7 +56,7 @@ class Site:
             while b'"health":"true"' not in await self.ask(b"GET /health HTTP/1.0\r\n\r\n"):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
-    async def ask(self, data: bytes, *, patience_s: float = 5.0) -> bytes:
+    async def ask(self, data: bytes, *, patience_s: float = 30.0) -> bytes:
         """What comes until the member closes, or for so long."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         found = b""

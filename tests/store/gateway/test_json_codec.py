@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kubraft.pb.etcdserverpb import rpc_pb2 as pb
@@ -64,7 +64,7 @@ _MESSAGES = st.sampled_from(_KINDS).flatmap(lambda kind: messages(kind.DESCRIPTO
 
 
 @given(_MESSAGES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_means_what_protobuf_writes(message: Message) -> None:
     ours = json.loads(encode(message))
     theirs = json_format.MessageToDict(message, preserving_proto_field_name=True)
@@ -72,7 +72,7 @@ def test_what_is_written_means_what_protobuf_writes(message: Message) -> None:
 
 
 @given(_MESSAGES, st.booleans(), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_protobuf_writes_is_read(message: Message, camel_case: bool, ascii_only: bool) -> None:
     text = json_format.MessageToJson(
         message, preserving_proto_field_name=not camel_case, ensure_ascii=ascii_only
@@ -83,7 +83,7 @@ def test_what_protobuf_writes_is_read(message: Message, camel_case: bool, ascii_
 
 
 @given(_MESSAGES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_what_is_written_is_read(message: Message) -> None:
     found = type(message)()
     decode(parse(encode(message).decode()), found)
@@ -91,7 +91,7 @@ def test_what_is_written_is_read(message: Message) -> None:
 
 
 @given(st.text(st.sampled_from('{}[]",:\\u0019aetrulsfn.-+ \n\x01é'), max_size=30))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_text_is_json_for_us_if_it_is_for_python(text: str) -> None:
     try:
         json.JSONDecoder().raw_decode(text.lstrip(" \t\r\n"))

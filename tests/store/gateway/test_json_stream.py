@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store.gateway.json_stream import ValueSplitter
@@ -20,6 +20,7 @@ _BLANKS = st.sampled_from(["", " ", "\n", "\t\r\n "])
 
 
 @given(st.lists(st.tuples(_OBJECTS, _BLANKS), max_size=4), st.integers(1, 9), st.booleans())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_values_come_whole_however_they_are_cut(
     values: list[tuple[dict[str, Any], str]], step: int, ascii_only: bool
 ) -> None:
