@@ -53,6 +53,7 @@ class Joined:
 class MemberConfig:
     name: str
     data_dir: Path
+    wal_dir: Path
     listen_client_urls: tuple[str, ...]
     advertise_client_urls: tuple[str, ...]
     listen_peer_urls: tuple[str, ...]
@@ -120,13 +121,15 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         urls.to_listen_on(flag, raw[flag]) if raw[flag] else ()
         for flag in ("listen-client-http-urls", "listen-metrics-urls")
     )
+    data_dir = Path(raw["data-dir"] or f"{name}.etcd")
     heartbeat, election = _timing(raw)
     mode, retention = _auto_compaction(raw)
     common = tls_config.rules(raw)
     interval = "watch-progress-notify-interval"
     return MemberConfig(
         name=name,
-        data_dir=Path(raw["data-dir"] or f"{name}.etcd"),
+        data_dir=data_dir,
+        wal_dir=Path(raw["wal-dir"]) if raw["wal-dir"] else data_dir / "wal",
         listen_client_urls=listen_client,
         advertise_client_urls=_advertised(given, listen_client),
         listen_peer_urls=listen_peer,

@@ -71,6 +71,7 @@ _CHECKSUMS = "every record of the log and every snapshot has a checksum; members
 MEMBER = [
     Flag("name", default="default"),
     Flag("data-dir", why="default NAME.etcd"),
+    Flag("wal-dir", why="default wal in --data-dir"),
     Flag("config-file", why="all other flags and variables are then ignored, as in etcd"),
     Flag("snapshot-count", default="10000"),
     Flag("heartbeat-interval", default="100"),
@@ -86,7 +87,6 @@ MEMBER = [
     Flag("grpc-keepalive-min-time", default="5s", duration=True),
     Flag("grpc-keepalive-interval", default="2h", duration=True),
     Flag("grpc-keepalive-timeout", default="20s", duration=True),
-    *_refused("the log lies in --data-dir", "wal-dir"),
     Flag(
         "initial-election-tick-advance",
         _I,

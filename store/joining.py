@@ -74,7 +74,7 @@ async def join(config: MemberConfig, tls: ssl.SSLContext | None) -> MemberConfig
 
 
 def _lone(config: MemberConfig, identity: Identity) -> MemberConfig:
-    directory = DiskDirectory(config.data_dir / "wal")
+    directory = DiskDirectory(config.wal_dir)
     try:
         left = make_lone(directory, identity)
     finally:
@@ -123,7 +123,7 @@ def _find(cluster: Cluster, own: set[str]) -> int:
 
 
 def _identity(config: MemberConfig) -> Identity | None:
-    directory = DiskDirectory(config.data_dir / "wal")
+    directory = DiskDirectory(config.wal_dir)
     try:
         return read_identity(directory)
     finally:

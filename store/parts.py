@@ -36,6 +36,7 @@ def raft_config(config: MemberConfig, tls: PeerTls | None) -> RaftConfig:
             peers={MemberID(member): urls_of(place) for member, place in peers.items()},
             joins=config.joined is not None,
             data_dir=config.data_dir,
+            wal_dir=config.wal_dir,
             listen_urls=config.listen_peer_urls,
             tls=tls,
             heartbeat_ms=config.heartbeat_ms,

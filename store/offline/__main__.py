@@ -81,6 +81,7 @@ def _add_restore(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--name", default="default")
     parser.add_argument("--data-dir", default="", help="NAME.etcd if not given")
+    parser.add_argument("--wal-dir", type=Path, help="wal in the data directory if not given")
     parser.add_argument("--initial-cluster", default=f"default={_DEFAULT_PEER_URL}")
     parser.add_argument("--initial-cluster-token", default="etcd-cluster")
     parser.add_argument("--initial-advertise-peer-urls", default=_DEFAULT_PEER_URL)
@@ -102,6 +103,7 @@ def _restore(arguments: argparse.Namespace) -> None:
         token=arguments.initial_cluster_token,
         peer_urls=urls.parse("initial-advertise-peer-urls", arguments.initial_advertise_peer_urls),
         data_dir=directory,
+        wal_dir=arguments.wal_dir,
         revision_bump=bump,
         skip_hash_check=arguments.skip_hash_check == "true",
     )

@@ -34,6 +34,7 @@ class RestorePlan:
 
     Attributes:
         peer_urls: this member's own, as in `members`.
+        wal_dir: `wal` in `data_dir` where absent.
         revision_bump: how far the revision jumps, and with it all history behind it is compacted,
             so that no watch and no cache goes on from a revision of before; 0 leaves all as it was.
     """
@@ -42,6 +43,7 @@ class RestorePlan:
     members: tuple[InitialMember, ...]
     peer_urls: tuple[str, ...]
     data_dir: Path
+    wal_dir: Path | None = None
     revision_bump: int = 0
     skip_hash_check: bool = False
 
@@ -53,13 +55,16 @@ def plan(
     token: str,
     peer_urls: Sequence[str],
     data_dir: Path,
+    wal_dir: Path | None = None,
     revision_bump: int = 0,
     skip_hash_check: bool = False,
 ) -> RestorePlan:
     """Raises FlagError: the member is not in the cluster, or at another URL."""
     members = initial_cluster(cluster, token)
     check_in_initial_cluster(members, name, peer_urls)
-    return RestorePlan(name, members, tuple(peer_urls), data_dir, revision_bump, skip_hash_check)
+    return RestorePlan(
+        name, members, tuple(peer_urls), data_dir, wal_dir, revision_bump, skip_hash_check
+    )
 
 
 def restore(snapshot: Path, wanted: RestorePlan) -> Identity:
@@ -70,6 +75,8 @@ def restore(snapshot: Path, wanted: RestorePlan) -> Identity:
         OSError: a file cannot be read or written.
     """
     _check_empty(wanted.data_dir)
+    if wanted.wal_dir is not None and wanted.wal_dir.exists():
+        raise SnapshotError(f'wal-dir "{wanted.wal_dir}" exists')
     parent = wanted.data_dir.absolute().parent
     make_directory(parent)
     making = Path(tempfile.mkdtemp(prefix=f".{wanted.data_dir.name}.", dir=parent))
@@ -79,6 +86,8 @@ def restore(snapshot: Path, wanted: RestorePlan) -> Identity:
         sync_directory(parent)
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
+        if wanted.wal_dir is not None:
+            shutil.rmtree(wanted.wal_dir, ignore_errors=True)
         raise
     return who
 
@@ -94,7 +103,7 @@ def _fill(directory: Path, snapshot: Path, wanted: RestorePlan) -> Identity:
     voters = {member.id: ",".join(member.peer_urls) for member in wanted.members}
     base = Base(index, _TERM, voters)
     image = LogImage(HardState(term=_TERM, vote=0, commit=index), base)
-    log = DiskDirectory(directory / "wal")
+    log = DiskDirectory(wanted.wal_dir or directory / "wal")
     try:
         begin_wal(log, who, image)
     finally:

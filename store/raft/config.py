@@ -34,6 +34,7 @@ class RaftConfig:
             the log once there is one.
         joins: this member is added to a cluster that runs: it knows of `peers` only where to find
             them, and learns the configuration from the log or a snapshot.
+        wal_dir: where the log lies; `wal` in `data_dir` where absent.
         detours: where to dial a peer instead of at its own URL, through a relay for instance.
         listen_urls: where to listen for peers; at this member's own peer URLs where empty.
         heartbeat_ms: how often a leader shows that it lives.
@@ -52,6 +53,7 @@ class RaftConfig:
     data_dir: Path
     joins: bool = False
     detours: Mapping[MemberID, str] = field(default_factory=dict)
+    wal_dir: Path | None = None
     listen_urls: tuple[str, ...] = ()
     tls: PeerTls | None = None
     heartbeat_ms: int = 100

@@ -241,7 +241,7 @@ class RaftEngine:
         config = self._config
         voters = {} if config.joins else {int(peer): url for peer, url in config.peers.items()}
         try:
-            directory = DiskDirectory(config.data_dir / "wal")
+            directory = DiskDirectory(config.wal_dir or config.data_dir / "wal")
             try:
                 return open_wal(directory, Identity(config.cluster_id, config.member_id), voters)
             except BaseException:

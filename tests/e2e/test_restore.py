@@ -152,8 +152,10 @@ def test_a_snapshot_of_etcd_itself_becomes_a_member(tmp_path: Path) -> None:
         etcd.etcdctl("user", "grant-role", "root", "root")
         etcd.etcdctl("auth", "enable")
         etcd.etcdctl("snapshot", "save", str(file), "--user=root:secret")
-    with StoreCluster(tmp_path / "ours", members=1, tls=False) as ours:
-        restore(ours, file)
+    log = tmp_path / "log"
+    flags = [f"--wal-dir={log}"]
+    with StoreCluster(tmp_path / "ours", members=1, tls=False, flags=flags) as ours:
+        restore(ours, file, *flags)
         ours.start()
         ours.log_in = ("root", "secret")
         ours.wait_ready()
@@ -167,6 +169,8 @@ def test_a_snapshot_of_etcd_itself_becomes_a_member(tmp_path: Path) -> None:
         assert "leased" in kept
         put = ours.etcdctl_json("put", "a", "new", user)
         assert put["header"]["revision"] == revision + 1
+        assert any(log.iterdir())
+        assert not (ours.data_dir("store-0") / "wal").exists()
 
 
 def read_all(cluster: StoreCluster, revision: int, *more: str) -> object:

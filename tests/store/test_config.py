@@ -148,6 +148,11 @@ def test_variables_that_kubernetes_or_an_image_sets_are_left_alone() -> None:
     assert config.name == "b"
 
 
+def test_the_log_lies_in_the_data_directory_unless_it_is_said() -> None:
+    assert parse(["--data-dir=/d"], {}).wal_dir == Path("/d/wal")
+    assert parse(["--data-dir=/d", "--wal-dir=/w"], {}).wal_dir == Path("/w")
+
+
 def test_a_flag_that_cannot_be_read_is_told_from_one_that_cannot_be_had() -> None:
     """etcd ends with status 2 for the one and 1 for the other."""
     for arguments in (["--x"], ["--name"], ["--max-txn-ops=x"]):
