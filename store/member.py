@@ -12,6 +12,7 @@ import lmdb
 from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import Member as MemberMessage
 from store import parts
+from store.alarm_log import keep_alarm_log
 from store.config import MemberConfig
 from store.directory import lock_directory
 from store.flag_error import FlagError
@@ -88,6 +89,7 @@ class Member:
         self._own(self._housekeeping.run())
         self._own(self._publish(engine, machine, listeners))
         self._own(self._watch_engine(engine))
+        self._own(keep_alarm_log(services))
         self._own(keep_leader_log(services, election_s=config.election_ms / 1000))
 
     def _get_housekeeping(self) -> Housekeeping:

@@ -40,6 +40,8 @@ _BACKOFF_S_MAX = 0.5
 BUFFER_BYTES_MAX = 32 << 20
 # Beyond this the peer gets heartbeats only.
 CONGESTED_BYTES = 2 << 20
+# A peer that is there and answers none of so many pings is told of.
+UNANSWERED_MAX = 5
 
 # Also where it takes the other certificate for a bad one: TLS 1.3 tells this end late or never.
 _CLOSED = "closed by the peer in the handshake; its log says why"
@@ -127,6 +129,7 @@ class Link:
         self._writer: asyncio.StreamWriter | None = None
         self._frames: list[bytes] = []
         self._complaint = ""
+        self._unanswered = 0
         self._task = asyncio.create_task(self._run(), name=f"raft link to {peer:x}")
 
     @property
@@ -155,6 +158,11 @@ class Link:
 
     def ping(self) -> None:
         """Ask for a sign of life."""
+        if self._writer is None:
+            return
+        self._unanswered += 1
+        if self._unanswered == UNANSWERED_MAX:
+            log.warning("peer does not answer", peer=f"{self._peer:x}", url=self.url)
         self.send(PING)
         self.flush()
 
@@ -194,12 +202,13 @@ class Link:
     async def _use(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         log.info("peer connected", peer=f"{self._peer:x}", url=self.url)
         self._complaint = ""
+        self._unanswered = 0
         self._writer = writer
         self._on_up(self._peer)
         try:
             while data := await reader.read(HELLO_BYTES_MAX):
                 if PONG in data:
-                    self._on_heard(self._peer)
+                    self._answered()
         except OSError:
             pass  # the log line below says all there is to say
         finally:
@@ -208,6 +217,12 @@ class Link:
             writer.transport.abort()
             self._on_down(self._peer)
             log.info("peer disconnected", peer=f"{self._peer:x}")
+
+    def _answered(self) -> None:
+        if self._unanswered >= UNANSWERED_MAX:
+            log.info("peer answers again", peer=f"{self._peer:x}", url=self.url)
+        self._unanswered = 0
+        self._on_heard(self._peer)
 
     def _complain(self, error: Exception) -> None:
         """Log a cause once, not at every attempt."""

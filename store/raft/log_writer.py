@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from kubraft.log import get_logger
+from store.raft.complaints import Complaints
 from store.raft.log import Batch
 from store.raft.messages import Entry
 from store.raft.wal import Wal
@@ -23,6 +25,10 @@ IN_LOOP_BYTES_MAX = 6 << 10
 # The disk counts as quick after so many syncs in a row that took no longer than this.
 QUICK_S = 0.01
 QUICK_SYNCS = 50
+# A sync that takes longer is told of. Source: etcd, server/storage/wal (warnSyncDuration).
+SLOW_S = 1.0
+
+log = get_logger("store.raft")
 
 
 class LogWriter:
@@ -41,6 +47,7 @@ class LogWriter:
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="raft-wal")
         self._quick_in_a_row = 0
+        self._complaints = Complaints()
 
     def write(self, batch: Batch) -> None:
         """Make `batch` durable; `on_written` may be called before this returns."""
@@ -64,8 +71,11 @@ class LogWriter:
     def _write(self, batch: Batch) -> None:
         began = self._now()
         self._wal.write(batch.items)
-        quick = self._now() - began <= QUICK_S
-        self._quick_in_a_row = self._quick_in_a_row + 1 if quick else 0
+        now = self._now()
+        took_s = now - began
+        self._quick_in_a_row = self._quick_in_a_row + 1 if took_s <= QUICK_S else 0
+        if took_s > SLOW_S and self._complaints.is_new("slow", now=now):
+            log.warning("slow disk", detail="a sync of the log took long", took_s=round(took_s, 3))
 
     def _tell(self, written: Future[None]) -> None:
         self._on_written(written.exception())

@@ -66,6 +66,9 @@ def test_a_full_store_refuses_puts_until_it_is_cleared_and_disarmed(cluster: Sto
     assert cluster.etcdctl("alarm", "list").stdout == ""
     assert cluster.etcdctl("put", "a", "b").stdout == "OK\n"
     assert len(cluster.etcdctl("get", "big", "--print-value-only").stdout) == 500_001
+    log = cluster.log_file(cluster.names[0]).read_text
+    wait_until(lambda: 'event="alarm on" alarm=NOSPACE' in log(), "the alarm is logged")
+    wait_until(lambda: 'event="alarm off" alarm=NOSPACE' in log(), "its end is logged")
     # The state after a defragmentation is one that a restart finds.
     name = cluster.followers()[0]
     cluster.kill(name)

@@ -5,10 +5,11 @@ import random
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.raft import link as module
-from store.raft.framing import frame
-from store.raft.link import Caller, Link
+from store.raft.framing import PONG, frame
+from store.raft.link import UNANSWERED_MAX, Caller, Link
 from tests.store.raft.cluster import eventually
 
 
@@ -55,5 +56,28 @@ async def test_a_peer_too_busy_to_shake_hands_in_time_is_given_more(
     await link.close()
     for writer in writers:
         writer.transport.abort()
+    server.close()
+    await asyncio.sleep(0)
+
+
+async def test_a_peer_that_is_there_and_silent_is_told_of_once() -> None:
+    writers: list[asyncio.StreamWriter] = []
+
+    async def be_silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(frame(b"\0"))
+
+    server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
+    link = link_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    with capture_logs() as lines:
+        await eventually(lambda: link.up)
+        for _ in range(2 * UNANSWERED_MAX):
+            link.ping()
+        writers[0].write(frame(PONG))
+        await eventually(lambda: lines[-1]["event"] == "peer answers again")
+    told = ["peer connected", "peer does not answer", "peer answers again"]
+    assert [line["event"] for line in lines] == told
+    await link.close()
+    writers[0].transport.abort()
     server.close()
     await asyncio.sleep(0)

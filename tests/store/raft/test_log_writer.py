@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.raft.disk import DiskDirectory
 from store.raft.log import Batch, Item
-from store.raft.log_writer import IN_LOOP_BYTES_MAX, QUICK_S, QUICK_SYNCS, LogWriter
+from store.raft.log_writer import IN_LOOP_BYTES_MAX, QUICK_S, QUICK_SYNCS, SLOW_S, LogWriter
 from store.raft.messages import Entry
 from store.raft.wal import Identity, WalError, open_wal
 
@@ -74,6 +75,17 @@ async def test_slow_sync_sends_those_that_follow_to_the_thread(tmp_path: Path) -
     bench.sync_s = 0.0
     assert not any([await bench.write() for _ in range(QUICK_SYNCS)])
     assert await bench.write()
+    await bench.writer.close()
+
+
+async def test_slow_disk_is_told_of_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with capture_logs() as lines:
+        await bench.write()
+        bench.sync_s = SLOW_S + 0.5
+        await bench.write()
+        await bench.write()
+    assert [(line["event"], line["took_s"]) for line in lines] == [("slow disk", SLOW_S + 0.5)]
     await bench.writer.close()
 
 
