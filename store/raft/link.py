@@ -146,7 +146,8 @@ class Link:
         if not self._frames:
             return
         frames, self._frames = self._frames, []
-        if self._writer is None:
+        # A connection that has gone takes nothing, a turn of the loop before the link is told.
+        if self._writer is None or self._writer.transport.is_closing():
             return
         self._writer.write(b"".join(frames))
         if self._buffered() > BUFFER_BYTES_MAX:

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 
 import pytest
+import uvloop
 from structlog.testing import capture_logs
 
 from store.raft import link as module
@@ -81,3 +82,33 @@ async def test_a_peer_that_is_there_and_silent_is_told_of_once() -> None:
     writers[0].transport.abort()
     server.close()
     await asyncio.sleep(0)
+
+
+def test_a_connection_that_has_just_gone_takes_nothing_and_breaks_nothing() -> None:
+    """uvloop's closed transports raise; one that went must not keep others from their frames."""
+
+    async def lose_a_connection() -> None:
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writers.append(writer)
+            writer.write(frame(b"\0"))
+
+        writers: list[asyncio.StreamWriter] = []
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        link = link_to(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        await eventually(lambda: link.up)
+        gone = link._writer
+        assert gone is not None
+        link.reset()
+        await eventually(lambda: not link.up)
+        # It is told in a turn of the loop, and may be asked to write in the one before.
+        link._writer = gone
+        link.ping()
+        assert not link.congested()
+        link._writer = None
+        await link.close()
+        server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+
+    uvloop.run(lose_a_connection())
