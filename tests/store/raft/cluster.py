@@ -16,7 +16,7 @@ from tests.harness.ports import free_ports
 from tests.store.raft.relay import Relay
 from tests.store.raft.tally import Tally
 
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 T = TypeVar("T")
 

@@ -87,7 +87,7 @@ def _open(directory: VirtualDirectory) -> LogImage | None:
 @pytest.mark.parametrize(
     "mutate", [_flipped, _overwritten, _sector_of_another_file], ids=["bit", "noise", "stranger"]
 )
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), batches=st.integers(1, 25))
 def test_changed_bytes_never_cost_more_than_the_last_record(
     mutate: _Mutation, seed: int, batches: int
@@ -102,7 +102,7 @@ def test_changed_bytes_never_cost_more_than_the_last_record(
 
 
 @pytest.mark.parametrize("mutate", [_zeroed, _cut, _grown], ids=["zeros", "cut", "grown"])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(seed=st.integers(0, 2**32), batches=st.integers(1, 25))
 def test_lost_end_of_the_last_segment_leaves_a_prefix_and_anything_else_is_refused(
     mutate: _Mutation, seed: int, batches: int
@@ -151,7 +151,7 @@ _wrong = st.sampled_from((0, 0, 0, 0, 0, 0, 0, 0, -1, 1))
 _items = st.lists(st.tuples(_bodies, _wrong), max_size=5)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(records=st.lists(_items, min_size=1, max_size=4), opened=st.booleans())
 def test_records_with_good_checksums_and_wrong_contents_are_refused_or_make_a_log(
     records: list[list[tuple[tuple[int, bytes], int]]], *, opened: bool
@@ -177,7 +177,7 @@ def test_records_with_good_checksums_and_wrong_contents_are_refused_or_make_a_lo
         read_identity(directory)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=3000))
 def test_noise_in_place_of_a_segment_is_refused(noise: bytes) -> None:
     directory = VirtualDirectory("wal")
