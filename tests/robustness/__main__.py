@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,9 @@ def main() -> int:
     deadline = time.monotonic() + arguments.hours * 3600
     totals = Totals()
     seed = arguments.seed
+    # However it is ended, no member stays behind and what was done is told.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         while totals.rounds < arguments.rounds or time.monotonic() < deadline:
             plan = draw(seed, arguments.count)
