@@ -1,4 +1,4 @@
-"""Bodies of requests, read with bounds: JSON, or YAML, whose aliases may not blow it up."""
+"""Bodies of requests, read with bounds: JSON, YAML whose aliases may not blow it up, protobuf."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import orjson
 
 from apiserver.rest import media
 from apiserver.rpc.body import DEPTH_MAX, read_json
+from apiserver.schema import protobuf
 from kubraft.api.errors import BadRequestError
 
 YAML_NODES_MAX = 100_000
@@ -20,6 +21,8 @@ def read(raw: bytes, content_type: str, *, strict: bool) -> Any:
         UnsupportedMediaTypeError: its type is not read here.
         BadRequestError: it is malformed, too deep or too large.
     """
+    if media.media_type(content_type) == media.PROTOBUF:
+        return read_protobuf(raw)
     if media.is_yaml(content_type):
         return read_yaml(raw)
     return read_json(raw, strict=strict)
@@ -31,6 +34,18 @@ def read_object(raw: bytes, content_type: str, *, strict: bool) -> dict[str, Any
     if not isinstance(value, dict):
         raise BadRequestError("the body of the request must be an object")
     return value
+
+
+def read_protobuf(raw: bytes) -> Any:
+    """An object in Kubernetes' binary form, which typed Go clients send.
+
+    Raises:
+        BadRequestError: it is none.
+    """
+    try:
+        return protobuf.decode(raw)
+    except protobuf.MalformedError as error:
+        raise BadRequestError(f"the body is not a valid object: {error}") from error
 
 
 def read_yaml(raw: bytes) -> Any:

@@ -13,6 +13,7 @@ from kubraft.api.errors import NotAcceptableError, UnsupportedMediaTypeError
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 CLAUSES_MAX = 32
 _OFFERS = f"{JSON}, {YAML}"
 _META_VERSIONS = ("v1", "v1beta1")
@@ -91,7 +92,7 @@ def is_yaml(content_type: str) -> bool:
         return True
     raise UnsupportedMediaTypeError(
         "the body of the request was in an unknown format - accepted media types include: "
-        f"{_OFFERS}"
+        f"{_OFFERS}, {PROTOBUF}"
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.apiserver.harness import deployment, pod, service, simple
 from tests.apiserver.rest.conftest import Rest
+from tests.apiserver.schema.test_protobuf import body, entry, message
 
 CMS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -264,3 +265,11 @@ async def test_many_watchers_get_the_same_bytes(rest: Rest) -> None:
         await started.acquire()
     await rest.ask("POST", CMS, simple("ConfigMap", "x"))
     assert len({*await asyncio.gather(*watchers)}) == 1
+
+
+async def test_protobuf_bodies_are_taken(rest: Rest) -> None:
+    raw = body("v1", "ConfigMap", (1, message((1, "p"))), (2, entry("a", "b")))
+    kind = "application/vnd.kubernetes.protobuf"
+    made = await rest.ask("POST", CMS, raw, kind=kind, accept=f"{kind},application/json")
+    assert (made.status, made.json()["data"]) == (201, {"a": "b"})
+    assert (await rest.ask("POST", CMS, raw[:-5], kind=kind)).status == 400

@@ -1,0 +1,151 @@
+"""Every kubectl command that is tried, in order: its words, what it must write, how well it does.
+
+docs/compatibility.md is made of these rows: `python -m tests.e2e.kubectl_table` writes its table.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+PAGE = Path(__file__).parents[2] / "docs/compatibility.md"
+_BETWEEN = re.compile(r"(?<=<!-- kubectl -->\n).*(?=<!-- end -->)", re.DOTALL)
+
+WEB = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - {name: web, image: kubraft/web:v1}
+"""
+WEB_2 = WEB.replace("replicas: 1", "replicas: 2")
+WRONG = "{apiVersion: v1, kind: ConfigMap, metadata: {name: wrong}, dtaa: {}}"
+ENV = '{"name":"web","env":[{"name":"A","value":"1"}]}'
+PATCH = f'{{"spec":{{"template":{{"spec":{{"containers":[{ENV}]}}}}}}}}'
+JSON_PATCH = '[{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
+
+
+class Row(NamedTuple):
+    """One command. `stdin` is its input; `why` says what is missing where it must fail."""
+
+    words: str
+    writes: str
+    stdin: str = ""
+    why: str = ""
+    # Given up after this long, for commands that do not end by themselves.
+    timeout_s: int = 60
+
+
+ROWS = (
+    Row("version", r"Server Version: v1\.37"),
+    Row("cluster-info", r"control plane.* is running at"),
+    Row("api-resources -o wide", r"deployments +deploy +apps/v1 +true +Deployment +create,delete"),
+    Row("api-versions", r"rbac\.authorization\.k8s\.io/v1"),
+    Row("explain deployment.spec.strategy", r"FIELD: strategy <DeploymentStrategy>"),
+    Row("explain pods --recursive", r"terminationGracePeriodSeconds\s+<integer>"),
+    Row("config view --minify", r"current-context"),
+    Row("auth whoami", r"system:masters"),
+    Row("auth can-i create pods", r"^yes"),
+    Row("auth can-i --list", r"selfsubjectreviews"),
+    Row("get nodes -o wide", r"node-0 +Ready"),
+    Row("describe node node-0", r"MemoryPressure"),
+    Row("create configmap settings --from-literal=a=b", r"configmap/settings created"),
+    Row("get configmap settings -o yaml", r"data:\n  a: b\n"),
+    Row("get configmap settings -o json", r'"a": "b"'),
+    Row("get configmap settings -o jsonpath={.data.a}", r"^b$"),
+    Row("get configmap settings -o custom-columns=N:.metadata.name", r"N\nsettings"),
+    Row("label configmap settings tier=front", r"configmap/settings labeled"),
+    Row("annotate configmap settings note=x", r"configmap/settings annotated"),
+    Row("get configmaps -l tier=front -o name", r"^configmap/settings$"),
+    Row("create secret generic keys --from-literal=p=q", r"secret/keys created"),
+    Row("create serviceaccount robot", r"serviceaccount/robot created"),
+    Row("create token robot", r"^eyJ"),
+    Row("create role reader --verb=get,list --resource=pods", r"role\S+/reader created"),
+    Row("create rolebinding readers --role=reader --user=ann", r"rolebinding\S+/readers created"),
+    Row("get pods --as=ann", r"No resources found"),
+    Row("get secrets --as=ann", r'User "ann" cannot list resource "secrets"', why="as it must be"),
+    Row("create quota few --hard=pods=20", r"resourcequota/few created"),
+    Row("describe quota few", r"pods +\d+ +20"),
+    Row("create service clusterip front --tcp=80:8080", r"service/front created"),
+    Row("create -f - --dry-run=server -o name", r"^deployment.apps/web$", WEB),
+    Row("apply -f -", r"unknown field \"dtaa\"", WRONG, why="as it must be"),
+    Row("apply -f -", r"deployment.apps/web created", WEB),
+    Row("apply -f -", r"deployment.apps/web unchanged", WEB),
+    Row("diff -f -", r"-  replicas: 1\n\+  replicas: 2", WEB_2,
+        why="1 is a difference"),
+    Row("apply -f -", r"deployment.apps/web configured", WEB_2),
+    Row("rollout status deployment/web --timeout=60s", r"successfully rolled out"),
+    Row("wait --for=condition=Available deployment/web --timeout=60s", r"condition met"),
+    Row("get all", r"deployment.apps/web +2/2"),
+    Row("describe deployment web", r"ScalingReplicaSet"),
+    Row("describe pod -l app=web", r"Container ID"),
+    Row("logs deployment/web", r"listening on"),
+    Row("logs -l app=web --prefix --tail=1", r"\[pod/web-"),
+    Row("events --for deployment/web", r"ScalingReplicaSet"),
+    Row("get events", r"Scheduled"),
+    Row("scale deployment web --replicas=1", r"deployment.apps/web scaled"),
+    Row(f"patch deployment web -p {PATCH}", r"deployment.apps/web patched"),
+    Row(f"patch deployment web --type=json -p {JSON_PATCH}", r"deployment.apps/web patched"),
+    Row('patch deployment web --type=merge -p {"spec":{"minReadySeconds":0}}', r"web patched"),
+    Row("set image deployment/web web=kubraft/web:v2", r"deployment.apps/web image updated"),
+    Row("rollout history deployment/web", r"REVISION  CHANGE-CAUSE"),
+    Row("rollout undo deployment/web", r"deployment.apps/web rolled back"),
+    Row("rollout restart deployment/web", r"deployment.apps/web restarted"),
+    Row("rollout pause deployment/web", r"deployment.apps/web paused"),
+    Row("rollout resume deployment/web", r"deployment.apps/web resumed"),
+    Row("edit deployment web", r"deployment.apps/web edited"),
+    Row("expose deployment web --port=80 --target-port=8080", r"service/web exposed"),
+    Row("replace -f -", r"configmap/settings replaced",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: c}}"),
+    Row("run once --image=kubraft/web:v1 --restart=Never", r"pod/once created"),
+    Row("get pods -w --request-timeout=2s", r"web-"),
+    Row("delete pod once --now", r'pod "once" deleted'),
+    Row("taint nodes node-1 a=b:PreferNoSchedule", r"node/node-1 tainted"),
+    Row("taint nodes node-1 a-", r"node/node-1 untainted"),
+    Row("cordon node-1", r"node/node-1 cordoned"),
+    Row("drain node-1 --force --ignore-daemonsets --timeout=60s", r"node/node-1 drained"),
+    Row("uncordon node-1", r"node/node-1 uncordoned"),
+    Row("kustomize --help", r"kustomization"),
+    Row("completion bash", r"kubectl"),
+    Row("get --raw /readyz?verbose", r"readyz check passed"),
+    Row("delete configmaps --all", r'configmap "settings" deleted'),
+    Row("delete deployment web", r'deployment.apps "web" deleted'),
+    Row("apply --server-side -f -", r"Server-side apply not available", WEB,
+        why="server-side apply is not there yet"),
+    Row("autoscale configmap/kube-root-ca.crt --max=3", r"error",
+        why="no HorizontalPodAutoscaler yet"),
+    Row("top nodes", r"Metrics API not available", why="no metrics server"),
+    Row("get cronjobs", r"doesn't have a resource type",
+        why="kinds beyond those of `api-resources`"),
+    Row("create namespace scratch-kubectl", r"namespace/scratch-kubectl created"),
+    Row("delete namespace scratch-kubectl", r'namespace "scratch-kubectl" deleted'),
+)  # fmt: skip
+
+
+def render() -> str:
+    """The table of the page."""
+    lines = ["| command | |\n", "| --- | --- |\n"]
+    for words in dict.fromkeys(row.words for row in ROWS):
+        rows = [row for row in ROWS if row.words == words]
+        notes = "; ".join(row.why for row in rows if row.why and " " in row.why)
+        bad = all(row.why for row in rows) and "as it must" not in notes and "differ" not in notes
+        shown = words.replace("|", "\\|")
+        lines.append(f"| `{shown}` | {'no: ' + notes if bad else 'works'} |\n")
+    return "".join(lines)
+
+
+def page(text: str) -> str:
+    """The page with its table made anew."""
+    return _BETWEEN.sub(lambda _: render(), text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text()))
