@@ -6,11 +6,13 @@ Each is one task of the member; a failure of a task is a failure of the member.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import CompactionRequest, LeaseCheckpoint
 from store.auto_compaction import AutoCompactor
+from store.figures import FIGURES
 from store.mvcc import command, compaction
 from store.mvcc.command import Kind
 from store.mvcc.lease_expiry import LeaseExpiry
@@ -83,7 +85,9 @@ class Housekeeping:
             self._state_machine.flush_wanted = False
             flush = self._machine.begin_flush()
             if flush is not None:
+                began = time.perf_counter()
                 await loop.run_in_executor(self._disk, flush.commit)
+                FIGURES.flush_s.observe(time.perf_counter() - began)
                 self._machine.end_flush()
             elif self._machine.backend.is_dirty:
                 # A snapshot is being copied; what is buffered waits for the next round.

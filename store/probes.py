@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import orjson
 
 from kubraft.grpc_server.exchange import HttpRequest, HttpResponse
 from kubraft.pb.etcdserverpb.rpc_pb2 import CORRUPT, AlarmType
+from store import metrics
 from store.gateway.answers import PLAIN, plain
 from store.health_tally import HealthTally
 from store.housekeeping import Housekeeping
@@ -22,10 +22,8 @@ from store.raft.engine import EngineError, Role
 from store.rpc.maintenance import ETCD_VERSION
 from store.rpc.service import MemberServices
 
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
-
 _JSON = (("content-type", "application/json"),)
+_METRICS = ("content-type", metrics.CONTENT_TYPE)
 _TEXT = (("content-type", "text/plain; charset=utf-8"),)
 _READ_TIMEOUT_S = 5.0
 _QUERY_FIELDS_MAX = 100
@@ -40,7 +38,6 @@ class Probes:
         """`housekeeping` is asked for when the first figures are."""
         self._services = services
         self._housekeeping = housekeeping
-        self._registry: CollectorRegistry | None = None
         self._tally = HealthTally()
         self._checks: dict[str, dict[str, Check]] = {
             "livez": {"serializable_read": self._local_read},
@@ -82,17 +79,8 @@ class Probes:
         return await self._run(left, query)
 
     def _metrics(self) -> HttpResponse:
-        from prometheus_client import (  # noqa: PLC0415  # heavy, and seldom asked for
-            CONTENT_TYPE_LATEST,
-            generate_latest,
-        )
-
-        if self._registry is None:
-            from store.metrics import registry  # noqa: PLC0415  # likewise
-
-            self._registry = registry(self._services, self._housekeeping(), self._tally)
-        kind = ("content-type", CONTENT_TYPE_LATEST)
-        return HttpResponse(200, generate_latest(self._registry), (kind,))
+        found = metrics.families(self._services, self._housekeeping(), self._tally)
+        return HttpResponse(200, metrics.render(found), (_METRICS,))
 
     async def _health(self, query: Query) -> HttpResponse:
         serializable = query.get("serializable", [""])[0] == "true"

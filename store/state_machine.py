@@ -9,10 +9,14 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+from store.figures import FIGURES
 from store.mvcc.lease_expiry import LeaseExpiry
 from store.mvcc.machine import KvMachine
 from store.mvcc.store import MvccStore
 from store.raft.engine import Command, LogIndex, Term
+
+# Source: etcd, server/etcdserver (warnApplyDuration).
+_SLOW_APPLY_S = 0.1
 
 
 class StoreStateMachine:
@@ -30,7 +34,10 @@ class StoreStateMachine:
         return _typed(self._machine.durable_index())
 
     def apply(self, commands: Sequence[Command]) -> list[object]:
+        now = asyncio.get_running_loop().time
+        began = now()
         results = self._machine.apply(commands)
+        FIGURES.slow_applies += now() - began > _SLOW_APPLY_S
         self._note_leases()
         self.applied.set()
         return results

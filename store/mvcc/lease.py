@@ -8,6 +8,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     LeaseKeepAliveRequest,
     LeaseRevokeRequest,
 )
+from store.figures import FIGURES
 from store.mvcc.store import MvccStore, Reply, Transaction
 from store.mvcc.wire import field_varint
 
@@ -40,6 +41,7 @@ def expire(store: MvccStore, request: LeaseCheckpoint) -> Reply:
     lease = store.lessor.find(request.ID)
     if lease is None or lease.renewed != request.remaining_TTL:
         return Reply(store.revision, b"")
+    FIGURES.leases_expired += 1
     return _remove(store, request.ID)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType
 
+from store.figures import FIGURES
 from store.mvcc.errors import LeaseExistsError, LeaseNotFoundError, LeaseTtlTooLargeError
 
 LeaseID = NewType("LeaseID", int)
@@ -79,6 +80,7 @@ class Lessor:
             raise LeaseTtlTooLargeError
         if LeaseID(lease_id) in self._leases:
             raise LeaseExistsError
+        FIGURES.leases_granted += 1
         lease = Lease(LeaseID(lease_id), ttl_s, index)
         self._leases[lease.id] = lease
         self._changed.append(lease.id)
@@ -87,6 +89,7 @@ class Lessor:
     def renew(self, lease_id: int, *, index: int) -> Lease:
         """Raises LeaseNotFoundError."""
         lease = self.get(lease_id)
+        FIGURES.leases_renewed += 1
         lease.renewed = index
         self._changed.append(lease.id)
         return lease
@@ -94,6 +97,7 @@ class Lessor:
     def remove(self, lease_id: int) -> None:
         """Forget the lease; its keys are the caller's to delete first."""
         del self._leases[LeaseID(lease_id)]
+        FIGURES.leases_revoked += 1
         self._changed.append(LeaseID(lease_id))
 
     def attach(self, lease_id: int, key: bytes) -> None:

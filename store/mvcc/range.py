@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import RangeRequest
 from kubraft.pb.mvccpb.kv_pb2 import KeyValue
+from store.figures import FIGURES
 from store.mvcc.key_index import range_end
 from store.mvcc.revision import Revision
 from store.mvcc.store import MvccStore, Reply
@@ -37,6 +38,7 @@ def range_reply(store: MvccStore, request: RangeRequest, revision: Revision | No
     Raises:
         CompactedError, FutureRevisionError: history does not reach `request.revision`.
     """
+    FIGURES.ranges += 1
     if request.revision > 0:
         store.check_revision(request.revision)
     shown = store.revision if revision is None else revision

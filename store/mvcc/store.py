@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kubraft.pb.mvccpb.kv_pb2 import KeyValue
+from store.figures import FIGURES
 from store.mvcc.backend import Backend
 from store.mvcc.errors import CompactedError, FutureRevisionError
 from store.mvcc.event import KvEvent
@@ -134,6 +135,8 @@ class Transaction:
         store, main = self._store, self._main
         packed = pack(main, self._sub)
         self._sub += 1
+        FIGURES.puts += 1
+        FIGURES.put_bytes += len(key) + len(value)
         create, version = main, 1
         before = store.find(key)
         if before is not None:
@@ -159,6 +162,7 @@ class Transaction:
         store, main = self._store, self._main
         packed = pack(main, self._sub, tombstone=True)
         self._sub += 1
+        FIGURES.deletes += 1
         before = store.find(key)
         assert before is not None
         lease = KeyValue.FromString(before).lease
@@ -174,5 +178,6 @@ class Transaction:
 
     def end(self) -> Revision:
         """Close the transaction; returns the store's revision after it."""
+        FIGURES.txns += self._sub > 1
         self._store.revision = self.revision
         return self._store.revision

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NewType, Protocol, TypeVar
 
+from store.figures import FIGURES
 from store.mvcc.event import KvEvent
 from store.mvcc.key_index import ONE_KEY
 from store.mvcc.revision import Revision
@@ -143,6 +144,7 @@ class WatchHub:
 
     def notify(self, events: Sequence[KvEvent], revision: Revision) -> None:
         """Hand the events of whole revisions to those who watch them."""
+        FIGURES.events += len(events)
         if self._exact:
             touched: dict[bytes, list[KvEvent]] = {}
             for event in events:

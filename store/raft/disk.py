@@ -13,10 +13,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Protocol
 
 from store.directory import make_directory, write_all
+from store.figures import FIGURES
 
 TEMPORARY = ".tmp"
 # How far ahead of its end a file has room.
@@ -103,12 +105,15 @@ class DiskDirectory:
             self._end = self._room_end = os.fstat(self._open_file).st_size
         if self._end + len(data) > self._room_end:
             self._make_room(len(data))
+        FIGURES.wal_bytes += len(data)
         view = memoryview(data)
         while view:
             written = os.pwrite(self._open_file, view, self._end)
             self._end += written
             view = view[written:]
+        began = time.perf_counter()
         os.fdatasync(self._open_file)
+        FIGURES.wal_sync_s.observe(time.perf_counter() - began)
 
     def _make_room(self, size: int) -> None:
         self._room_end = self._end + max(size, _ROOM_BYTES)

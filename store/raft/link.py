@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from kubraft.log import get_logger
+from store.figures import FIGURES
 from store.member_error import cause_of
 from store.raft.framing import (
     HELLO_BYTES_MAX,
@@ -130,6 +132,8 @@ class Link:
         self._frames: list[bytes] = []
         self._complaint = ""
         self._unanswered = 0
+        # When the sign of life was asked for that has not come yet; 0 for none.
+        self._asked_at = 0.0
         self._task = asyncio.create_task(self._run(), name=f"raft link to {peer:x}")
 
     @property
@@ -149,7 +153,9 @@ class Link:
         # A connection that has gone takes nothing, a turn of the loop before the link is told.
         if self._writer is None or self._writer.transport.is_closing():
             return
-        self._writer.write(b"".join(frames))
+        data = b"".join(frames)
+        FIGURES.peer_bytes_sent[self._peer] += len(data)
+        self._writer.write(data)
         if self._buffered() > BUFFER_BYTES_MAX:
             log.warning("peer takes nothing, connection dropped", peer=f"{self._peer:x}")
             self.reset()
@@ -164,6 +170,7 @@ class Link:
         self._unanswered += 1
         if self._unanswered == UNANSWERED_MAX:
             log.warning("peer does not answer", peer=f"{self._peer:x}", url=self.url)
+        self._asked_at = self._asked_at or time.perf_counter()
         self.send(PING)
         self.flush()
 
@@ -209,6 +216,9 @@ class Link:
         try:
             while data := await reader.read(HELLO_BYTES_MAX):
                 if PONG in data:
+                    if self._asked_at:
+                        FIGURES.round_trip(self._peer, time.perf_counter() - self._asked_at)
+                        self._asked_at = 0.0
                     self._answered()
         except OSError:
             pass  # the log line below says all there is to say

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from kubraft.log import get_logger
+from store.figures import FIGURES
 from store.raft.codec import decode, encode_voters
 from store.raft.complaints import Complaints
 from store.raft.framing import (
@@ -196,6 +197,7 @@ class PeerServer:
     ) -> None:
         frames = FrameReader(self._frame_bytes_max)
         while data := await reader.read(_READ_BYTES):
+            FIGURES.peer_bytes_received[peer] += len(data)
             if self._speaking.get(peer) is not writer:
                 return
             messages: list[Message] = []

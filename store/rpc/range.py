@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import RangeRequest
+from store.figures import FIGURES
 from store.mvcc.key_index import range_end
 from store.mvcc.range import is_plain, range_page, range_reply
 from store.mvcc.store import Reply
@@ -48,6 +49,7 @@ async def read(services: MemberServices, request: RangeRequest) -> Reply:
     shown = store.revision
     at = request.revision if request.revision > 0 else shown
     total = store.index.count(request.key, end) if at == shown else None
+    FIGURES.ranges += 1
     parts: list[bytes] = []
     key, returned = request.key, 0
     while True:

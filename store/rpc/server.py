@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha import _async as aio_reflection
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from kubraft.grpc_server.server import GrpcServer
+from store.figures import FIGURES
 from store.front_options import FrontOptions
 from store.gateway.gateway import Gateway
 from store.http_front import HttpFront
@@ -30,6 +31,7 @@ from store.rpc import (
     txn,
     watch,
 )
+from store.rpc.calls import counted, kind_of
 from store.rpc.health import Health
 from store.rpc.range import range_
 from store.rpc.service import REQUEST_OVERHEAD_BYTES, MemberServices
@@ -117,12 +119,16 @@ class StoreServer:
         for service, verbs in _UNARY.items():
             handlers = {
                 name: services.unary(
-                    _bound(verb, services), learners=(service, name) in _FOR_LEARNERS
+                    _bound(verb, services),
+                    FIGURES.calls_of(service, name, "unary"),
+                    learners=(service, name) in _FOR_LEARNERS,
                 )
                 for name, verb in verbs.items()
             }
             for name, make in _STREAMS.get(service, {}).items():
-                handlers[name] = make(services)
+                handler = make(services)
+                tally = FIGURES.calls_of(service, name, kind_of(handler))
+                handlers[name] = counted(handler, tally)
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )

@@ -16,6 +16,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import NOSPACE, AlarmRequest
+from store.figures import FIGURES, CallTally
 from store.mvcc import command
 from store.mvcc.command import Identity, Kind
 from store.mvcc.errors import MvccError, NoSpaceError
@@ -26,13 +27,15 @@ from store.mvcc.watch import WatchHub
 from store.mvcc.wire import field_bytes, field_varint
 from store.raft.engine import Engine, EngineError, EngineStatus
 from store.raft.membership import is_learner, present, urls_of
-from store.rpc import passwords
+from store.rpc import calls, passwords
 from store.rpc.caller import Callers, Context
+from store.rpc.calls import name_of
 from store.rpc.errors import (
     NO_LEADER,
     NOT_FOR_LEARNERS,
     TOO_LARGE,
     UNREADABLE,
+    Refusal,
     RefusedError,
     refusal_of_engine,
     refusal_of_request,
@@ -162,7 +165,11 @@ class MemberServices:
             raise RefusedError(*TOO_LARGE)
         if who is None:
             who = self.callers.identity()
-        result = await self.engine.propose(command.encode(kind, request, who))
+        try:
+            result = await self.engine.propose(command.encode(kind, request, who))
+        except EngineError:
+            FIGURES.proposals_failed += 1
+            raise
         if isinstance(result, MvccError):
             raise result
         assert isinstance(result, Reply)
@@ -191,28 +198,43 @@ class MemberServices:
             EngineError: no quorum confirmed it.
         """
         self.check_voter()
-        await self.engine.read_index()
+        try:
+            await self.engine.read_index()
+        except EngineError:
+            FIGURES.reads_failed += 1
+            raise
 
     def unary(
-        self, handle: Callable[[bytes], Awaitable[bytes]], *, learners: bool
+        self, handle: Callable[[bytes], Awaitable[bytes]], tally: CallTally, *, learners: bool
     ) -> grpc.RpcMethodHandler[bytes, bytes]:
         """A method handler around `handle`, which takes and gives encoded messages.
 
         Args:
             handle: the method.
+            tally: where its calls are counted.
             learners: whether a learner serves it too.
         """
 
         async def call(data: bytes, context: Context) -> bytes:
+            tally.started += 1
+            FIGURES.client_bytes_received += len(data)
             try:
                 self.callers.enter(context)
                 if not learners:
                     self.check_voter()
                 self.check_leader(context)
-                return await handle(data)
+                response = await handle(data)
             except (RefusedError, MvccError, EngineError, DecodeError) as error:
-                await self.abort(context, error)
+                refusal = self.refusal_of(error)
+                tally.end(name_of(refusal.code))
+                await context.abort(refusal.code, refusal.message)
                 raise
+            except BaseException as error:
+                tally.end("Canceled" if isinstance(error, asyncio.CancelledError) else "Unknown")
+                raise
+            tally.end("OK")
+            FIGURES.client_bytes_sent += len(response)
+            return response
 
         return grpc.unary_unary_rpc_method_handler(call)
 
@@ -226,15 +248,18 @@ class MemberServices:
 
     async def abort(self, context: Context, error: Exception) -> None:
         """End the call with the status that belongs to `error`."""
-        if isinstance(error, RefusedError):
-            refusal = error.refusal
-        elif isinstance(error, MvccError):
-            refusal = refusal_of_request(error)
-        elif isinstance(error, EngineError):
-            refusal = refusal_of_engine(error, self.engine.status(), self.names)
-        else:
-            refusal = UNREADABLE
+        refusal = self.refusal_of(error)
+        calls.note(refusal.code)
         await context.abort(refusal.code, refusal.message)
+
+    def refusal_of(self, error: Exception) -> Refusal:
+        if isinstance(error, RefusedError):
+            return error.refusal
+        if isinstance(error, MvccError):
+            return refusal_of_request(error)
+        if isinstance(error, EngineError):
+            return refusal_of_engine(error, self.engine.status(), self.names)
+        return UNREADABLE
 
 
 def requires_leader(context: Context) -> bool:

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import WatchCreateRequest, WatchRequest
+from store.figures import FIGURES
 from store.mvcc.errors import MvccError
 from store.raft.engine import Engine
 from store.rpc.caller import Context
@@ -57,10 +58,12 @@ async def serve(services: MemberServices, context: Context) -> None:
     ]
     if requires_leader(context):
         tasks.append(asyncio.create_task(_require_leader(services.engine), name="watch-leader"))
+    FIGURES.watch_streams += 1
     try:
         # A client that has no more requests still gets its events, so only an error ends it.
         await asyncio.gather(*tasks)
     finally:
+        FIGURES.watch_streams -= 1
         stream.close()
         for task in tasks:
             task.cancel()

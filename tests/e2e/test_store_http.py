@@ -79,13 +79,13 @@ def test_probes_and_metrics_tell_the_state(site: Site) -> None:
     assert site.get("/nothing")[0] == 404
 
     cluster.etcdctl("put", "a", "1")  # perhaps to another member
-    keys = "etcd_debugging_mvcc_keys_total 1.0"
+    keys = "etcd_debugging_mvcc_keys_total 1\n"
     wait_until(lambda: keys in site.get("/metrics")[1], "the put has come here")
     metrics = site.get("/metrics")[1]
     for line in (
-        "etcd_server_has_leader 1.0",
-        "etcd_debugging_mvcc_keys_total 1.0",
-        "etcd_debugging_mvcc_current_revision 2.0",
+        "etcd_server_has_leader 1\n",
+        "etcd_debugging_mvcc_keys_total 1\n",
+        "etcd_debugging_mvcc_current_revision 2\n",
         'etcd_server_version{server_version="3.',
         "etcd_mvcc_db_total_size_in_bytes ",
         "process_resident_memory_bytes ",
