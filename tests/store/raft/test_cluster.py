@@ -249,6 +249,34 @@ async def test_noise_on_the_peer_port_closes_that_connection_only(
     await plain.close()
 
 
+async def test_nothing_of_an_older_connection_comes_in_behind_a_newer_one(tmp_path: Path) -> None:
+    plain = Cluster(tmp_path, size=1)
+    await plain.start()
+    engine = plain.engines[plain.ids[0]]
+    assert await engine.propose(b"first") == 1
+    host, port = plain.config.peers[plain.ids[0]].removeprefix("http://").split(":")
+    connections = []
+    for _ in range(2):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(_HELLO)
+        async with asyncio.timeout(30):
+            assert await reader.readexactly(5) == frame(b"\0")
+        connections.append((reader, writer))
+    (old_reader, old), (_, new) = connections
+    term = engine.status().term
+    for writer, data in ((old, b"old"), (new, b"new")):
+        writer.write(frame(encode(m.Forward(term, (m.Proposal(5, 6, data),)))))
+    async with asyncio.timeout(30):
+        with contextlib.suppress(OSError):
+            assert await old_reader.read() == b""
+    await eventually(lambda: len(plain.tallies[plain.ids[0]].commands) > 1)
+    assert await engine.propose(b"last") == 3
+    assert plain.tallies[plain.ids[0]].commands == ["first", "new", "last"]
+    old.close()
+    new.close()
+    await plain.close()
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_mutated_conversations_end_and_the_member_goes_on(tmp_path: Path, seed: int) -> None:
     """What a peer says to a follower, with bytes changed, cut out or put in."""
