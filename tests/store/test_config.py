@@ -191,6 +191,36 @@ def test_what_harnesses_pass_is_taken_and_what_does_nothing_is_told() -> None:
     )
 
 
+def test_what_kubeadm_starts_etcd_with_is_taken() -> None:
+    """Source: kubeadm, the static Pod of a stacked etcd."""
+    config = parse(
+        [
+            "--advertise-client-urls=https://10.0.0.1:2379",
+            "--cert-file=/etc/kubernetes/pki/etcd/server.crt",
+            "--client-cert-auth=true",
+            "--data-dir=/var/lib/etcd",
+            "--experimental-initial-corrupt-check=true",
+            "--experimental-watch-progress-notify-interval=5s",
+            "--initial-advertise-peer-urls=https://10.0.0.1:2380",
+            "--initial-cluster=n=https://10.0.0.1:2380",
+            "--key-file=/etc/kubernetes/pki/etcd/server.key",
+            "--listen-client-urls=https://127.0.0.1:2379,https://10.0.0.1:2379",
+            "--listen-metrics-urls=http://127.0.0.1:2381",
+            "--listen-peer-urls=https://10.0.0.1:2380",
+            "--name=n",
+            "--peer-cert-file=/etc/kubernetes/pki/etcd/peer.crt",
+            "--peer-client-cert-auth=true",
+            "--peer-key-file=/etc/kubernetes/pki/etcd/peer.key",
+            "--peer-trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+            "--snapshot-count=10000",
+            "--trusted-ca-file=/etc/kubernetes/pki/etcd/ca.crt",
+        ],
+        {},
+    )
+    check_bootstrap(config)
+    assert config.without_effect == ("experimental-initial-corrupt-check",)
+
+
 def test_lists_of_urls_are_taken_whole() -> None:
     config = parse(
         [
