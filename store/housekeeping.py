@@ -118,14 +118,20 @@ class Housekeeping:
             requests = [
                 LeaseCheckpoint(ID=lease, remaining_TTL=renewed) for lease, renewed in overdue
             ]
-            await asyncio.gather(*map(self._expire, requests))
+            causes = [
+                cause for cause in await asyncio.gather(*map(self._expire, requests)) if cause
+            ]
+            if causes:
+                log.warning("leases not expired", count=len(causes), cause=causes[0])
 
-    async def _expire(self, request: LeaseCheckpoint) -> None:
+    async def _expire(self, request: LeaseCheckpoint) -> str:
+        """Why it could not be proposed; empty where it was."""
         try:
             data = command.encode(Kind.LEASE_EXPIRE, request.SerializeToString())
             await self._engine.propose(data)
         except EngineError as error:
-            log.warning("lease expiry not proposed", lease=request.ID, cause=str(error))
+            return str(error)
+        return ""
 
     async def _compact_history(self, compactor: AutoCompactor) -> None:
         loop = asyncio.get_running_loop()
