@@ -212,6 +212,7 @@ class Link:
         self._complaint = ""
         self._unanswered = 0
         self._writer = writer
+        self._asked_at = 0.0
         self._on_up(self._peer)
         try:
             while data := await reader.read(HELLO_BYTES_MAX):

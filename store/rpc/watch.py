@@ -14,7 +14,13 @@ from store.mvcc.errors import MvccError
 from store.raft.engine import Engine
 from store.rpc.caller import Context
 from store.rpc.errors import NO_LEADER, RefusedError, refusal_of_request
-from store.rpc.service import END_OF_REQUESTS, MemberServices, parse, requires_leader
+from store.rpc.service import (
+    END_OF_REQUESTS,
+    REQUEST_OVERHEAD_BYTES,
+    MemberServices,
+    parse,
+    requires_leader,
+)
 from store.rpc.watch_stream import WatchStream
 
 # A stream that requires a leader ends after this many looks in a row without one.
@@ -48,7 +54,7 @@ async def serve(services: MemberServices, context: Context) -> None:
         services.hub,
         services.header,
         progress_interval_s=services.options.watch_progress_interval_s,
-        response_bytes_max=services.options.request_bytes_max,
+        response_bytes_max=services.options.request_bytes_max + REQUEST_OVERHEAD_BYTES,
         now=asyncio.get_running_loop().time,
         refusal=lambda request: _refusal(services, request),
     )

@@ -30,7 +30,7 @@ def grpcurl(cluster: StoreCluster, at: str, *arguments: str) -> str:
     files = {"-cacert": "ca.crt", "-cert": "store-client.crt", "-key": "store-client.key"}
     tls = [part for flag, file in files.items() for part in (flag, str(cluster.pki / file))]
     done = subprocess.run(
-        [str(TOOLS / "grpcurl"), *tls, *arguments[:-1], cluster.address(at), arguments[-1]],
+        [str(TOOLS / "grpcurl"), *tls, *_with_address(cluster.address(at), arguments)],
         capture_output=True,
         text=True,
         timeout=30,
@@ -40,9 +40,25 @@ def grpcurl(cluster: StoreCluster, at: str, *arguments: str) -> str:
     return done.stdout
 
 
+def _with_address(address: str, arguments: tuple[str, ...]) -> list[str]:
+    """The address stands before what is asked for: flags, address, verb or method, symbol."""
+    first = next((i for i, word in enumerate(arguments) if word in {"list", "describe"}), -1)
+    return [*arguments[:first], address, *arguments[first:]]
+
+
 def test_reflection_and_health_serve_grpcurl(cluster: StoreCluster) -> None:
     listed = grpcurl(cluster, "store-1", "list").split()
-    assert {"etcdserverpb.KV", "etcdserverpb.Watch", "grpc.health.v1.Health"} <= set(listed)
+    assert set(listed) == {
+        *(f"etcdserverpb.{name}" for name in ("Auth", "Cluster", "KV", "Lease", "Maintenance")),
+        *("etcdserverpb.Watch", "v3electionpb.Election", "v3lockpb.Lock"),
+        *("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"),
+    }
+    for service in listed:
+        assert f"service {service.rpartition('.')[2]} {{" in grpcurl(
+            cluster, "store-1", "describe", service
+        )
+    message = grpcurl(cluster, "store-1", "describe", "etcdserverpb.RangeRequest")
+    assert "int64 max_create_revision = 13;" in message
 
     def is_serving() -> bool:
         return "SERVING" in grpcurl(cluster, "store-1", "grpc.health.v1.Health/Check")
