@@ -7,21 +7,25 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import grpc
+import psutil
 import uvloop
 
 from kubraft.pb.etcdserverpb import rpc_pb2
 from tests.bench.bench_store_client import call_all, connect
-from tests.bench.bench_store_load import Figure, cpu_s, fill, rss_mib
+from tests.bench.bench_store_load import Figure, cpu_s, fill, median, rss_mib
 from tests.e2e.store_cluster import StoreCluster, wait_until
 
 YOUNG_KEYS = 10_000
 OLD_KEYS = 1_000_000
 MEMORY_KEYS = 100_000
 _PREFIX = b"age/"
-_PUTS = 20_000
+_PUTS = 10_000
+_ROUNDS = 3
 
 
 def memory_mib(*, etcd: bool) -> float:
@@ -36,27 +40,52 @@ def memory_mib(*, etcd: bool) -> float:
         return rss_mib(cluster)
 
 
-def grow(say: Callable[[str], None]) -> dict[str, Figure | float]:
-    """Puts to random keys of a young and of an old store, and seconds to restart the old one."""
+@dataclass(frozen=True, slots=True)
+class Age:
+    """Puts to random keys of a young and of an old store; what the old one costs."""
+
+    young: Figure
+    old: Figure
+    old_rss_mib: float
+    # Of one member that was killed, and of all at once: until they read again.
+    restart_s: float
+    restart_cpu_s: float
+    restart_all_s: float
+
+
+def grow(say: Callable[[str], None]) -> Age:
+    """Fill one of two clusters of ours, and measure them by turns."""
     with (
-        tempfile.TemporaryDirectory(prefix="bench-") as directory,
-        StoreCluster(Path(directory), tls=False) as cluster,
+        tempfile.TemporaryDirectory(prefix="bench-") as first,
+        tempfile.TemporaryDirectory(prefix="bench-") as second,
+        StoreCluster(Path(first), tls=False) as young,
+        StoreCluster(Path(second), tls=False) as old,
     ):
-        url = _start(cluster)
-        uvloop.run(fill(url, range(YOUNG_KEYS), size=256, prefix=_PREFIX))
-        found: dict[str, Figure | float] = {"young": _puts(cluster, url, YOUNG_KEYS)}
+        clusters = ((young, _start(young), YOUNG_KEYS), (old, _start(old), OLD_KEYS))
         say(f"filling in {OLD_KEYS:,} keys")
-        uvloop.run(fill(url, range(YOUNG_KEYS, OLD_KEYS), size=256, prefix=_PREFIX))
+        for _, url, keys in clusters:
+            uvloop.run(fill(url, range(keys), size=256, prefix=_PREFIX))
         time.sleep(1.5)
-        found["old"] = _puts(cluster, url, OLD_KEYS)
-        found["old_rss_mib"] = rss_mib(cluster)
+        taken: tuple[list[Figure], list[Figure]] = ([], [])
+        for _ in range(_ROUNDS):
+            for (cluster, url, keys), figures in zip(clusters, taken, strict=True):
+                figures.append(_puts(cluster, url, keys))
+        rss = rss_mib(old)
         say("restarting")
-        follower = cluster.followers()[0]
-        cluster.kill(follower)
-        found["restart_s"] = _restart_s(cluster, follower)
-        cluster.kill()
-        found["restart_all_s"] = _restart_s(cluster, *cluster.names)
-        return found
+        follower = old.followers()[0]
+        old.kill(follower)
+        restart_s = _restart_s(old, follower)
+        times = psutil.Process(old.pid(follower)).cpu_times()
+        old.kill()
+        restart_all_s = _restart_s(old, *old.names)
+        return Age(
+            young=median(taken[0]),
+            old=median(taken[1]),
+            old_rss_mib=rss,
+            restart_s=restart_s,
+            restart_cpu_s=times.user + times.system,
+            restart_all_s=restart_all_s,
+        )
 
 
 def _start(cluster: StoreCluster) -> str:
@@ -75,8 +104,14 @@ def _restart_s(cluster: StoreCluster, *names: str) -> float:
 
 
 def _reads(cluster: StoreCluster, name: str) -> bool:
-    key = _PREFIX.decode() + f"{0:012}"
-    return cluster.etcdctl("get", key, at=name, check=False).returncode == 0
+    request = rpc_pb2.RangeRequest(key=_PREFIX + b"%012d" % 0)
+    with cluster.channel(name) as channel:
+        read = channel.unary_unary("/etcdserverpb.KV/Range")
+        try:
+            read(request.SerializeToString(), timeout=0.5)
+        except grpc.RpcError:
+            return False
+        return True
 
 
 def _puts(cluster: StoreCluster, url: str, keys: int) -> Figure:

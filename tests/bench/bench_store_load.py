@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import psutil
@@ -52,6 +52,11 @@ class Figure:
     p50_ms: float
     p99_ms: float
     cpu_us: float
+
+
+def median(figures: list[Figure]) -> Figure:
+    """Of each part by itself."""
+    return Figure(*map(statistics.median, zip(*map(astuple, figures), strict=True)))
 
 
 def cases() -> Iterator[Case]:
