@@ -106,9 +106,13 @@ def _restart_s(cluster: StoreCluster, *names: str) -> float:
 def _reads(cluster: StoreCluster, name: str) -> bool:
     request = rpc_pb2.RangeRequest(key=_PREFIX + b"%012d" % 0)
     with cluster.channel(name) as channel:
-        read = channel.unary_unary("/etcdserverpb.KV/Range")
+        read = channel.unary_unary(
+            "/etcdserverpb.KV/Range",
+            request_serializer=rpc_pb2.RangeRequest.SerializeToString,
+            response_deserializer=rpc_pb2.RangeResponse.FromString,
+        )
         try:
-            read(request.SerializeToString(), timeout=0.5)
+            read(request, timeout=0.5)
         except grpc.RpcError:
             return False
         return True

@@ -172,8 +172,15 @@ def measure(cluster: StoreCluster, leader: str, case: Case, seconds: int) -> Fig
         )
     if case.writes and cluster.status(leader).header.revision - revision < len(latencies):
         raise SystemExit(f"{case.name}: calls were answered and wrote nothing")
-    cuts = statistics.quantiles(latencies, n=100)
-    return Figure(len(latencies) / seconds, cuts[49], cuts[98], 1e6 * spent / len(latencies))
+    if not latencies:
+        return Figure(0.0, 0.0, 0.0, 0.0)
+    last = len(latencies) - 1
+    return Figure(
+        per_second=len(latencies) / seconds,
+        p50_ms=latencies[last // 2],
+        p99_ms=latencies[99 * last // 100],
+        cpu_us=1e6 * spent / len(latencies),
+    )
 
 
 def _command(
