@@ -24,7 +24,9 @@ spec:
     spec:
       terminationGracePeriodSeconds: 1
       containers:
-      - {name: web, image: kubraft/web:v1}
+      - name: web
+        image: kubraft/web:v1
+        readinessProbe: {httpGet: {path: /readyz, port: 8080}, periodSeconds: 1}
 """
 WEB_2 = WEB.replace("replicas: 1", "replicas: 2")
 WRONG = "{apiVersion: v1, kind: ConfigMap, metadata: {name: wrong}, dtaa: {}}"
@@ -73,7 +75,7 @@ ROWS = (
     Row("get pods --as=ann", r"No resources found"),
     Row("get secrets --as=ann", r'User "ann" cannot list resource "secrets"', why="as it must be"),
     Row("create quota few --hard=pods=20", r"resourcequota/few created"),
-    Row("describe quota few", r"pods +\d+ +20"),
+    Row("get quota few -o jsonpath={.spec.hard.pods}", r"^20$"),
     Row("create service clusterip front --tcp=80:8080", r"service/front created"),
     Row("create -f - --dry-run=server -o name", r"^deployment.apps/web$", WEB),
     Row("apply -f -", r"unknown field \"dtaa\"", WRONG, why="as it must be"),
@@ -84,6 +86,7 @@ ROWS = (
     Row("apply -f -", r"deployment.apps/web configured", WEB_2),
     Row("rollout status deployment/web --timeout=60s", r"successfully rolled out"),
     Row("wait --for=condition=Available deployment/web --timeout=60s", r"condition met"),
+    Row("describe quota few", r"pods +\d+ +20"),
     Row("get all", r"deployment.apps/web +2/2"),
     Row("describe deployment web", r"ScalingReplicaSet"),
     Row("describe pod -l app=web", r"Container ID"),
@@ -96,6 +99,7 @@ ROWS = (
     Row(f"patch deployment web --type=json -p {JSON_PATCH}", r"deployment.apps/web patched"),
     Row('patch deployment web --type=merge -p {"spec":{"minReadySeconds":0}}', r"web patched"),
     Row("set image deployment/web web=kubraft/web:v2", r"deployment.apps/web image updated"),
+    Row("rollout status deployment/web --timeout=60s", r"successfully rolled out"),
     Row("rollout history deployment/web", r"REVISION  CHANGE-CAUSE"),
     Row("rollout undo deployment/web", r"deployment.apps/web rolled back"),
     Row("rollout restart deployment/web", r"deployment.apps/web restarted"),
@@ -106,7 +110,7 @@ ROWS = (
     Row("replace -f -", r"configmap/settings replaced",
         "{apiVersion: v1, kind: ConfigMap, metadata: {name: settings}, data: {a: c}}"),
     Row("run once --image=kubraft/web:v1 --restart=Never", r"pod/once created"),
-    Row("get pods -w --request-timeout=2s", r"web-"),
+    Row("get pods -w --request-timeout=8s", r"web-"),
     Row("delete pod once --now", r'pod "once" deleted'),
     Row("taint nodes node-1 a=b:PreferNoSchedule", r"node/node-1 tainted"),
     Row("taint nodes node-1 a-", r"node/node-1 untainted"),
