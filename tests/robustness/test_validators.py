@@ -253,3 +253,28 @@ def test_a_history_is_kept_as_it_was(tmp_path: Path) -> None:
     history.calls.append(dataclasses.replace(h.put("d", "0", 3), returned=NEVER))
     history.save(tmp_path / "history.jsonl")
     assert load(tmp_path / "history.jsonl") == history
+
+
+def test_many_calls_of_unknown_outcome_do_not_keep_the_judge() -> None:
+    """Each is noticed by a compare that failed, so without the events all orders would be tried."""
+    history = h.good()
+    for number in range(40):
+        lost = dataclasses.replace(h.put("register/a", f"lost {number}", 3), returned=NEVER)
+        refused = dataclasses.replace(
+            history.calls[8],
+            called=6.6 + number / 100,
+            returned=6.605 + number / 100,
+            writes=(Write("register/a", f"none {number}"),),
+            guards=(("register/a", f"lost {number}"),),
+            kvs=(h.A6,),
+        )
+        history.calls += [lost, refused]
+    assert [str(violation) for violation in judge(history)] == []
+
+
+def test_a_call_of_unknown_outcome_that_was_done_is_judged() -> None:
+    """It was told at 3.3, so a read that began at 3.35 must not be of before it."""
+    history = revised(2, returned=NEVER, revision=0)
+    late = Call(5, "m", "read", 3.35, 3.36, key="register/a", revision=3, kvs=(h.A2,), count=1)
+    history.calls.append(late)
+    assert "linearizable" in guarantees(history)

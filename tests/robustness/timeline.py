@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable
 
-from tests.robustness.history import Event, Kv, covers
+from tests.robustness.history import Event, History, Kv, covers
 
 
 class ContradictionError(Exception):
@@ -89,3 +89,13 @@ class Timeline:
     @property
     def keys(self) -> list[str]:
         return self._sorted_keys
+
+
+def first_told(history: History) -> dict[int, float]:
+    """When anybody was first told of a revision."""
+    told: dict[int, float] = {}
+    for watch in history.watches:
+        for response in watch.responses:
+            for event in response.events:
+                told[event.revision] = min(response.at, told.get(event.revision, response.at))
+    return told

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tests.robustness.history import Call, Event, History
-from tests.robustness.timeline import Timeline
+from tests.robustness.timeline import Timeline, first_told
 from tests.robustness.traffic.jepsen import LOCKS
 
 _WRITES = {"put", "delete", "txn", "unlock"}
@@ -118,7 +118,7 @@ def _is_end_of_lease(
 
 def leased(history: History, timeline: Timeline) -> Iterator[str]:
     """No lease ends before its time, unless it is revoked; in the end all have."""
-    told = _first_told(history)
+    told = first_told(history)
     revoked = {call.lease: call.called for call in history.calls if call.name == "revoke"}
     left = {
         write.key: call.called
@@ -146,16 +146,6 @@ def leased(history: History, timeline: Timeline) -> Iterator[str]:
         for kv in kvs:
             if kv.lease:
                 yield f"{member} still has {kv}, whose lease must have ended"
-
-
-def _first_told(history: History) -> dict[int, float]:
-    """When anybody was first told of a revision."""
-    told: dict[int, float] = {}
-    for watch in history.watches:
-        for response in watch.responses:
-            for event in response.events:
-                told[event.revision] = min(response.at, told.get(event.revision, response.at))
-    return told
 
 
 def converged(history: History, timeline: Timeline) -> Iterator[str]:
