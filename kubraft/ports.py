@@ -9,6 +9,7 @@ never share one, not even two that start at the same moment.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
 import sys
@@ -30,8 +31,8 @@ _BLOCK_FIRST: Final = 10_048
 _BLOCK_SIZE: Final = 64
 _BLOCKS: Final = 340  # ends below 32768, where Linux begins to give ports to connections
 
-# One socket for each block this process has claimed; they close when it ends, however it ends.
-_claims: dict[int, socket.socket] = {}
+# A descriptor for each block this process has claimed; they close when it ends, however it ends.
+_claims: dict[int, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def free_block(rng: random.Random) -> PortBlock:
             continue
         if all(map(is_free, ports)):
             return PortBlock(index, ports)
-        _claims.pop(index).close()
+        os.close(_claims.pop(index))
     raise OSError(f"no {_BLOCK_SIZE} free ports in a row on {LOOPBACK}")
 
 
@@ -98,7 +99,7 @@ def _claim(index: int) -> bool:
         except OSError:
             claim.close()
             return False
-    _claims[index] = claim
+    _claims[index] = claim.detach()
     return True
 
 
