@@ -85,7 +85,9 @@ class Session:
     def _environment(self, step: Step) -> dict[str, str]:
         known = {k: v for k, v in os.environ.items() if not k.startswith("ETCDCTL")}
         url = self._server.client_url("store-0")
-        endpoints = {"ETCDCTL_ENDPOINTS": url if step.api == "3" else ""}
+        # Patience for slow machines: five seconds are the default.
+        patience = {"ETCDCTL_COMMAND_TIMEOUT": "60s", "ETCDCTL_DIAL_TIMEOUT": "20s"}
+        endpoints = {"ETCDCTL_ENDPOINTS": url, **patience}
         if step.api == "2":
             endpoints = {"ETCDCTL_ENDPOINT": url}
         return {**known, "ETCDCTL_API": step.api, **endpoints}
