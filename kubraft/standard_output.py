@@ -10,7 +10,7 @@ import io
 import os
 import signal
 import sys
-from typing import Any
+from typing import Any, cast
 
 
 class _Output(io.FileIO):
@@ -31,9 +31,12 @@ def end_with_reader() -> None:
         old.flush()
     except (AttributeError, OSError, ValueError):  # none, or not a file
         return
+    output = _Output(number, "wb", closefd=False)
+    unbuffered = bool(getattr(old, "write_through", False))  # python -u
     sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_Output(number, "wb", closefd=False)),
+        cast("io.BufferedWriter", output) if unbuffered else io.BufferedWriter(output),
         encoding=old.encoding,
         errors=old.errors,
         line_buffering=bool(getattr(old, "line_buffering", False)),
+        write_through=unbuffered,
     )

@@ -123,6 +123,8 @@ ROWS = (
     Row(
         "watch",
         (
+            run("put", "w/z", "1", "-w", "json", keep=r'"revision":(\d+)'),
+            run("compaction", "{}"),
             run("put", "w/a", "1", "-w", "json", keep=r'"revision":(\d+)'),
             run("put", "w/a", "2"),
             run("del", "w/a"),
