@@ -48,7 +48,7 @@ async def campaign(services: MemberServices, data: bytes) -> bytes:
     try:
         await line.wait_for_turn(services, prefix, leader.rev)
     except asyncio.CancelledError:
-        await asyncio.shield(line.leave(services, key))
+        await line.give_up(services, key)
         raise
     response = CampaignResponse(leader=leader)
     return services.header(reply.revision) + response.SerializeToString()

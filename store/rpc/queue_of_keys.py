@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
 
@@ -31,6 +31,7 @@ from store.mvcc.key_index import ONE_KEY
 from store.mvcc.revision import Revision
 from store.mvcc.store import Reply
 from store.mvcc.watch import EventBatch, Watcher, WatchHub, WatchID
+from store.raft.engine import EngineError
 from store.rpc import lease
 from store.rpc.errors import RefusedError
 from store.rpc.range import range_
@@ -105,6 +106,12 @@ async def leave(services: MemberServices, key: bytes) -> Reply:
     return await services.propose(Kind.DELETE_RANGE, request.SerializeToString())
 
 
+async def give_up(services: MemberServices, key: bytes) -> None:
+    """Leave if that can be; without a quorum the key goes with its lease."""
+    with suppress(EngineError):
+        await asyncio.shield(leave(services, key))
+
+
 def find(services: MemberServices, key: bytes) -> KeyValue | None:
     record = services.store.find(key)
     return None if record is None else KeyValue.FromString(record)
@@ -134,15 +141,18 @@ def _all(services: MemberServices, prefix: bytes) -> Iterator[KeyValue]:
         yield KeyValue.FromString(record)
 
 
-async def wait_for_turn(services: MemberServices, prefix: bytes, create_revision: int) -> None:
-    """Wait until no key with the prefix is older than `create_revision`."""
+async def wait_for_turn(services: MemberServices, prefix: bytes, create_revision: int) -> bool:
+    """Wait until no key with the prefix is older than `create_revision`; whether that took time."""
+    waited = False
     while (ahead := _last_created_before(services, prefix, create_revision)) is not None:
         with changes(services, ahead.key, ONE_KEY) as change:
             while True:
                 now = find(services, ahead.key)
                 if now is None or now.create_revision != ahead.create_revision:
                     break
+                waited = True
                 await change.wait()
+    return waited
 
 
 class Change:
