@@ -69,6 +69,7 @@ class MemberConfig:
     heartbeat_ms: int
     election_ms: int
     snapshot_count: int
+    # Below zero there is none.
     quota_bytes: int
     request_bytes_max: int
     txn_ops_max: int
@@ -92,6 +93,8 @@ class MemberConfig:
     # --initial-cluster-state existing: the ids come from the cluster, not from the flags.
     existing: bool = False
     joined: Joined | None = None
+    # URLs in plain text beside settings for TLS, each with what is not in force there.
+    plain_text: tuple[tuple[str, str], ...] = ()
     # Flags that were set and mean nothing here.
     without_effect: tuple[str, ...] = ()
 
@@ -142,7 +145,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         heartbeat_ms=heartbeat,
         election_ms=election,
         snapshot_count=_number(raw, "snapshot-count", 10),
-        quota_bytes=_number(raw, "quota-backend-bytes", 0) or _QUOTA_BYTES_DEFAULT,
+        quota_bytes=_quota_bytes(raw["quota-backend-bytes"]),
         request_bytes_max=_number(raw, "max-request-bytes", 1024),
         txn_ops_max=_number(raw, "max-txn-ops", 1),
         auto_compaction_mode=mode,
@@ -158,6 +161,10 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         strict_reconfiguration=_switch(raw, "strict-reconfig-check"),
         force_new_cluster=_switch(raw, "force-new-cluster"),
         existing=_is_existing(raw["initial-cluster-state"]),
+        plain_text=(
+            *tls_config.not_in_force(raw, "", listen_client),
+            *tls_config.not_in_force(raw, "peer-", listen_peer),
+        ),
         without_effect=flags.without_effect(given),
     )
 
@@ -220,6 +227,11 @@ def _advertised(given: Mapping[str, str], listen: tuple[str, ...]) -> tuple[str,
 
 def _number(raw: Mapping[str, str], name: str, least: int) -> int:
     return flags.integer(name, raw[name], least=least)
+
+
+def _quota_bytes(text: str) -> int:
+    """Source: etcd, server/storage (quota.go): zero is the default, less switches it off."""
+    return flags.integer("quota-backend-bytes", text) or _QUOTA_BYTES_DEFAULT
 
 
 def _switch(raw: Mapping[str, str], name: str) -> bool:

@@ -79,7 +79,7 @@ MEMBER = [
     Flag("listen-peer-urls", default="http://localhost:2380"),
     Flag("listen-client-urls", default="http://localhost:2379"),
     Flag("listen-client-http-urls"),
-    Flag("quota-backend-bytes", default="0", why="0 is 2 GiB"),
+    Flag("quota-backend-bytes", default="0", why="0 is 2 GiB, below 0 is none"),
     Flag("backend-batch-interval", default="500ms", duration=True, why="how often state is synced"),
     Flag("max-txn-ops", default="128"),
     Flag("max-request-bytes", default=str(3 * 512 * 1024)),

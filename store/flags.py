@@ -127,12 +127,12 @@ def boolean(name: str, text: str) -> bool:
     return value
 
 
-def integer(name: str, text: str, *, least: int) -> int:
+def integer(name: str, text: str, *, least: int | None = None) -> int:
     try:
         value = int(text)
     except ValueError:
         raise UsageError(f"--{name}: {text!r} is not a number") from None
-    if value < least:
+    if least is not None and value < least:
         raise FlagError(f"--{name}: {value} is below {least}")
     return value
 

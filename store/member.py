@@ -37,6 +37,8 @@ log = get_logger("store.member")
 
 # Virtual memory set aside for the database; it may outgrow its quota by what was under way.
 _MAP_BYTES_EXTRA = 2 << 30
+# The same where there is no quota; it costs addresses and nothing else.
+_MAP_BYTES_UNBOUNDED = 1 << 40
 _PUBLISH_RETRY_S = 0.2
 # What etcd keeps in its data directory, and we do not. Source: etcd, server/datadir.
 _OF_ETCD = ("member", "proxy")
@@ -64,6 +66,8 @@ class Member:
         self._failed = asyncio.get_running_loop().create_future()
         if self._config.without_effect:
             log.warning("flags without effect", flags=",".join(self._config.without_effect))
+        for url, cause in self._config.plain_text:
+            log.warning("no TLS", url=url, cause=cause)
         self._lock = _lock(self._config.data_dir)
         tls = member_tls(self._config)
         config = self._config = await _join(self._config, tls)
@@ -201,8 +205,10 @@ async def _join(config: MemberConfig, tls: MemberTls) -> MemberConfig:
 
 def _open_machine(config: MemberConfig) -> KvMachine:
     directory = config.data_dir / "state"
+    quota = config.quota_bytes
+    map_bytes = _MAP_BYTES_UNBOUNDED if quota < 0 else 2 * quota + _MAP_BYTES_EXTRA
     try:
-        return KvMachine.open(directory, map_bytes=2 * config.quota_bytes + _MAP_BYTES_EXTRA)
+        return KvMachine.open(directory, map_bytes=map_bytes)
     except (OSError, lmdb.Error) as error:
         raise MemberError(f"--data-dir {directory}: {cause_of(error)}") from error
 

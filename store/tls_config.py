@@ -155,6 +155,24 @@ def peer_tls(raw: Mapping[str, str], listen: Sequence[str], common: TlsRules) ->
     )
 
 
+def not_in_force(
+    raw: Mapping[str, str], prefix: str, listen: Sequence[str]
+) -> list[tuple[str, str]]:
+    """URLs in plain text, each with a setting for TLS that means nothing there.
+
+    Source: etcd, server/embed (configurePeerListeners, configureClientListeners).
+    """
+    pair, auth = (f"{prefix}cert-file", f"{prefix}key-file"), f"{prefix}client-cert-auth"
+    causes = []
+    if any(raw.get(name) for name in pair):
+        what = "scheme is HTTP while key and cert files are present; ignoring key and cert files"
+        causes.append(f"{what} (--{pair[0]}, --{pair[1]})")
+    if flags.boolean(auth, raw[auth]):
+        what = f"scheme is HTTP while --{auth} is enabled"
+        causes.append(f"{what}; ignoring client cert auth for this URL")
+    return [(url, cause) for url in listen if url.startswith("http:") for cause in causes]
+
+
 def _of_port(
     raw: Mapping[str, str], prefix: str, listen: Sequence[str], common: TlsRules
 ) -> TlsConfig | None:

@@ -67,6 +67,7 @@ class ClusterMember:
 class ServiceOptions:
     request_bytes_max: int = REQUEST_BYTES_MAX
     txn_ops_max: int = 128
+    # Below zero there is none.
     quota_bytes: int = 2 << 30
     lease_ttl_s_min: int = 2
     learners_max: int = 1
@@ -182,7 +183,8 @@ class MemberServices:
             NoSpaceError: compact, defragment and disarm, or raise the quota.
             EngineError: the alarm could not be raised.
         """
-        if self.machine.backend.used_bytes() <= self.options.quota_bytes:
+        quota = self.options.quota_bytes
+        if quota < 0 or self.machine.backend.used_bytes() <= quota:
             return
         if not self.machine.alarms.has(NOSPACE, self.member_id):
             alarm = AlarmRequest(

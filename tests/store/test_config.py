@@ -265,6 +265,50 @@ def test_tls_of_both_ports() -> None:
     assert peer.self_signed_hosts == ("127.0.0.1",)
 
 
+def test_settings_for_tls_that_plain_text_ignores_are_told() -> None:
+    config = parse(
+        [
+            "--listen-client-urls=http://127.0.0.1:1,https://127.0.0.1:2",
+            "--advertise-client-urls=http://a:1",
+            *PAIR,
+            "--listen-metrics-urls=http://127.0.0.1:3",
+            "--listen-peer-urls=http://127.0.0.1:4",
+            "--peer-client-cert-auth",
+        ],
+        {},
+    )
+    assert config.plain_text == (
+        (
+            "http://127.0.0.1:1",
+            (
+                "scheme is HTTP while key and cert files are present; ignoring key and cert files "
+                "(--cert-file, --key-file)"
+            ),
+        ),
+        (
+            "http://127.0.0.1:4",
+            (
+                "scheme is HTTP while --peer-client-cert-auth is enabled; "
+                "ignoring client cert auth for this URL"
+            ),
+        ),
+    )
+    assert parse([], {}).plain_text == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "quota"),
+    [
+        pytest.param([], 2 << 30, id="default"),
+        pytest.param(["--quota-backend-bytes=0"], 2 << 30, id="zero is the default"),
+        pytest.param(["--quota-backend-bytes=4096"], 4096, id="so many"),
+        pytest.param(["--quota-backend-bytes=-1"], -1, id="none"),
+    ],
+)
+def test_the_quota_is_etcds(arguments: list[str], quota: int) -> None:
+    assert parse(arguments, {}).quota_bytes == quota
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("5m", 300.0), ("1h30m", 5400.0), ("500ms", 0.5), ("0", 0.0)]
 )

@@ -86,7 +86,7 @@ class OwnLog:
 class OneMember:
     """`services` on `log` on the machine of `driver`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, options: ServiceOptions | None = None) -> None:
         self.driver = MachineDriver(directory)
         machine = self.driver.machine
         self.log = OwnLog(self.driver)
@@ -98,7 +98,7 @@ class OneMember:
             engine=self.log,
             machine=machine,
             expiry=LeaseExpiry(),
-            options=ServiceOptions(),
+            options=options or ServiceOptions(),
             callers=Callers(machine.auth, tokens, client_cert_auth=False),
         )
         hub, store = self.services.hub, machine.store
