@@ -29,6 +29,8 @@ class Options:
     service_account_signing_key_file: Path | None
     service_account_issuer: str
     api_audiences: tuple[str, ...]
+    encryption_provider_config: Path | None
+    encryption_provider_config_automatic_reload: bool
     kubelet_certificate_authority: Path | None
     kubelet_client_certificate: Path | None
     kubelet_client_key: Path | None
@@ -56,6 +58,10 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--service-account-signing-key-file", type=Path)
     add("--service-account-issuer", default="https://kubernetes.default.svc.cluster.local")
     add("--api-audiences", default="", help="comma-separated; the issuer where empty")
+    add("--encryption-provider-config", type=Path, help="EncryptionConfiguration, YAML")
+    reload = "take over a changed --encryption-provider-config without a restart"
+    add("--encryption-provider-config-automatic-reload", type=_boolean, default=False, nargs="?",
+        const=True, help=reload)  # fmt: skip
     for name in ("certificate-authority", "client-certificate", "client-key"):
         add(f"--kubelet-{name}", type=Path, help="TLS with node agents, PEM")
     add("--service-cluster-ip-range", default="10.96.0.0/16")
@@ -81,6 +87,8 @@ def parse(arguments: Sequence[str]) -> Options:
         service_account_signing_key_file=found.service_account_signing_key_file,
         service_account_issuer=found.service_account_issuer,
         api_audiences=audiences,
+        encryption_provider_config=found.encryption_provider_config,
+        encryption_provider_config_automatic_reload=found.encryption_provider_config_automatic_reload,
         kubelet_certificate_authority=found.kubelet_certificate_authority,
         kubelet_client_certificate=found.kubelet_client_certificate,
         kubelet_client_key=found.kubelet_client_key,
@@ -103,6 +111,12 @@ def check_files(options: Options) -> None:
             except OSError as error:
                 flag = field.name.removesuffix("s").replace("_", "-")
                 raise OSError(f"--{flag} {path}: {error.strerror}") from error
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() == "true"
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -35,8 +35,12 @@ from apiserver.rpc.server import RpcServer, ServerTls
 from apiserver.schema.schemas import Schemas
 from apiserver.storage.cached_reads import CachedReads
 from apiserver.storage.compactor import Compactor
+from apiserver.storage.encrypted_store import EncryptedStore, KnownReads
+from apiserver.storage.encryption_file import EncryptionFile
 from apiserver.storage.endpoints import Endpoints, StoreTls
 from apiserver.storage.etcd_store import EtcdStore
+from apiserver.storage.reads import Reads
+from apiserver.storage.store import Store
 from apiserver.storage.watch_cache import CacheBehindError, WatchCache
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
@@ -65,10 +69,16 @@ class ApiServer:
         self._stopping = asyncio.Event()
         self._failed: RuntimeError | None = None
         # Replicas begin with different members, so that not all of them lose the same one.
-        self._store = EtcdStore(
+        store: Store = EtcdStore(
             Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
         )
         resources = Resources()
+        config = options.encryption_provider_config
+        self._encryption = EncryptionFile(config) if config else None
+        if self._encryption is not None:
+            folders = {row.prefix: (row.gvk.group, row.plural) for row in resources}
+            store = EncryptedStore(store, self._encryption.read(), folders)
+        self._store = store
         self._cache = WatchCache(self._store, [row.prefix for row in resources])
         self._reader = CacheReader(self._cache, resources)
         rng = SystemRandom()
@@ -77,7 +87,7 @@ class ApiServer:
         )
         machinery = Machinery(
             store=self._store,
-            reads=CachedReads(self._store, self._cache),
+            reads=self._make_reads(),
             resources=resources,
             schemas=Schemas(kinds(resources)),
             services=allocator,
@@ -110,6 +120,10 @@ class ApiServer:
             asyncio.create_task(self._cache.run(), name="watch-cache"),
             asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
         ]
+        if self._options.encryption_provider_config_automatic_reload and self._encryption:
+            assert isinstance(self._store, EncryptedStore)
+            following = self._encryption.follow(self._store.use)
+            tasks.append(asyncio.create_task(following, name="encryption-config"))
         for task in tasks:
             task.add_done_callback(self._on_end)
         try:
@@ -187,6 +201,12 @@ class ApiServer:
         await self._logs.close()
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
+
+    def _make_reads(self) -> Reads:
+        reads: Reads = CachedReads(self._store, self._cache)
+        if isinstance(self._store, EncryptedStore):
+            reads = KnownReads(reads, self._store.unreadable)
+        return reads
 
     def _make_authenticator(self) -> Authenticator:
         options = self._options

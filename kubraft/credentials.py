@@ -1,4 +1,7 @@
-"""What the administrator logs in with: a bearer token, the API's table of it, a kubeconfig."""
+"""What the administrator logs in with: a bearer token, the API's table of it, a kubeconfig.
+
+And the key that Secrets are encrypted with in the store.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,8 @@ ADMIN_GROUP: Final = "system:masters"
 def make_credentials(home: Home, server: str) -> None:
     """Write `admin.token`, `tokens.csv` and `admin.kubeconfig`; a token that exists stays.
 
+    An `encryption.yaml` that exists stays too: keys are rotated in it by hand.
+
     Args:
         home: prepared, with its PKI.
         server: the apiserver's REST URL.
@@ -29,6 +34,24 @@ def make_credentials(home: Home, server: str) -> None:
         write_private(home.token_file, token + "\n")
     write_private(home.token_auth_file, f'{token},{ADMIN_USER},{ADMIN_USER},"{ADMIN_GROUP}"\n')
     write_private(home.kubeconfig, kubeconfig(home.pki, server))
+    if not home.encryption_config.exists():
+        write_private(home.encryption_config, encryption_config(secrets.token_bytes(32)))
+
+
+def encryption_config(key: bytes) -> str:
+    """An EncryptionConfiguration for Secrets; those written before it are still read."""
+    return f"""\
+apiVersion: apiserver.config.k8s.io/v1
+kind: EncryptionConfiguration
+resources:
+- resources: [secrets]
+  providers:
+  - aesgcm:
+      keys:
+      - name: key1
+        secret: {base64.b64encode(key).decode()}
+  - identity: {{}}
+"""
 
 
 def kubeconfig(pki: Path, server: str) -> str:

@@ -6,7 +6,7 @@ has one is ever removed, and a directory with other things in it is never taken 
     .kubraft/cluster.json        this cluster: token, members, ports, nodes
              pki/ logs/ data/    keys and certificates; NAME.log; a data directory a process
              run/                sockets
-             admin.kubeconfig admin.token tokens.csv supervisor.pid
+             admin.kubeconfig admin.token tokens.csv encryption.yaml supervisor.pid
 """
 
 from __future__ import annotations
@@ -67,6 +67,11 @@ class Home:
     def token_auth_file(self) -> Path:
         """The apiserver's table of static tokens: token,user,uid,"groups"."""
         return self.path / "tokens.csv"
+
+    @property
+    def encryption_config(self) -> Path:
+        """How the apiserver keeps Secrets; holds the key, so a home without it cannot read them."""
+        return self.path / "encryption.yaml"
 
     @property
     def pid_file(self) -> Path:

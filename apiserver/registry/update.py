@@ -182,7 +182,7 @@ async def _write(
 ) -> Written:
     new, old, warnings = attempt
     value = codec.encode(new)
-    if _same(new, old):
+    if _same(new, old) and (options.dry_run or not machinery.store.outdated(entry.key)):
         return Written(entry, warnings)
     if options.dry_run:
         return Written(Entry.stored(entry.key, entry.revision, value), warnings)

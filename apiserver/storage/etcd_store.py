@@ -166,6 +166,10 @@ class EtcdStore:
     def suspect(self) -> None:
         self._endpoints.rotate(self._endpoints.current)
 
+    def outdated(self, key: str) -> bool:
+        del key
+        return False
+
     async def compact(self, revision: int) -> None:
         request = rpc.CompactionRequest(revision=revision)
         with contextlib.suppress(CompactedError):

@@ -129,6 +129,10 @@ class MemoryStore:
     def suspect(self) -> None:
         """There is no other member."""
 
+    def outdated(self, key: str) -> bool:
+        del key
+        return False
+
     async def compact(self, revision: int) -> None:
         self._check()
         self._compacted = max(self._compacted, min(revision, self._revision))

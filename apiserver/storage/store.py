@@ -161,6 +161,10 @@ class Store(Protocol):
         """Leave the member that serves now for another: it seems not to move; its watches end."""
         ...
 
+    def outdated(self, key: str) -> bool:
+        """Whether the value, as last read, is to be written again though it says the same."""
+        ...
+
     async def compact(self, revision: int) -> None:
         """Drop history below `revision`; a revision that is already compacted is no error."""
         ...

@@ -124,6 +124,8 @@ def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
         "service-account-key-file": pki / "sa.pub",
         "service-account-signing-key-file": pki / "sa.key",
         "service-account-issuer": SERVICE_ACCOUNT_ISSUER,
+        "encryption-provider-config": _absolute(home.encryption_config),
+        "encryption-provider-config-automatic-reload": "true",
         "kubelet-certificate-authority": pki / "ca.crt",
         "kubelet-client-certificate": pki / "apiserver-kubelet-client.crt",
         "kubelet-client-key": pki / "apiserver-kubelet-client.key",

@@ -217,13 +217,16 @@ def test_credentials_are_private_and_the_token_stays(tmp_path: Path) -> None:
     make(home.pki)
     make_credentials(home, "https://127.0.0.1:6443")
     token = home.token_file.read_text().strip()
+    key = home.encryption_config.read_text()
     make_credentials(home, "https://127.0.0.1:6443")
+    assert home.encryption_config.read_text() == key
     assert home.token_file.read_text().strip() == token
     assert len(token) > 40
     assert home.token_auth_file.read_text() == (
         f'{token},kubernetes-admin,kubernetes-admin,"system:masters"\n'
     )
-    for path in (home.token_file, home.token_auth_file, home.kubeconfig):
+    private = (home.token_file, home.token_auth_file, home.kubeconfig, home.encryption_config)
+    for path in private:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     config = yaml.safe_load(home.kubeconfig.read_text())
     assert config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
