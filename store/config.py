@@ -50,6 +50,22 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """When members compare what they hold. Source: etcd, server/embed (config.go).
+
+    Attributes:
+        at_start: before this member serves.
+        interval_s: how often the leader compares all at the newest revision; 0 is never.
+        after_compactions_s: how often it looks whether there was a compaction, to compare all up
+            to that; 0 is never.
+    """
+
+    at_start: bool = False
+    interval_s: float = 0.0
+    after_compactions_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class MemberConfig:
     name: str
     data_dir: Path
@@ -93,6 +109,7 @@ class MemberConfig:
     # --initial-cluster-state existing: the ids come from the cluster, not from the flags.
     existing: bool = False
     joined: Joined | None = None
+    comparison: Comparison = field(default_factory=Comparison)
     # URLs in plain text beside settings for TLS, each with what is not in force there.
     plain_text: tuple[tuple[str, str], ...] = ()
     # Flags that were set and mean nothing here.
@@ -161,6 +178,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> MemberCon
         strict_reconfiguration=_switch(raw, "strict-reconfig-check"),
         force_new_cluster=_switch(raw, "force-new-cluster"),
         existing=_is_existing(raw["initial-cluster-state"]),
+        comparison=_comparison(raw),
         plain_text=(
             *tls_config.not_in_force(raw, "", listen_client),
             *tls_config.not_in_force(raw, "peer-", listen_peer),
@@ -232,6 +250,27 @@ def _number(raw: Mapping[str, str], name: str, least: int) -> int:
 def _quota_bytes(text: str) -> int:
     """Source: etcd, server/storage (quota.go): zero is the default, less switches it off."""
     return flags.integer("quota-backend-bytes", text) or _QUOTA_BYTES_DEFAULT
+
+
+def _comparison(raw: Mapping[str, str]) -> Comparison:
+    gates = flags.gates(raw["feature-gates"])
+    after_compactions = "CompactHashCheck" in gates or _switch(
+        raw, "experimental-compact-hash-check-enabled"
+    )
+    every_s, look_s = (
+        flags.duration_s(name, raw[name])
+        for name in ("corrupt-check-time", "compact-hash-check-time")
+    )
+    if every_s < 0:
+        raise FlagError("--corrupt-check-time: below zero")
+    if look_s <= 0:
+        raise FlagError("--compact-hash-check-time must be >0")
+    return Comparison(
+        at_start="InitialCorruptCheck" in gates
+        or _switch(raw, "experimental-initial-corrupt-check"),
+        interval_s=every_s,
+        after_compactions_s=look_s if after_compactions else 0.0,
+    )
 
 
 def _switch(raw: Mapping[str, str], name: str) -> bool:

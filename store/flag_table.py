@@ -66,7 +66,6 @@ _BOLT = "there is no bbolt here"
 _DISCOVERY = "name the members in --initial-cluster"
 _V2 = "the v2 API is not served"
 _TRACING = "no traces are sent"
-_CHECKSUMS = "every record of the log and every snapshot has a checksum; members are not compared"
 
 MEMBER = [
     Flag("name", default="default"),
@@ -104,7 +103,10 @@ MEMBER = [
         "raft-write-timeout",
     ),
     Flag("memory-mlock", _I, switch=True, twins=_twin("memory-mlock"), why=_BOLT),
-    Flag("feature-gates", _I, why="known gates are read, others are refused"),
+    Flag(
+        "feature-gates",
+        why="InitialCorruptCheck and CompactHashCheck count; unknown ones are refused",
+    ),
     Flag("enable-grpc-gateway", default="true", switch=True),
 ]
 
@@ -241,11 +243,24 @@ FEATURES = [
         duration=True,
         twins=_twin("watch-progress-notify-interval"),
     ),
+    Flag(
+        "corrupt-check-time",
+        default="0s",
+        duration=True,
+        twins=_twin("corrupt-check-time"),
+        why="most members are right, the others get the alarm CORRUPT",
+    ),
+    Flag(
+        "compact-hash-check-time",
+        default="1m",
+        duration=True,
+        twins=_twin("compact-hash-check-time"),
+    ),
+    Flag("experimental-initial-corrupt-check", default="false", switch=True),
+    Flag("experimental-compact-hash-check-enabled", default="false", switch=True),
     *(
         Flag(name, _I, twins=_twin(name), why=why)
         for name, why in (
-            ("corrupt-check-time", _CHECKSUMS),
-            ("compact-hash-check-time", _CHECKSUMS),
             ("compaction-batch-limit", "a step of a compaction is a few milliseconds"),
             ("compaction-sleep-interval", "a compaction pauses after each step"),
             ("bootstrap-defrag-threshold-megabytes", "use etcdctl defrag: nothing stands still"),
@@ -253,8 +268,6 @@ FEATURES = [
             ("snapshot-catchup-entries", "half of --snapshot-count"),
         )
     ),
-    *_ignored(_CHECKSUMS, "experimental-initial-corrupt-check", switch=True),
-    *_ignored(_CHECKSUMS, "experimental-compact-hash-check-enabled", switch=True),
     *_ignored(
         "keep-alives go through the log, so every member knows them",
         "experimental-enable-lease-checkpoint",

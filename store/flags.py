@@ -101,23 +101,28 @@ def _variable(name: str) -> str:
 
 
 def _check_fate(flag: Flag, name: str, value: str) -> None:
-    if flag.name == "feature-gates":
-        _check_gates(value)
     if flag.switch:
         value = str(boolean(name, value)).lower()
     if flag.fate is Fate.REFUSED and value not in flag.off:
         raise FlagError(f"--{name}: not supported: {flag.why}")
 
 
-def _check_gates(text: str) -> None:
-    for pair in filter(None, text.split(",")):
-        gate, equals, value = pair.strip().partition("=")
+# Values.
+
+
+def gates(text: str) -> frozenset[str]:
+    """The gates that are switched on.
+
+    Raises:
+        FlagError: there is none of that name.
+    """
+    found: dict[str, bool] = {}
+    for pair in words(text):
+        gate, equals, value = pair.partition("=")
         if not equals or gate not in flag_table.GATES:
             raise FlagError(f"--feature-gates: unrecognized feature gate: {gate}")
-        boolean("feature-gates", value)
-
-
-# Values.
+        found[gate] = boolean("feature-gates", value)
+    return frozenset(gate for gate, on in found.items() if on)
 
 
 def boolean(name: str, text: str) -> bool:

@@ -14,6 +14,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import Member as MemberMessage
 from store import parts
 from store.alarm_log import keep_alarm_log
 from store.config import MemberConfig
+from store.corruption_check import CorruptionCheck, CorruptMemberError
 from store.directory import lock_directory
 from store.flag_error import FlagError
 from store.housekeeping import Housekeeping
@@ -79,6 +80,10 @@ class Member:
             state_machine,
             published=lambda member: member in machine.members,
         )
+        corruption = CorruptionCheck(engine, machine, member_id=config.member_id, ask=engine.ask)
+        engine.respond = corruption.answer
+        if config.comparison.at_start:
+            engine.check = corruption.check_start
         services = parts.services(config, engine, machine, expiry)
         machine.on_events = lambda events: services.hub.notify(events, machine.store.revision)
         machine.on_replaced = services.hub.desync_all
@@ -93,6 +98,10 @@ class Member:
         self._own(self._housekeeping.run())
         self._own(self._publish(engine, machine, listeners))
         self._own(self._watch_engine(engine))
+        if config.comparison.interval_s:
+            self._own(corruption.run(config.comparison.interval_s))
+        if config.comparison.after_compactions_s:
+            self._own(corruption.run_after_compactions(config.comparison.after_compactions_s))
         self._own(keep_alarm_log(services))
         self._own(keep_leader_log(services, election_s=config.election_ms / 1000))
 
@@ -219,5 +228,5 @@ async def _start(engine: RaftEngine, config: MemberConfig) -> None:
     except OSError as error:
         url = error.filename or ",".join(config.listen_peer_urls)
         raise MemberError(f"--listen-peer-urls {url}: cannot listen: {cause_of(error)}") from error
-    except EngineError as error:
+    except (EngineError, CorruptMemberError) as error:
         raise MemberError(f"--data-dir {config.data_dir}: {error}") from error

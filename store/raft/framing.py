@@ -21,6 +21,8 @@ PURPOSE_SNAPSHOT = 2
 PURPOSE_MEMBERS = 3
 # A member whose disk is empty asks whether it has taken part in the cluster before.
 PURPOSE_FIRST_START = 4
+# A member asks another one something besides the log.
+PURPOSE_QUESTION = 5
 
 # How a peer answers a member that was removed for good. Source: etcd, server/etcdserver.
 REMOVED = "the member has been permanently removed from the cluster"
@@ -110,6 +112,6 @@ def refusal(hello: Hello, *, cluster_id: int, member_id: int) -> str:
         return f"this is member {member_id:x}, not {hello.receiver:x}"
     if hello.sender == member_id:
         return f"another member with id {member_id:x}"
-    if hello.purpose not in (PURPOSE_RAFT, PURPOSE_SNAPSHOT):
+    if hello.purpose not in (PURPOSE_RAFT, PURPOSE_SNAPSHOT, PURPOSE_QUESTION):
         return f"unknown purpose {hello.purpose}"
     return ""

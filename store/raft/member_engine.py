@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from kubraft.log import get_logger
@@ -31,13 +31,14 @@ from store.raft.engine import (
     StateMachine,
     UnknownOutcomeError,
 )
-from store.raft.framing import REMOVED
+from store.raft.framing import REMOVED, FrameError
 from store.raft.link import Caller, Link
 from store.raft.log import Base, Batch, Log, LogImage
 from store.raft.log_writer import LogWriter
 from store.raft.messages import InstallSnapshot, Message
 from store.raft.peer_server import PeerServer
 from store.raft.proposals import PACKED_BYTES
+from store.raft.questions import Answer, ask
 from store.raft.snapshots import Snapshots
 from store.raft.wal import Identity, Wal, WalError, open_wal
 
@@ -47,6 +48,14 @@ log = get_logger("store.raft")
 # after up to the second many without a leader.
 _QUORUM_ELECTIONS = 1.1
 _ELECTIONS_MAX = 1.5
+
+
+async def _know_nothing(_: bytes) -> bytes:
+    raise FrameError("nobody here answers questions")
+
+
+async def _find_nothing() -> None:
+    """Nothing is wrong."""
 
 
 class RaftEngine:
@@ -68,6 +77,10 @@ class RaftEngine:
         """
         self._config = config
         self._published = published
+        # Answers what other members `ask`.
+        self.respond: Answer = _know_nothing
+        # Looks at the recovered state before anybody is spoken to; what it raises, `start` raises.
+        self.check: Callable[[], Awaitable[None]] = _find_nothing
         self._state_machine = state_machine
         self._rng = random.Random()  # noqa: S311  # election timeouts, back-off, a session's name
         self._links: dict[int, Link] = {}
@@ -108,6 +121,7 @@ class RaftEngine:
         self._writer = LogWriter(wal, self._written)
         try:
             await self._recover(image)
+            await self.check()
             await self._listen()
         except BaseException:
             await self._writer.close()
@@ -179,6 +193,14 @@ class RaftEngine:
         self._driver.change_members(self._loop.time(), before, after, _resolver(done))
         self._kick()
         _checked(await done)
+
+    async def ask(self, peer: int, question: bytes) -> bytes:
+        """What `respond` of another member makes of `question`.
+
+        Raises:
+            OSError, TimeoutError, FrameError: it does not answer.
+        """
+        return await ask(self._caller, peer, self._urls_of(peer, self.members()[peer]), question)
 
     async def wait_failed(self) -> EngineError:
         """Wait until this member cannot go on, and say why; it must be stopped then."""
@@ -301,6 +323,7 @@ class RaftEngine:
             on_messages=self._receive,
             on_heard=self._hear,
             take_snapshot=self._snapshots.receive,
+            respond=self.respond,
         )
         urls = config.listen_urls or membership.split_urls(config.peers[config.member_id])
         try:
@@ -336,8 +359,7 @@ class RaftEngine:
         """Make sure that a link to `peer` is there and leads to where it is."""
         if peer == self._config.member_id:
             return
-        detour = self._config.detours.get(MemberID(peer))
-        urls = (detour,) if detour else membership.split_urls(place)
+        urls = self._urls_of(peer, place)
         if peer in self._links and self._links[peer].urls != urls:
             self._hang_up(peer)
         if peer not in self._links:
@@ -351,6 +373,10 @@ class RaftEngine:
                 on_heard=self._hear,
                 on_removed=self._leave,
             )
+
+    def _urls_of(self, peer: int, place: str) -> tuple[str, ...]:
+        detour = self._config.detours.get(MemberID(peer))
+        return (detour,) if detour else membership.split_urls(place)
 
     def _hang_up(self, peer: int) -> None:
         task = asyncio.create_task(self._links.pop(peer).close())

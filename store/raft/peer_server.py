@@ -20,6 +20,7 @@ from store.raft.framing import (
     PONG,
     PURPOSE_FIRST_START,
     PURPOSE_MEMBERS,
+    PURPOSE_QUESTION,
     PURPOSE_RAFT,
     REMOVED,
     FrameError,
@@ -32,6 +33,7 @@ from store.raft.framing import (
 from store.raft.link import host_and_port
 from store.raft.membership import Members, was_removed
 from store.raft.messages import InstallSnapshot, Message
+from store.raft.questions import Answer, respond_to
 
 log = get_logger("store.raft")
 
@@ -55,6 +57,7 @@ class PeerServer:
         on_messages: Callable[[int, list[Message]], None],
         on_heard: Callable[[int], None],
         take_snapshot: TakeSnapshot,
+        respond: Answer,
     ) -> None:
         self._cluster_id = cluster_id
         self._member_id = member_id
@@ -66,6 +69,7 @@ class PeerServer:
         self._on_messages = on_messages
         self._on_heard = on_heard
         self._take_snapshot = take_snapshot
+        self._respond = respond
         self._tasks: set[asyncio.Task[None]] = set()
         self._speaking: dict[int, asyncio.StreamWriter] = {}
         self._servers: list[asyncio.Server] = []
@@ -146,6 +150,9 @@ class PeerServer:
             writer.close()
             return
         self._meet(hello.sender)
+        if hello.purpose == PURPOSE_QUESTION:
+            await respond_to(reader, writer, self._respond)
+            return
         if hello.purpose != PURPOSE_RAFT:
             await self._take_snapshot(hello.sender, reader, writer)
             return

@@ -31,7 +31,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
 )
 from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
-from store.mvcc.hash import hash_kv
+from store.paced_hash import hash_in_steps
 from store.raft.engine import EngineError, MemberID, Role
 from store.raft.membership import is_learner
 from store.rpc.caller import Context
@@ -129,15 +129,17 @@ async def _persist(services: MemberServices) -> None:
 
 async def hash_(services: MemberServices, _: bytes) -> bytes:
     services.callers.check_admin()
-    figure, revision = hash_kv(services.store)
-    return services.header(revision) + HashResponse(hash=figure).SerializeToString()
+    run = await hash_in_steps(services.store)
+    return services.header(run.revision) + HashResponse(hash=run.figure).SerializeToString()
 
 
 async def hash_of_revision(services: MemberServices, data: bytes) -> bytes:
     services.callers.check_admin()
     store = services.store
-    figure, revision = hash_kv(store, parse(HashKVRequest, data).revision)
-    response = HashKVResponse(hash=figure, compact_revision=store.compacted, hash_revision=revision)
+    run = await hash_in_steps(store, parse(HashKVRequest, data).revision)
+    response = HashKVResponse(
+        hash=run.figure, compact_revision=run.compacted, hash_revision=run.revision
+    )
     return services.header(store.revision) + response.SerializeToString()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from store.config import MemberConfig, check_bootstrap, parse
+from store.config import Comparison, MemberConfig, check_bootstrap, parse
 from store.flag_error import FlagError, UsageError
 from store.flags import duration_s
 
@@ -115,6 +115,8 @@ def test_ids_are_the_same_for_every_member_and_differ_between_clusters() -> None
         pytest.param(["--log-level=loud"], "--log-level: 'loud'", id="log level"),
         pytest.param(["--discovery=http://x"], "--discovery: not supported", id="refused"),
         pytest.param(["--enable-pprof"], "--enable-pprof: not supported", id="refused switch"),
+        pytest.param(["--compact-hash-check-time=0s"], "must be >0", id="no time between"),
+        pytest.param(["--corrupt-check-time=-1s"], "--corrupt-check-time", id="negative time"),
         pytest.param(["--feature-gates=X=true"], "unrecognized feature gate: X", id="gate"),
     ],
 )
@@ -183,8 +185,6 @@ def test_what_harnesses_pass_is_taken_and_what_does_nothing_is_told() -> None:
     assert config.log_level == "warning"
     assert config.watch_progress_interval_s == 5.0
     assert config.without_effect == (
-        "experimental-initial-corrupt-check",
-        "feature-gates",
         "log-outputs",
         "logger",
         "unsafe-no-fsync",
@@ -218,7 +218,8 @@ def test_what_kubeadm_starts_etcd_with_is_taken() -> None:
         {},
     )
     check_bootstrap(config)
-    assert config.without_effect == ("experimental-initial-corrupt-check",)
+    assert config.without_effect == ()
+    assert config.comparison.at_start
 
 
 def test_lists_of_urls_are_taken_whole() -> None:
@@ -294,6 +295,32 @@ def test_settings_for_tls_that_plain_text_ignores_are_told() -> None:
         ),
     )
     assert parse([], {}).plain_text == ()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "comparison"),
+    [
+        pytest.param([], Comparison(), id="off"),
+        pytest.param(
+            ["--experimental-initial-corrupt-check", "--experimental-corrupt-check-time=1h"],
+            Comparison(at_start=True, interval_s=3600.0),
+            id="as in 3.5",
+        ),
+        pytest.param(
+            ["--feature-gates=InitialCorruptCheck=true,CompactHashCheck=true"],
+            Comparison(at_start=True, after_compactions_s=60.0),
+            id="as in 3.6",
+        ),
+        pytest.param(
+            ["--experimental-compact-hash-check-enabled", "--compact-hash-check-time=5s"],
+            Comparison(after_compactions_s=5.0),
+            id="after compactions",
+        ),
+        pytest.param(["--feature-gates=CompactHashCheck=false"], Comparison(), id="gate off"),
+    ],
+)
+def test_when_members_are_compared(arguments: list[str], comparison: Comparison) -> None:
+    assert parse(arguments, {}).comparison == comparison
 
 
 @pytest.mark.parametrize(

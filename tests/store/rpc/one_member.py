@@ -7,7 +7,7 @@ a member does whose leader others can reach and it cannot.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -27,14 +27,14 @@ from store.rpc.service import MemberServices, ServiceOptions
 from store.rpc.simple_tokens import SimpleTokens
 from tests.store.mvcc.machine_driver import MachineDriver
 
-MEMBER = MemberID(1)
-
 
 class OwnLog:
     """Implements `store.raft.engine.Engine` for one member and for what the tests ask of it."""
 
-    def __init__(self, driver: MachineDriver) -> None:
+    def __init__(self, driver: MachineDriver, member: int, members: Sequence[int]) -> None:
         self._driver = driver
+        self._member = MemberID(member)
+        self._members = tuple(map(MemberID, members))
         self._unheard: list[Message] = []
         self.has_quorum = True
         self.role = Role.LEADER
@@ -65,10 +65,11 @@ class OwnLog:
 
     def status(self) -> EngineStatus:
         last = self._last
-        return EngineStatus(MEMBER, self.role, Term(1), MEMBER, last, last, last, (MEMBER,), ())
+        own, all_of_them = self._member, self._members
+        return EngineStatus(own, self.role, Term(1), own, last, last, last, all_of_them, ())
 
     def members(self) -> Mapping[int, str]:
-        return {MEMBER: "http://m1:2380"}
+        return {member: f"http://m{member}:2380" for member in self._members}
 
     async def change_members(self, before: Mapping[int, str], after: Mapping[int, str]) -> None:
         raise EngineError(f"not from {before} to {after}")
@@ -86,14 +87,21 @@ class OwnLog:
 class OneMember:
     """`services` on `log` on the machine of `driver`."""
 
-    def __init__(self, directory: Path, options: ServiceOptions | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        options: ServiceOptions | None = None,
+        *,
+        member: int = 1,
+        members: Sequence[int] = (1,),
+    ) -> None:
         self.driver = MachineDriver(directory)
         machine = self.driver.machine
-        self.log = OwnLog(self.driver)
+        self.log = OwnLog(self.driver, member, members)
         tokens = SimpleTokens(ttl_s=60, now=lambda: 0.0)
         self.services = MemberServices(
             cluster_id=7,
-            member_id=MEMBER,
+            member_id=member,
             members={},
             engine=self.log,
             machine=machine,
