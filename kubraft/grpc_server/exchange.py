@@ -23,19 +23,33 @@ _TOO_LARGE = "the body is too large"
 Headers = Sequence[tuple[str, str]]
 
 
-class HttpRequest(NamedTuple):
+class HttpRequest:
     """Header names are in lower case; the path is decoded, the query is not."""
 
-    method: str
-    path: str
-    query: str
-    host: str
-    headers: Headers
-    secure: bool
+    __slots__ = ("_first", "headers", "host", "method", "path", "query", "secure")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        query: str,
+        host: str,
+        headers: Headers,
+        *,
+        secure: bool,
+    ) -> None:
+        """Where `host` is empty the header of that name says it."""
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.secure = secure
+        self._first = dict(reversed(headers))
+        self.host = host or self._first.get("host", "")
 
     def header(self, name: str) -> str:
         """The first header of that name; empty if there is none."""
-        return next((value for each, value in self.headers if each == name), "")
+        return self._first.get(name, "")
 
 
 class HttpResponse(NamedTuple):
@@ -130,6 +144,8 @@ class Exchange(ABC):
         length = self.request.header("content-length")
         if length.isdecimal() and int(length) > bytes_max:
             raise BodyTooLargeError(_TOO_LARGE)
+        if self._whole:  # as nearly all are, before anybody asks
+            return self._rest(bytes_max)
         found = bytearray()
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -140,6 +156,14 @@ class Exchange(ABC):
         except TimeoutError as error:
             raise BodyTooSlowError("the body did not come in time") from error
         return bytes(found)
+
+    def _rest(self, bytes_max: int) -> bytes:
+        found = b"".join(self._parts)
+        self._parts.clear()
+        self._taken(len(found))
+        if len(found) > bytes_max:
+            raise BodyTooLargeError(_TOO_LARGE)
+        return found
 
     async def respond(self, response: HttpResponse) -> None:
         """Send an answer that is all there."""
@@ -152,8 +176,8 @@ class Exchange(ABC):
     def start(self, status: int, headers: Headers) -> None:
         """Send the head of the response; without `content-length` a stream follows."""
         if not self.over:
-            self.head_sent = True
             self._send_head(status, (*self.headers, *headers))
+            self.head_sent = True
 
     @abstractmethod
     def _send_head(self, status: int, headers: Headers) -> None: ...

@@ -1,17 +1,18 @@
 """A client connection that speaks HTTP/1.1: one request after the other. Source: RFC 9112.
 
-`h11` knows the protocol; here are the socket, the limits and the handler's task.
+`http1_reader` knows what clients send; here are the socket, the limits, the handler's task and
+the response, which goes out in one write where it is all there.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
-from typing import cast
-
-import h11
+from typing import Final, cast
 
 from kubraft.grpc_server.certificate import auth_context
 from kubraft.grpc_server.exchange import (
@@ -20,12 +21,13 @@ from kubraft.grpc_server.exchange import (
     Handler,
     Headers,
     HttpRequest,
+    HttpResponse,
     run,
     target,
 )
+from kubraft.grpc_server.http1_reader import End, Head, MalformedError, RequestReader
 from kubraft.grpc_server.lingering import Lingering
 
-HEAD_BYTES_MAX = 64 << 10
 # A request's head has so long to come; a connection without a request stays open so long.
 HEAD_TIMEOUT_S = 30.0
 IDLE_TIMEOUT_S = 300.0
@@ -33,6 +35,8 @@ IDLE_TIMEOUT_S = 300.0
 _UNREAD_BYTES_MAX = 256 << 10
 # A client that has closed its side has so long to get its answer.
 _HALF_CLOSED_S = 5.0
+_BODILESS: Final = frozenset((204, 304))
+_UNTIL_END: Final = -1
 
 
 class Http1Connection(asyncio.Protocol):
@@ -41,13 +45,17 @@ class Http1Connection(asyncio.Protocol):
     def __init__(self, handler: Handler, on_end: Callable[[Http1Connection], None]) -> None:
         self._handler = handler
         self._on_end = on_end
-        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES_MAX)
+        self._reader = RequestReader()
         self._exchange: _Exchange | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._unread = 0
-        self._wants_head_only = False
+        self._head: Head | None = None
+        self._invited = False
+        # What is to come of the response's body; None for chunks, _UNTIL_END where closing ends it.
+        self._left: int | None = 0
+        self._closes = False
         self._holding = False
         self._eof = False
         self._leaving = False
@@ -85,7 +93,7 @@ class Http1Connection(asyncio.Protocol):
         return True
 
     def data_received(self, data: bytes) -> None:
-        self._h11.receive_data(data)
+        self._reader.receive(data)
         self._advance()
 
     # requests in
@@ -97,59 +105,45 @@ class Http1Connection(asyncio.Protocol):
     def _advance(self) -> None:
         """Act on what came, as far as it is whole and its turn has come."""
         try:
-            while not self.transport.is_closing() and self._act(self._h11.next_event()):
-                pass
-        except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint, str(error))
+            while not self.transport.is_closing():
+                event = self._reader.next()
+                if event is None:
+                    break
+                self._act(event)
+        except MalformedError as error:
+            self._refuse(error.status, str(error))
         self._hold()
 
-    def _act(self, event: object) -> bool:
-        """Whether there may be more events."""
-        if event is h11.NEED_DATA or event is h11.PAUSED:
-            return False
-        if isinstance(event, h11.Request):
+    def _act(self, event: Head | bytes | End) -> None:
+        if isinstance(event, bytes):
+            self._unread += len(event)
+            assert self._exchange is not None
+            self._exchange.feed(event)
+        elif isinstance(event, Head):
             self._begin(event)
-        elif isinstance(event, h11.Data):
-            self._unread += len(event.data)
-            assert self._exchange is not None
-            self._exchange.feed(bytes(event.data))
-        elif isinstance(event, h11.EndOfMessage):
-            assert self._exchange is not None
+        elif self._exchange is not None:
             self._exchange.feed_end()
-        else:
-            self.transport.close()
-            return False
-        return True
 
-    def _begin(self, event: h11.Request) -> None:
+    def _begin(self, head: Head) -> None:
         self._stop_timer()
-        self._wants_head_only = event.method == b"HEAD"
-        headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in event.headers)
-        names = [name for name, _ in headers]
-        if "transfer-encoding" in names and "content-length" in names:
-            # The two may disagree, and somebody between us and the client may believe the other.
-            raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+        self._head, self._invited = head, False
         try:
-            path, query = target(event.target.decode("latin-1"))
+            path, query = target(head.target)
         except ValueError as error:
-            raise h11.RemoteProtocolError(str(error)) from error
-        host = next((value for name, value in headers if name == "host"), "")
-        method = event.method.decode("latin-1")
-        request = HttpRequest(method, path, query, host, headers, self.secure)
+            raise MalformedError(str(error)) from error
+        request = HttpRequest(head.method, path, query, "", head.headers, secure=self.secure)
         exchange = self._exchange = _Exchange(self, request)
         exchange.task = asyncio.create_task(run(self._handler, exchange))
 
     def _refuse(self, status: int, cause: str) -> None:
         """Say what is wrong with the request, unless an answer is already on its way."""
         exchange = self._exchange
-        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if exchange is None or not exchange.head_sent:
             body = f"{status} {_phrase(status)}: {cause}\n".encode()
-            headers = (("content-type", "text/plain; charset=utf-8"),)
+            self._leaving = True
+            kind = ("content-type", "text/plain; charset=utf-8")
             length = ("content-length", str(len(body)))
-            self.send_head(status, (*headers, length, ("connection", "close")))
-            if not self._wants_head_only:
-                self.send(body)
-            self.send_end()
+            self._write(self._response_head(status, (kind, length)) + self._framed(body))
         if exchange is not None and not exchange.over:
             exchange.over = True
             if exchange.task is not None:
@@ -164,10 +158,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _hold(self) -> None:
         """Read on only while there is room for it."""
-        waiting = self._unread
-        if self._h11.their_state is h11.DONE:
-            waiting += len(self._h11.trailing_data[0])
-        full = waiting > _UNREAD_BYTES_MAX
+        full = self._unread + self._reader.waiting > _UNREAD_BYTES_MAX
         if full != self._holding and not self.transport.is_closing():
             self._holding = full
             if full:
@@ -188,23 +179,68 @@ class Http1Connection(asyncio.Protocol):
 
     def invite(self) -> None:
         """Tell a client that waits for it to send its body."""
-        if self._h11.they_are_waiting_for_100_continue:
-            self._write(self._h11.send(h11.InformationalResponse(status_code=100, headers=[])))
+        head = self._head
+        if head is not None and head.expects_continue and not self._invited:
+            self._invited = True
+            if not self._unread:
+                self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def send_head(self, status: int, headers: Headers) -> None:
-        if self._h11.their_state is not h11.DONE or self._leaving:
-            headers = (*headers, ("connection", "close"))
-        # Nothing depends on the case of names, but for a few clients.
-        sent = [(name.title(), value) for name, value in (*headers, ("date", _now()))]
-        reason = _phrase(status).encode()
-        response = h11.Response(status_code=status, headers=sent, reason=reason)
-        self._write(self._h11.send(response))
+        self._write(self._response_head(status, headers))
+
+    def send_whole(self, response: HttpResponse, headers: Headers) -> None:
+        length = ("content-length", str(len(response.body)))
+        head = self._response_head(response.status, (*headers, *response.headers, length))
+        self._write(head + self._framed(response.body))
 
     def send(self, data: bytes) -> None:
-        self._write(self._h11.send(h11.Data(data=data)))
+        self._write(self._framed(data))
 
     def send_end(self) -> None:
-        self._write(self._h11.send(h11.EndOfMessage()))
+        if self._left is None:
+            self._write(b"0\r\n\r\n")
+        elif self._left > 0:  # the client must not take what comes next for the rest
+            self.transport.abort()
+
+    def _response_head(self, status: int, headers: Headers) -> bytes:
+        """The head, with what frames the body; decides how that is written."""
+        asked, names = self._head, [name for name, _ in headers]
+        bare = status in _BODILESS or (asked is not None and asked.method == "HEAD")
+        self._closes = (
+            asked is None
+            or asked.closes
+            or not asked.persistent
+            or not self._reader.done
+            or self._leaving
+        )
+        lines = [_status_line(status)]
+        lines += [f"{_shown(name)}: {value}\r\n" for name, value in headers]
+        if bare:
+            self._left = 0
+        elif "content-length" in names:
+            self._left = int(headers[names.index("content-length")][1])
+        elif asked is not None and asked.persistent:
+            self._left = None
+            lines.append("Transfer-Encoding: chunked\r\n")
+        else:
+            self._left = _UNTIL_END
+        lines.append(_date(int(time.time())))
+        if self._closes:
+            lines.append("Connection: close\r\n")
+        text = "".join(lines)
+        if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
+            raise ValueError("a header of the response has a line end in it")
+        return f"{text}\r\n".encode("latin-1")
+
+    def _framed(self, data: bytes) -> bytes:
+        """A part of the body as it is sent; nothing beyond what its head has promised."""
+        if self._left is None:
+            return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        if self._left == _UNTIL_END:
+            return data
+        data = data[: self._left]
+        self._left -= len(data)
+        return data
 
     def _write(self, data: bytes | None) -> None:
         if data and not self.transport.is_closing():
@@ -224,17 +260,17 @@ class Http1Connection(asyncio.Protocol):
 
     def end(self) -> None:
         """The response is sent; go on with the next request, if there can be one."""
-        self._exchange = None
+        self._exchange = self._head = None
         self._unread = 0
-        if self._h11.their_state is h11.SEND_BODY:
+        if not self._reader.done:
             self._linger()
-        elif self._h11.our_state is not h11.DONE or self._eof or self._leaving:
+        elif self._closes or self._eof or self._leaving:
             self.transport.close()
         else:
-            self._h11.start_next_cycle()
-            self._wants_head_only = False
+            self._reader.start_next()
             self._close_after(IDLE_TIMEOUT_S)
-            self._loop.call_soon(self._advance)
+            if self._reader.waiting:
+                self._loop.call_soon(self._advance)
 
     def _linger(self) -> None:
         self._stop_timer()
@@ -270,6 +306,13 @@ class _Exchange(Exchange):
     def _send_head(self, status: int, headers: Headers) -> None:
         self._line.send_head(status, headers)
 
+    async def respond(self, response: HttpResponse) -> None:
+        if not self.over:
+            self._line.send_whole(response, self.headers)
+            self.head_sent = True
+            await self._line.writable()
+            self.finish()
+
     async def write(self, data: bytes) -> None:
         if not self.over and data and self.request.method != "HEAD":
             self._line.send(data)
@@ -296,9 +339,21 @@ class _Exchange(Exchange):
         self._line.taken(size)
 
 
-def _now() -> str:
-    return formatdate(usegmt=True)
-
-
 def _phrase(status: int) -> str:
     return HTTPStatus(status).phrase
+
+
+@lru_cache(maxsize=64)
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {_phrase(status)}\r\n"
+
+
+@lru_cache(maxsize=256)
+def _shown(name: str) -> str:
+    """Nothing depends on the case of names, but for a few clients."""
+    return name.title()
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n"

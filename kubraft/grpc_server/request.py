@@ -60,4 +60,4 @@ def _request(head: h.RequestHead) -> HttpRequest | Refused:
         headers.append(("content-type", head.content_type))
     host = head.authority or next((value for name, value in headers if name == "host"), "")
     secure = head.scheme == "https"
-    return HttpRequest(head.method, path, query, host, tuple(headers), secure)
+    return HttpRequest(head.method, path, query, host, tuple(headers), secure=secure)

@@ -9,7 +9,7 @@ import grpc
 from hpack import Decoder, Encoder
 
 from kubraft.grpc_server import frames as f
-from kubraft.grpc_server.exchange import Exchange, Handler
+from kubraft.grpc_server.exchange import Exchange, Handler, HttpResponse
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
 
@@ -160,6 +160,10 @@ class Site:
             exchange.start(200, ())
             while True:
                 await exchange.write(bytes(65_536))
+        elif request.path == "/whole":
+            await exchange.respond(HttpResponse(200, b"all of it"))
+        elif request.path == "/split":
+            await exchange.respond(HttpResponse(200, b"", (("x", "a\r\nEvil: b"),)))
         elif request.path == "/fail":
             raise RuntimeError("secret")
         else:

@@ -128,7 +128,22 @@ async def test_client_that_says_no_more_gets_its_answer(served: Served) -> None:
         pytest.param(b"GET /x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, id="two-hosts"),
         pytest.param(b"GET x HTTP/1.1\r\nHost: a\r\n\r\n", 400, id="target"),
         pytest.param(b"GET /x HTTP/1.1\r\nHost : a\r\n\r\n", 400, id="blank-before-colon"),
-        pytest.param(b"GET /x HTTP/1.1\r\nHost: a\r\n b: c\r\n\r\n", 200, id="folded-header"),
+        pytest.param(b"GET /x HTTP/1.1\r\nHost: a\r\n b: c\r\n\r\n", 400, id="folded-header"),
+        pytest.param(b"GET /x HTTP/2.0\r\nHost: a\r\n\r\n", 505, id="version"),
+        pytest.param(b"GET /x\r\n\r\n", 505, id="no-version"),
+        pytest.param(b"GET /x HTTP/1.1\nHost: a\n\n", 400, id="line-feed-alone"),
+        pytest.param(b"GET /x HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", 400, id="return-alone"),
+        pytest.param(
+            b"POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            501,
+            id="chunks-in-http-1.0",
+        ),
+        pytest.param(
+            b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+            + b"X: y\r\n" * 20_000,
+            431,
+            id="endless-trailers",
+        ),
         pytest.param(b"GET /x HTTP/1.1\r\nHost: a\x00\r\n\r\n", 400, id="nul"),
         pytest.param(b"GET /x HTTP/1.1\r\nHost: a\r\nX" + b"x" * 70_000, 431, id="long-header"),
         pytest.param(
@@ -178,6 +193,41 @@ async def test_malformed_request_is_refused(served: Served, request_: bytes, sta
     assert found == status
     if found != 200:
         assert await client.ended()
+
+
+async def test_whole_answer_is_one_write(served: Served) -> None:
+    client = await client_of(served, b"GET /whole HTTP/1.1\r\nHost: h\r\n\r\n")
+    seen = await asyncio.wait_for(client.reader.read(65_536), WAIT_S)
+    assert seen.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert seen.endswith(b"\r\n\r\nall of it")
+
+
+async def test_body_after_an_upgrade_is_not_the_next_request(served: Served) -> None:
+    """The protocol is not switched, so what follows is this request's body."""
+    hidden = b"GET /hidden HTTP/1.1\r\nHost: h\r\n\r\n"
+    head = b"POST /echo HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+    for framed in (
+        b"Content-Length: %d\r\n\r\n%b" % (len(hidden), hidden),
+        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(hidden), hidden),
+    ):
+        client = await client_of(served, head + framed + GET)
+        assert (await client.response())[2] == hidden
+        assert (await client.response())[2] == b"GET /x a=1 h"
+
+
+async def test_flood_of_pipelined_requests_waits_as_bytes(served: Served) -> None:
+    client = await client_of(served, GET.replace(b"/x", b"/hang") + GET * 8_000)
+    await client.reader.readuntil(b"begun")
+    connection = next(c for c in served.server._connections if c.running())
+    reader = connection._reader  # type: ignore[attr-defined]
+    assert len(reader._events) == 0
+    assert reader.waiting <= 1 << 19
+
+
+async def test_handler_cannot_split_the_response(served: Served) -> None:
+    client = await client_of(served, b"GET /split HTTP/1.1\r\nHost: h\r\n\r\n")
+    status, headers, _ = await client.response()
+    assert (status, "evil" in headers) == (500, False)
 
 
 async def test_reader_that_stops_holds_its_writer_up(served: Served, site: Site) -> None:
