@@ -99,13 +99,18 @@ def validate_new(machinery: Machinery, call: Call, obj: Object) -> None:
 def validate_content(
     machinery: Machinery, call: Call, obj: Object, before: list[Cause]
 ) -> list[Cause]:
-    """Causes by schema, then by strategy, which names the same fields once."""
-    causes = machinery.schemas.validate(call.resource.gvk, obj)
-    if causes and "spec" not in obj:
-        return [*before, *causes]
-    seen = {cause.field for cause in causes}
-    own = [c for c in call.resource.strategy.validate(obj) if c.field not in seen]
-    return [*before, *causes, *own]
+    """Causes by schema and by strategy; of two on one field the strategy's says more."""
+    schema = machinery.schemas.validate(call.resource.gvk, obj)
+    if schema and "spec" not in obj and call.resource.strategy.needs_spec:
+        return [*before, *schema]
+    own = call.resource.strategy.validate(obj)
+    return [*before, *merged(schema, own)]
+
+
+def merged(schema: list[Cause], own: list[Cause]) -> list[Cause]:
+    """Causes by schema, without those that a strategy says better, and its own."""
+    said = {cause.field for cause in own}
+    return [*(cause for cause in schema if cause.field not in said), *own]
 
 
 def _admission_request(call: Call, obj: Object, options: WriteOptions) -> AdmissionRequest:
@@ -146,9 +151,9 @@ async def _complete(
         obj = request.obj
         default(call, obj)
     metadata.tidy(obj["metadata"])
-    strategy.prepare_for_create(obj)
     obj["metadata"]["uid"] = machinery.new_uid()
     obj["metadata"]["creationTimestamp"] = machinery.now()
+    strategy.prepare_for_create(obj)
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
     validate_new(machinery, call, obj)

@@ -15,6 +15,7 @@ from apiserver.registry.core import (
     ResourceQuotaStrategy,
     ServiceAccountStrategy,
 )
+from apiserver.registry.kinds.rows import ROWS
 from apiserver.registry.pod import PodStrategy
 from apiserver.registry.rbac import BindingStrategy, RoleStrategy
 from apiserver.registry.resource import STANDARD_VERBS, Resource
@@ -160,6 +161,7 @@ TABLE: tuple[Resource, ...] = (
         cells.BINDING,
         namespaced=False,
     ),
+    *ROWS,
 )
 
 # Kinds that are written to a subresource of another, and the subresource.

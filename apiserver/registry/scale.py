@@ -9,7 +9,7 @@ from apiserver.registry.update import Change
 from apiserver.schema.schemas import FieldValidation, Schemas
 from kubraft.api.errors import BadRequestError, Cause, InvalidError
 from kubraft.api.gvk import SCALE
-from kubraft.api.labels import selector_from_object
+from kubraft.api.labels import selector_from_labels, selector_from_object
 from kubraft.api.object import Object
 
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -27,9 +27,16 @@ def scale_of(obj: Object) -> Object:
         "spec": {"replicas": replicas} if replicas else {},
         "status": {
             "replicas": status.get("replicas", 0),
-            "selector": str(selector_from_object(spec.get("selector") or {})),
+            "selector": _selector(spec.get("selector") or {}),
         },
     }
+
+
+def _selector(selector: Object) -> str:
+    """A ReplicationController selects by labels alone."""
+    if selector and not selector.keys() & {"matchLabels", "matchExpressions"}:
+        return str(selector_from_labels(selector))
+    return str(selector_from_object(selector))
 
 
 def rescaled(change: Change, schemas: Schemas, mode: FieldValidation) -> Change:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import ClassVar
 
 from kubraft.api.errors import Cause
 from kubraft.api.names import dns1123_subdomain_errors
@@ -31,12 +30,16 @@ class Strategy:
     """A kind without rules of its own; subclasses add theirs."""
 
     # Whether metadata.generation counts changes of spec.
-    has_generation: ClassVar[bool] = False
+    has_generation: bool = False
     # Whether status is written through its own subresource only.
-    has_status: ClassVar[bool] = False
-    deletion: ClassVar[Deletion] = Deletion.AT_ONCE
+    has_status: bool = False
+    deletion: Deletion = Deletion.AT_ONCE
     # Lifetime in the store, after which objects vanish (Events); 0: for ever.
-    ttl_s: ClassVar[int] = 0
+    ttl_s: int = 0
+    # Whether the rules can be asked of nothing but an object with a spec.
+    needs_spec: bool = True
+    # Whether a PUT of an object that does not exist creates it.
+    create_on_update: bool = False
 
     def name_errors(self, name: str) -> list[str]:
         """What is wrong with a name of this kind."""

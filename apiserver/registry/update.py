@@ -8,7 +8,7 @@ from typing import NamedTuple
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import failures, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
-from apiserver.registry.create import default, placed, validate_content
+from apiserver.registry.create import default, merged, placed, validate_content
 from apiserver.registry.machinery import Machinery, claims_things
 from apiserver.registry.policy import Policy
 from apiserver.storage import codec
@@ -167,9 +167,7 @@ def _validate(machinery: Machinery, call: Call, new: Object, old: Object) -> Non
         causes += strategy.validate_status_update(new, old)
     elif call.subresource == "":
         schema = machinery.schemas.validate(resource.gvk, new)
-        seen = {cause.field for cause in schema}
-        causes += schema
-        causes += [c for c in strategy.validate_update(new, old) if c.field not in seen]
+        causes += merged(schema, strategy.validate_update(new, old))
         causes += machinery.allocate(resource, new)
     else:
         causes += validate_content(machinery, call, new, [])

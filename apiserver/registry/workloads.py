@@ -23,7 +23,7 @@ _STRATEGIES = ("Recreate", "RollingUpdate")
 _COUNTS = ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds")
 
 
-class _WorkloadStrategy(Strategy):
+class WorkloadStrategy(Strategy):
     """What has a number of replicas, a selector and a Pod template."""
 
     has_generation = True
@@ -47,7 +47,7 @@ class _WorkloadStrategy(Strategy):
         template = spec.get("template")
         if template is None:
             return [*causes, required("spec.template")]
-        return causes + _validate_template(template, selector, obj["kind"])
+        return causes + validate_template(template, selector, obj["kind"])
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         causes = self.validate(new)
@@ -68,14 +68,14 @@ class _WorkloadStrategy(Strategy):
         return selector, []
 
 
-class ReplicaSetStrategy(_WorkloadStrategy):
+class ReplicaSetStrategy(WorkloadStrategy):
     """The rules of ReplicaSets."""
 
     def prepare_for_create(self, obj: Object) -> None:
         obj["status"] = {"replicas": 0}
 
 
-class DeploymentStrategy(_WorkloadStrategy):
+class DeploymentStrategy(WorkloadStrategy):
     """The rules of Deployments."""
 
     def default(self, obj: Object) -> None:
@@ -103,7 +103,8 @@ class DeploymentStrategy(_WorkloadStrategy):
         return causes
 
 
-def _validate_template(template: Json, selector: LabelSelector | None, kind: str) -> list[Cause]:
+def validate_template(template: Json, selector: LabelSelector | None, kind: str) -> list[Cause]:
+    """What is wrong with the template of Pods that run for ever."""
     labels = (template.get("metadata") or {}).get("labels") or {}
     annotations = (template.get("metadata") or {}).get("annotations") or {}
     causes = label_causes("spec.template.labels", labels)

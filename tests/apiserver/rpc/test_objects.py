@@ -12,6 +12,7 @@ import pytest
 from google.rpc import status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from apiserver.registry.resources import TABLE
 from apiserver.rpc import body
 from kubraft.api.errors import BadRequestError, NotFoundError
 from kubraft.api.gvk import CONFIG_MAP, DEPLOYMENT, POD
@@ -220,7 +221,7 @@ async def test_a_patch_may_demand_a_version(api: Api) -> None:
 
 async def test_kinds_tell_what_is_served(api: Api) -> None:
     kinds = {kind.gvk.kind: kind for kind in await api.client.kinds()}
-    assert len(kinds) == 17
+    assert len(kinds) == len(TABLE)
     assert kinds["Deployment"].short_names == ("deploy",)
     assert not kinds["Node"].namespaced
 

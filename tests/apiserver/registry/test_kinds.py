@@ -1,0 +1,128 @@
+"""Every kind of the tables, from its creation to its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from apiserver.registry.call import DeleteOptions
+from apiserver.registry.resources import TABLE
+from apiserver.registry.table import table
+from apiserver.rest.discovery import Discovery
+from kubraft.api.errors import InvalidError, NotFoundError
+from kubraft.api.object import Object
+from kubraft.api.patch import merge_patch
+from tests.apiserver.harness import NOW, Bench, copy
+from tests.apiserver.registry.kind_cases import CASES, Case
+
+EACH = [pytest.param(case, id=f"{case.gvk.kind}.{case.gvk.api_version}") for case in CASES]
+
+
+def at(obj: Object, path: str) -> Any:
+    value: Any = obj
+    for name in path.split("."):
+        value = value[int(name)] if isinstance(value, list) else (value or {}).get(name)
+    return value
+
+
+def placed(case: Case) -> Object:
+    obj = copy(case.obj)
+    if case.namespaced:
+        obj["metadata"]["namespace"] = "default"
+    return obj
+
+
+@pytest.mark.parametrize("case", EACH)
+async def test_a_minimal_object_is_filled_in_and_prints_as_upstream(
+    bench: Bench, case: Case
+) -> None:
+    made = await bench.create(placed(case))
+    assert {path: at(made, path) for path in case.defaults} == case.defaults
+    resource = bench.registry.resources[case.gvk]
+    shown = table(resource, [made], NOW, {})
+    assert " ".join(c["name"] for c in shown["columnDefinitions"]) == case.columns
+    cells = shown["rows"][0]["cells"]
+    assert len(cells) == len(case.row)
+    assert all(want in (..., got) for want, got in zip(case.row, cells, strict=True)), cells
+
+
+@pytest.mark.parametrize("case", EACH)
+async def test_an_object_is_updated_and_deleted(bench: Bench, case: Case) -> None:
+    made = await bench.create(placed(case))
+    again = await bench.update(made)
+    assert again["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    labelled = merge_patch(made, {"metadata": {"labels": {"seen": "yes"}}})
+    made = await bench.update(labelled)
+    if case.status is not None:
+        made["status"] = case.status
+        made = await bench.update(made, "status")
+        assert made["status"].items() >= case.status.items()
+        # Only through its own subresource.
+        kept = await bench.update({**made, "status": {}})
+        assert kept["status"] == made["status"]
+    call = bench.call(case.gvk, made["metadata"]["name"])
+    assert (await bench.registry.delete(call, DeleteOptions())).gone
+    with pytest.raises(NotFoundError):
+        await bench.get(case.gvk, made["metadata"]["name"])
+
+
+@pytest.mark.parametrize("case", EACH)
+def test_discovery_tells_of_a_kind(case: Case) -> None:
+    group = case.gvk.group
+    path = f"/apis/{group}/{case.gvk.version}" if group else f"/api/{case.gvk.version}"
+    found = Discovery(TABLE, "").find(path, "application/json")
+    assert found is not None
+
+    rows = {row["name"]: row for row in orjson.loads(found.raw)["resources"]}
+    row = rows[case.plural]
+    assert (row["kind"], row["namespaced"]) == (case.gvk.kind, case.namespaced)
+    assert tuple(row.get("shortNames", ())) == case.short
+    assert (f"{case.plural}/status" in rows) == (case.status is not None)
+
+
+def test_every_kind_of_the_tables_has_a_case() -> None:
+    from apiserver.registry.kinds.rows import ROWS
+
+    assert {row.gvk for row in ROWS} == {case.gvk for case in CASES}
+
+
+def changed(kind: str, change: Object) -> Object:
+    """The minimal object of a kind, with a merge patch applied."""
+    case = next(c for c in CASES if c.gvk.kind == kind)
+    made: Object = merge_patch(placed(case), change)
+    return made
+
+
+DATA = Path(__file__).parent / "data"
+
+
+def refusals(name: str) -> list[Any]:
+    """Pairs of lines: a kind and a merge patch; below it, indented, the message."""
+    lines = [line for line in (DATA / name).read_text().splitlines() if line and line[0] != "#"]
+    found = []
+    for asked, message in zip(lines[::2], lines[1::2], strict=True):
+        kind, _, patch = asked.partition(" ")
+        found.append(pytest.param(kind, orjson.loads(patch), message.strip(), id=asked[:60]))
+    return found
+
+
+@pytest.mark.parametrize(("kind", "change", "message"), refusals("refused.txt"))
+async def test_what_breaks_a_rule_is_refused_in_upstreams_words(
+    bench: Bench, kind: str, change: Object, message: str
+) -> None:
+    with pytest.raises(InvalidError) as caught:
+        await bench.create(changed(kind, change))
+    assert caught.value.message.partition(" is invalid: ")[2] == message
+
+
+@pytest.mark.parametrize(("kind", "change", "message"), refusals("fixed.txt"))
+async def test_what_may_not_change_does_not(
+    bench: Bench, kind: str, change: Object, message: str
+) -> None:
+    made = await bench.create(changed(kind, {}))
+    with pytest.raises(InvalidError) as caught:
+        await bench.update(merge_patch(made, change))
+    assert caught.value.message.partition(" is invalid: ")[2] == message
