@@ -54,7 +54,7 @@ def canonical_amounts(amounts: Any) -> None:
     for name, amount in amounts.items():
         try:
             amounts[name] = canonical(amount)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, ArithmeticError):
             continue  # validation names it
 
 
