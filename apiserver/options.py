@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Final
+
+ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Options:
     token_auth_file: Path | None
     service_account_key_files: tuple[Path, ...]
     service_account_signing_key_file: Path | None
-    service_account_issuer: str
+    service_account_issuers: tuple[str, ...]  # the first one issues, all of them are accepted
+    service_account_jwks_uri: str
     api_audiences: tuple[str, ...]
     encryption_provider_config: Path | None
     encryption_provider_config_automatic_reload: bool
@@ -56,7 +60,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--token-auth-file", type=Path, help="static tokens: token,user,uid,groups")
     add("--service-account-key-file", type=Path, action="append", default=[])
     add("--service-account-signing-key-file", type=Path)
-    add("--service-account-issuer", default="https://kubernetes.default.svc.cluster.local")
+    add("--service-account-issuer", action="append", default=[], help=f"default: {ISSUER}")
+    add("--service-account-jwks-uri", default="", help="where others find the public keys")
     add("--api-audiences", default="", help="comma-separated; the issuer where empty")
     add("--encryption-provider-config", type=Path, help="EncryptionConfiguration, YAML")
     reload = "take over a changed --encryption-provider-config without a restart"
@@ -68,7 +73,8 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
     found = parser.parse_args(arguments)
-    audiences = _split(found.api_audiences) or (found.service_account_issuer,)
+    issuers = tuple(found.service_account_issuer) or (ISSUER,)
+    audiences = _split(found.api_audiences) or issuers
     return Options(
         identity=found.identity,
         bind_address=found.bind_address,
@@ -85,7 +91,8 @@ def parse(arguments: Sequence[str]) -> Options:
         token_auth_file=found.token_auth_file,
         service_account_key_files=tuple(found.service_account_key_file),
         service_account_signing_key_file=found.service_account_signing_key_file,
-        service_account_issuer=found.service_account_issuer,
+        service_account_issuers=issuers,
+        service_account_jwks_uri=found.service_account_jwks_uri,
         api_audiences=audiences,
         encryption_provider_config=found.encryption_provider_config,
         encryption_provider_config_automatic_reload=found.encryption_provider_config_automatic_reload,

@@ -12,6 +12,7 @@ from random import SystemRandom
 from apiserver.admission import AdmissionContext, build_chain, load_hooks
 from apiserver.authn import Authenticator
 from apiserver.authn.certificate import CertificateAuthenticator
+from apiserver.authn.issuer_documents import JWKS_PATH, issuer_documents
 from apiserver.authn.service_account import ServiceAccountAuthenticator
 from apiserver.authn.signing_keys import load_signing_key, load_verifying_keys
 from apiserver.authn.token_file import TokenFile, load_token_file
@@ -60,8 +61,14 @@ _log = get_logger("apiserver")
 class ApiServer:
     """Owns every task and socket of the process; `run` is its whole life."""
 
-    def __init__(self, options: Options, clock: Clock | None = None) -> None:
-        """Raises OSError or ValueError where a file or flag cannot be used."""
+    def __init__(
+        self, options: Options, clock: Clock | None = None, store: Store | None = None
+    ) -> None:
+        """`store` stands in for the one of --etcd-servers.
+
+        Raises:
+            OSError, ValueError: a file or flag cannot be used.
+        """
         check_files(options)
         self._options = options
         self._clock = clock or SystemClock()
@@ -69,7 +76,7 @@ class ApiServer:
         self._stopping = asyncio.Event()
         self._failed: RuntimeError | None = None
         # Replicas begin with different members, so that not all of them lose the same one.
-        store: Store = EtcdStore(
+        store = store or EtcdStore(
             Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
         )
         resources = Resources()
@@ -96,6 +103,7 @@ class ApiServer:
         )
         self._writer = InternalWriter(machinery, lambda: self._registry.policy)
         self._authorizer = Authorizer(self._reader)
+        self._keys = load_verifying_keys(options.service_account_key_files)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
         self._logs = PodLogs(self._registry, _node_tls(options))
@@ -210,10 +218,9 @@ class ApiServer:
 
     def _make_authenticator(self) -> Authenticator:
         options = self._options
-        keys = load_verifying_keys(options.service_account_key_files)
         accounts = ServiceAccountAuthenticator(
-            keys=keys,
-            issuer=options.service_account_issuer,
+            keys=self._keys,
+            issuers=options.service_account_issuers,
             audiences=options.api_audiences,
             reader=self._reader,
             writer=self._writer,
@@ -223,7 +230,7 @@ class ApiServer:
         return Authenticator(
             certificates=CertificateAuthenticator(self._now_s),
             tokens=load_token_file(tokens) if tokens else TokenFile(()),
-            service_accounts=accounts if keys else None,
+            service_accounts=accounts if self._keys else None,
         )
 
     def _make_policy(self, rng: SystemRandom) -> Policy:
@@ -239,7 +246,7 @@ class ApiServer:
         if options.service_account_signing_key_file:
             issuer = TokenIssuer(
                 key=load_signing_key(options.service_account_signing_key_file),
-                issuer=options.service_account_issuer,
+                issuer=options.service_account_issuers[0],
                 audiences=options.api_audiences,
                 writer=self._writer,
                 now=self._now_s,
@@ -257,13 +264,20 @@ class ApiServer:
             "shutdown": self._check_shutdown,
         }
         checks = {"livez": live, "readyz": ready, "healthz": {**live, "etcd": self._check_store}}
+        address = f"{self._options.bind_address}:{self._options.secure_port}"
+        documents = issuer_documents(
+            issuer=self._options.service_account_issuers[0],
+            jwks_uri=self._options.service_account_jwks_uri or f"https://{address}{JWKS_PATH}",
+            keys=self._keys,
+        )
         return RestFront(
             self._registry,
             self._authenticator,
             HealthFront(checks),
             self._logs,
-            address=f"{self._options.bind_address}:{self._options.secure_port}",
+            address=address,
             is_ready=lambda: self._ready,
+            issuer=documents,
         )
 
     async def _check_store(self) -> str:

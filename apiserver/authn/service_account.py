@@ -64,14 +64,14 @@ class ServiceAccountAuthenticator:
         self,
         *,
         keys: Sequence[VerifyingKey],
-        issuer: str,
+        issuers: Sequence[str],
         audiences: Sequence[str],
         reader: Reader,
         writer: Writer,
         now: Callable[[], float],
     ) -> None:
         self._keys = tuple(keys)
-        self._issuer = issuer
+        self._issuers = frozenset(issuers)
         self._audiences = frozenset(audiences)
         self._reader = reader
         self._writer = writer
@@ -110,7 +110,7 @@ class ServiceAccountAuthenticator:
         claims = self._verified.find(digest)
         if claims is None:
             payload = verified_payload(token, self._keys)
-            claims = parse_claims(payload, issuer=self._issuer, audiences=self._audiences)
+            claims = parse_claims(payload, issuers=self._issuers, audiences=self._audiences)
             self._verified.put(digest, claims)
         return claims
 
@@ -162,13 +162,16 @@ def verified_payload(token: str, keys: Sequence[VerifyingKey]) -> dict[str, Any]
     raise _refused("no key of this cluster signed the token")
 
 
-def parse_claims(payload: dict[str, Any], *, issuer: str, audiences: frozenset[str]) -> TokenClaims:
+def parse_claims(
+    payload: dict[str, Any], *, issuers: frozenset[str], audiences: frozenset[str]
+) -> TokenClaims:
     """Read the claims of a verified token.
 
     Raises:
         UnauthorizedError: of another issuer or audience, or a claim is missing or of a wrong type.
     """
-    if payload.get("iss") != issuer:
+    issuer = payload.get("iss")
+    if not isinstance(issuer, str) or issuer not in issuers:
         raise _refused("the token is of another issuer")
     audience = payload.get("aud")
     named = [audience] if isinstance(audience, str) else audience

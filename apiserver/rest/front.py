@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.health.front import HealthFront
 from apiserver.registry.call import Call
@@ -32,6 +33,7 @@ from kubraft.api.errors import (
 )
 from kubraft.grpc_server.exchange import Exchange, HttpResponse
 
+NO_DOCUMENTS: Mapping[str, IssuerDocument] = {}
 _NOT_FOUND = "404 page not found\n"
 
 
@@ -47,8 +49,13 @@ class RestFront:
         *,
         address: str,
         is_ready: Callable[[], bool],
+        issuer: Mapping[str, IssuerDocument] = NO_DOCUMENTS,
     ) -> None:
-        """`address` is where clients reach the server; until `is_ready` only probes are served."""
+        """`address` is where clients reach the server; until `is_ready` only probes are served.
+
+        `issuer` has the public documents of who issues ServiceAccount tokens, by path.
+        """
+        self._issuer = issuer
         self._registry = registry
         self._authenticator = authenticator
         self._health = health
@@ -130,6 +137,9 @@ class RestFront:
             )
         if request.path == "/metrics":
             return self._health.metrics()
+        if (issued := self._issuer.get(request.path.rstrip("/"))) is not None:
+            kept = ("cache-control", f"public, max-age={MAX_AGE_S}")
+            return HttpResponse(200, issued.raw, [("content-type", issued.content_type), kept])
         accept = request.header("accept")
         document = self._discovery.find(request.path, accept)
         if document is None and request.path.startswith("/openapi/"):

@@ -54,7 +54,7 @@ class Api:
         chain = build_chain(context, self.authorizer)
         self.registry = Registry(bench.registry.machinery, Policy(self.authorizer, chain, issuer))
         self.tokens = ServiceAccountAuthenticator(
-            keys=[KEY.public], issuer=ISSUER, audiences=[ISSUER], reader=bench.reader,
+            keys=[KEY.public], issuers=[ISSUER], audiences=[ISSUER], reader=bench.reader,
             writer=bench.writer, now=now,
         )  # fmt: skip
 

@@ -34,6 +34,7 @@ from kubraft.api.object import Object
 from tests.apiserver.memory import MemoryCluster, MemoryWriter
 
 ISSUER = "https://kubernetes.default.svc"
+OLD_ISSUER = "https://old.example"
 NOW = 1_800_000_000.0
 EC_PRIVATE = ec.generate_private_key(ec.SECP256R1())
 KEY = signing_key(EC_PRIVATE)
@@ -67,7 +68,7 @@ class Cluster:
         )
         self.authenticator = ServiceAccountAuthenticator(
             keys=[OTHER_KEY.public, key.public],
-            issuer=ISSUER,
+            issuers=[ISSUER, OLD_ISSUER],
             audiences=[ISSUER],
             reader=self.objects,
             writer=writer,
@@ -150,6 +151,12 @@ async def test_an_answered_request_says_what_was_granted() -> None:
     assert claims["sub"] == "system:serviceaccount:shop:web"
 
 
+async def test_tokens_of_the_issuer_of_before_are_accepted() -> None:
+    cluster = Cluster()
+    token = _with(lambda c: c.update(iss=OLD_ISSUER))(await cluster.token())
+    assert (await cluster.authenticator.authenticate(token)).name.endswith(":web")
+
+
 async def test_rs256_is_served_too() -> None:
     key = signing_key(rsa.generate_private_key(public_exponent=65537, key_size=2048))
     cluster = Cluster(key)
@@ -207,6 +214,7 @@ def _other_claims(token: str) -> str:
             {"alg": "ES256", "crit": ["exp"]}, parts(t)[1], b"x"), id="critical headers"),
         pytest.param(_with(lambda c: c.update(iss="https://evil")), id="another issuer"),
         pytest.param(_with(lambda c: c.pop("iss")), id="no issuer"),
+        pytest.param(_with(lambda c: c.update(iss=[ISSUER])), id="issuer of a wrong type"),
         pytest.param(_with(lambda c: c.update(aud=["vault"])), id="another audience"),
         pytest.param(_with(lambda c: c.update(aud=[])), id="no audience"),
         pytest.param(_with(lambda c: c.update(aud={ISSUER: 1})), id="audience of a wrong type"),
