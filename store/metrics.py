@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import psutil
 
-from store.figures import FIGURES, Histogram
+from store.figures import FIGURES, Histogram, Transfers
 from store.health_tally import HealthTally
 from store.housekeeping import Housekeeping
 from store.raft.engine import Role
@@ -22,6 +22,8 @@ from store.rpc.service import MemberServices
 
 # Label values by label name, and the figure.
 Sample = tuple[Mapping[str, str], float]
+# Source: Go, strconv (FormatFloat).
+_EXPONENT_FROM = 1e6
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -80,6 +82,25 @@ def _server(
     yield counter(prefix + "proposals_failed_total", "Proposals without an outcome.", failed)
     failed = FIGURES.reads_failed
     yield counter(prefix + "read_indexes_failed_total", "Reads that no quorum confirmed.", failed)
+    slow = FIGURES.slow_reads
+    yield counter(prefix + "slow_read_indexes_total", "Reads a quorum took 0.5 s for.", slow)
+    late = FIGURES.late_heartbeats
+    yield counter(prefix + "heartbeat_send_failures_total", "Heartbeats given late.", late)
+    promoted = FIGURES.promotions
+    yield counter(prefix + "learner_promote_successes", "Learners promoted.", promoted)
+    failures = [({"Reason": why}, count) for why, count in FIGURES.failed_promotions.items()]
+    if failures:
+        name = prefix + "learner_promote_failures"
+        yield labelled("counter", name, "Learners not promoted.", failures)
+    installing = FIGURES.installing
+    name = prefix + "snapshot_apply_in_progress_total"
+    yield gauge(name, "Snapshots of a peer being taken over.", installing)
+    applied = [
+        ({"op": name, "success": str(done).lower(), "version": "v3"}, found)
+        for (name, done), found in FIGURES.apply_s.items()
+    ]
+    name = prefix + "apply_duration_seconds"
+    yield Family(name, "histogram", "What applying a command took.", list(applied))
     slow = FIGURES.slow_applies
     yield counter(prefix + "slow_apply_total", "Batches that took over 0.1 s to apply.", slow)
     quota = services.options.quota_bytes
@@ -121,10 +142,29 @@ def _storage(services: MemberServices) -> Iterator[Family]:
     yield counter(lease + "granted_total", "Leases granted.", FIGURES.leases_granted)
     yield counter(lease + "renewed_total", "Leases renewed.", FIGURES.leases_renewed)
     yield counter(lease + "revoked_total", "Leases ended.", FIGURES.leases_revoked)
+    yield histogram(lease + "ttl_total", "TTLs of leases granted.", FIGURES.lease_ttl_s)
     expired = FIGURES.leases_expired
     yield counter("etcd_debugging_server_lease_expired_total", "Leases that ran out.", expired)
+    yield from _walks()
     revision = services.machine.auth.revision
     yield gauge("etcd_debugging_auth_revision", "The revision of users and roles.", revision)
+
+
+def _walks() -> Iterator[Family]:
+    """What goes through a whole history."""
+    text = "Hashes of all history, in seconds."
+    yield histogram("etcd_mvcc_hash_duration_seconds", text, FIGURES.hash_s)
+    text = "Hashes of history up to a revision, in seconds."
+    yield histogram("etcd_mvcc_hash_rev_duration_seconds", text, FIGURES.hash_of_revision_s)
+    prefix = "etcd_debugging_mvcc_db_compaction_"
+    cleared = FIGURES.compacted_records
+    yield counter(prefix + "keys_total", "Records that compactions cleared up.", cleared)
+    last = FIGURES.compacted_at
+    yield gauge(prefix + "last", "When clearing up last ended, since 1970; 0: never.", last)
+    text = "Clearing up after a compaction."
+    yield histogram(prefix + "total_duration_milliseconds", text, FIGURES.compaction_ms)
+    text = "One step of it, while nothing else is done."
+    yield histogram(prefix + "pause_duration_milliseconds", text, FIGURES.compaction_step_ms)
 
 
 def _disk() -> Iterator[Family]:
@@ -133,6 +173,11 @@ def _disk() -> Iterator[Family]:
     yield gauge("etcd_disk_wal_write_bytes_total", "Bytes of the log.", FIGURES.wal_bytes)
     text = "Flushes of the database, in seconds."
     yield histogram("etcd_disk_backend_commit_duration_seconds", text, FIGURES.flush_s)
+    text = "Snapshots handed to clients, in seconds."
+    yield histogram("etcd_disk_backend_snapshot_duration_seconds", text, FIGURES.snapshot_s)
+    text = "Defragmentations, in seconds."
+    yield histogram("etcd_disk_backend_defrag_duration_seconds", text, FIGURES.defragmentation_s)
+    yield gauge("etcd_disk_defrag_inflight", "Defragmentations now.", FIGURES.defragmenting)
 
 
 def _peers(services: MemberServices) -> Iterator[Family]:
@@ -151,6 +196,32 @@ def _peers(services: MemberServices) -> Iterator[Family]:
     trips = [({"To": f"{peer:x}"}, found) for peer, found in FIGURES.peer_round_trip_s.items()]
     text = "Between a sign of life asked for and given."
     yield Family(prefix + "peer_round_trip_time_seconds", "histogram", text, list(trips))
+    lost = [
+        ({"Local": here, "Remote": f"{peer:x}"}, count)
+        for peer, count in FIGURES.peer_losses.items()
+    ]
+    yield from _seen(labelled("counter", prefix + "disconnected_peers_total", "Peers lost.", lost))
+    yield from _snapshots(prefix + "snapshot_send_", "To", FIGURES.snapshots_sent)
+    yield from _snapshots(prefix + "snapshot_receive_", "From", FIGURES.snapshots_received)
+
+
+def _snapshots(prefix: str, label: str, by_peer: Mapping[int, Transfers]) -> Iterator[Family]:
+    """Snapshots to or from peers; nothing where there was none, as in etcd."""
+    all_of_them = [({label: f"{peer:x}"}, found) for peer, found in by_peer.items()]
+    took = [(labels, found.took_s) for labels, found in all_of_them if found.done]
+    done = [(labels, float(found.done)) for labels, found in all_of_them if found.done]
+    failed = [(labels, float(found.failed)) for labels, found in all_of_them if found.failed]
+    now = [(labels, float(found.under_way)) for labels, found in all_of_them]
+    yield from _seen(labelled("counter", prefix + "success", "Snapshots that came over.", done))
+    yield from _seen(labelled("counter", prefix + "failures", "Those that did not.", failed))
+    yield from _seen(labelled("gauge", prefix + "inflights_total", "Under way.", now))
+    name = prefix + "total_duration_seconds"
+    yield from _seen(Family(name, "histogram", "How long they took.", list(took)))
+
+
+def _seen(family: Family) -> Iterator[Family]:
+    if family.samples:
+        yield family
 
 
 def _calls() -> Iterator[Family]:
@@ -203,11 +274,11 @@ def render(found: Iterable[Family]) -> bytes:
 
 
 def _buckets(name: str, labels: Mapping[str, str], value: Histogram) -> Iterator[str]:
-    bounds = [*map(_number, value.bounds), "+Inf"]
+    bounds = [*map(_bound, value.bounds), "+Inf"]
     counts = list(accumulate(value.counts))
     for bound, count in zip(bounds, counts, strict=True):
         yield f"{name}_bucket{_labels({**labels, 'le': bound})} {count}"
-    yield f"{name}_sum{_labels(labels)} {_number(value.total_s)}"
+    yield f"{name}_sum{_labels(labels)} {_number(value.total)}"
     yield f"{name}_count{_labels(labels)} {counts[-1]}"
 
 
@@ -216,6 +287,14 @@ def _labels(labels: Mapping[str, str]) -> str:
     if not labels:
         return ""
     return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
+def _bound(value: float) -> str:
+    """As Go writes it, for dashboards compare the text."""
+    if value < _EXPONENT_FROM:
+        return _number(value)
+    digits, exponent = f"{value:.15e}".split("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{exponent}"
 
 
 def _number(value: float) -> str:

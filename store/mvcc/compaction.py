@@ -7,6 +7,7 @@ KV.Compact.
 
 from __future__ import annotations
 
+from store.figures import FIGURES
 from store.mvcc.errors import CompactedError, FutureRevisionError
 from store.mvcc.revision import Revision
 from store.mvcc.store import MvccStore, Reply
@@ -39,4 +40,5 @@ def step(store: MvccStore, keys: int = STEP_KEYS) -> bool:
     for _ in range(min(keys, len(queue))):
         for packed in store.index.prune(queue.pop(), store.compacted):
             store.backend.delete(packed)
+            FIGURES.compacted_records += 1
     return bool(queue)

@@ -81,6 +81,7 @@ class Lessor:
         if LeaseID(lease_id) in self._leases:
             raise LeaseExistsError
         FIGURES.leases_granted += 1
+        FIGURES.lease_ttl_s.observe(ttl_s)
         lease = Lease(LeaseID(lease_id), ttl_s, index)
         self._leases[lease.id] = lease
         self._changed.append(lease.id)

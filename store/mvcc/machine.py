@@ -17,7 +17,7 @@ from store.mvcc.auth.check import CommandCheck
 from store.mvcc.auth.commands import AuthCommands, Handler
 from store.mvcc.auth.state import AuthState
 from store.mvcc.backend import Backend, Flush
-from store.mvcc.command import Kind
+from store.mvcc.command import DecodedCommand, Kind
 from store.mvcc.errors import MvccError
 from store.mvcc.event import KvEvent
 from store.mvcc.store import MvccStore, Reply
@@ -45,6 +45,8 @@ class KvMachine:
         # Called after every batch of commands with its events; and after a new state was taken.
         self.on_events: Callable[[list[KvEvent]], None] = lambda _: None
         self.on_replaced: Callable[[], None] = lambda: None
+        # Called after each command with its kind, and whether it was done.
+        self.on_applied: Callable[[Kind, bool], None] = lambda _kind, _done: None
         self._handlers: dict[Kind, Callable[[Any, int], Reply]] = {
             Kind.PUT: lambda request, _: put.put(store, request),
             Kind.DELETE_RANGE: lambda request, _: delete_range.delete_range(store, request),
@@ -107,11 +109,19 @@ class KvMachine:
     def _apply_one(self, one: LogCommand) -> object:
         try:
             decoded = command.decode(one.data)
+        except MvccError as error:
+            return error
+        result = self._carry_out(decoded, one.index)
+        self.on_applied(decoded.kind, isinstance(result, Reply))
+        return result
+
+    def _carry_out(self, decoded: DecodedCommand, index: int) -> Reply | MvccError:
+        try:
             self.alarms.check(decoded)
             if self.auth.enabled:
                 check = CommandCheck(self.auth, self.store.lessor, decoded.who)
                 check.command(decoded.kind, decoded.request)
-            return self._handlers[decoded.kind](decoded.request, one.index)
+            return self._handlers[decoded.kind](decoded.request, index)
         except MvccError as error:
             return error
 

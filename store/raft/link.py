@@ -227,6 +227,7 @@ class Link:
             self._writer = None
             self._frames = []
             writer.transport.abort()
+            FIGURES.peer_losses[self._peer] += 1
             self._on_down(self._peer)
             log.info("peer disconnected", peer=f"{self._peer:x}")
 

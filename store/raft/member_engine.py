@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from kubraft.log import get_logger
+from store.figures import FIGURES
 from store.raft import membership
 from store.raft.codec import encode
+from store.raft.complaints import Complaints
 from store.raft.config import RaftConfig
 from store.raft.disk import DiskDirectory
 from store.raft.driver import Driver, Options
@@ -27,6 +29,7 @@ from store.raft.engine import (
     MemberID,
     NoLeaderError,
     ProposalDroppedError,
+    Role,
     StaleChangeError,
     StateMachine,
     UnknownOutcomeError,
@@ -88,6 +91,7 @@ class RaftEngine:
         self._linked: tuple[object, object] = (None, None)
         self._closing: set[asyncio.Task[None]] = set()
         self._heard: dict[int, float] = {}
+        self._complaints = Complaints()
         self._installing: asyncio.Task[None] | None = None
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._batch: Batch | None = None
@@ -465,8 +469,22 @@ class RaftEngine:
     def _wake(self) -> None:
         # uvloop may fire up to half a millisecond early: whether a timer is still to come is
         # known only by forgetting it here.
-        self._timer = None
+        timer, self._timer = self._timer, None
+        if timer is not None and self._driver.status().role is Role.LEADER:
+            self._note_lateness(self._loop.time() - timer.when())
         self._kick()
+
+    def _note_lateness(self, late_s: float) -> None:
+        """Count signs of life that a leader gives more than a heartbeat late."""
+        if late_s <= self._config.heartbeat_ms / 1000:
+            return
+        FIGURES.late_heartbeats += 1
+        if self._complaints.is_new("late", now=self._loop.time()):
+            log.warning(
+                "heartbeat late",
+                detail="this leader is overloaded, or was stopped",
+                late_s=round(late_s, 3),
+            )
 
     def _guard(self, action: Callable[[], object]) -> None:
         """Run a part of the driver; an impossible state or a failed state machine is the end."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kubraft.log import get_logger
 from store.directory import make_directory
+from store.figures import FIGURES
 from store.raft.engine import StateMachine
 from store.raft.framing import PURPOSE_SNAPSHOT, frame
 from store.raft.link import Caller, dial
@@ -68,7 +69,8 @@ class Snapshots:
     ) -> None:
         """Take a snapshot that `peer` streams on a connection of its own."""
         try:
-            head = await receive_snapshot(self._directory, self._temporary(), reader)
+            with FIGURES.snapshots_received[peer].one():
+                head = await receive_snapshot(self._directory, self._temporary(), reader)
         except (OSError, ValueError) as error:
             writer.write(frame((str(error) or type(error).__name__).encode()[:512]))
             await writer.drain()
@@ -92,14 +94,21 @@ class Snapshots:
             OSError, ValueError: the file is damaged, or not the one that the log starts at.
         """
         path = self._directory / file_name(index, term)
+        FIGURES.installing += 1
+        try:
+            await self._install(path, index, term)
+        finally:
+            FIGURES.installing -= 1
+        log.info("snapshot installed", index=index, term=term)
+
+    async def _install(self, path: Path, index: int, term: int) -> None:
         loop = asyncio.get_running_loop()
         read = await loop.run_in_executor(self._reader, self._state_machine.read_snapshot, path)
         while (installed := self._state_machine.install_snapshot(path, read)) is None:  # noqa: ASYNC110  # the end of a flush is no event
             await asyncio.sleep(_BUSY_S)
         if installed != (index, term):
             raise ValueError(f"{path}: holds the state at {installed}, not at {(index, term)}")
-        path.unlink(missing_ok=True)
-        log.info("snapshot installed", index=index, term=term)
+        self.discard(index, term)
 
     def discard(self, index: int, term: int) -> None:
         (self._directory / file_name(index, term)).unlink(missing_ok=True)
@@ -125,7 +134,8 @@ class Snapshots:
         path = self._directory / self._temporary()
         self._under_way += 1
         try:
-            await self._make_and_send(peer, url, term, path)
+            with FIGURES.snapshots_sent[peer].one():
+                await self._make_and_send(peer, url, term, path)
         except Exception as error:  # noqa: BLE001  # whatever it is, the peer is tried again
             cause = str(error) or type(error).__name__
             log.warning("snapshot not sent", peer=f"{peer:x}", cause=cause)

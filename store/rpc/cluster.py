@@ -26,6 +26,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     MemberUpdateRequest,
     MemberUpdateResponse,
 )
+from store.figures import FIGURES
 from store.identity import member_id
 from store.raft.engine import LearnerNotReadyError, StaleChangeError
 from store.raft.membership import Members
@@ -81,7 +82,12 @@ async def member_update(services: MemberServices, data: bytes) -> bytes:
 
 async def member_promote(services: MemberServices, data: bytes) -> bytes:
     learner = parse(MemberPromoteRequest, data).ID
-    await _change(services, lambda now, health: reconfiguration.promote(now, health, learner))
+    try:
+        await _change(services, lambda now, health: reconfiguration.promote(now, health, learner))
+    except RefusedError as error:
+        FIGURES.failed_promotions[error.refusal.message] += 1
+        raise
+    FIGURES.promotions += 1
     response = MemberPromoteResponse(members=members(services))
     return services.header(services.store.revision) + response.SerializeToString()
 

@@ -29,6 +29,7 @@ from kubraft.pb.etcdserverpb.rpc_pb2 import (
     SnapshotResponse,
     StatusResponse,
 )
+from store.figures import FIGURES
 from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.paced_hash import hash_in_steps
@@ -101,8 +102,12 @@ async def defragment(services: MemberServices, data: bytes) -> bytes:
     """
     parse(DefragmentRequest, data)
     services.callers.check_admin()
-    with disk_work("defragmentation"):
-        done = await _defragment(services)
+    FIGURES.defragmenting += 1
+    try:
+        with disk_work("defragmentation"), FIGURES.defragmentation_s.timed():
+            done = await _defragment(services)
+    finally:
+        FIGURES.defragmenting -= 1
     if not done:
         raise RefusedError(grpc.StatusCode.UNAVAILABLE, _DEFRAGMENTATION_DISTURBED)
     return services.header(services.store.revision)
@@ -129,14 +134,17 @@ async def _persist(services: MemberServices) -> None:
 
 async def hash_(services: MemberServices, _: bytes) -> bytes:
     services.callers.check_admin()
-    run = await hash_in_steps(services.store)
+    with FIGURES.hash_s.timed():
+        run = await hash_in_steps(services.store)
     return services.header(run.revision) + HashResponse(hash=run.figure).SerializeToString()
 
 
 async def hash_of_revision(services: MemberServices, data: bytes) -> bytes:
     services.callers.check_admin()
     store = services.store
-    run = await hash_in_steps(store, parse(HashKVRequest, data).revision)
+    request = parse(HashKVRequest, data)
+    with FIGURES.hash_of_revision_s.timed():
+        run = await hash_in_steps(store, request.revision)
     response = HashKVResponse(
         hash=run.figure, compact_revision=run.compacted, hash_revision=run.revision
     )
@@ -183,7 +191,8 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
             with disk_work("snapshot"):
                 directory = tempfile.mkdtemp(dir=services.machine.backend.directory)
             try:
-                await _send_file(services, Path(directory) / "snapshot", context)
+                with FIGURES.snapshot_s.timed():
+                    await _send_file(services, Path(directory) / "snapshot", context)
             finally:
                 await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:

@@ -47,6 +47,9 @@ REQUEST_OVERHEAD_BYTES = 512 * 1024
 # What etcd's envelope in the log adds to a request, and counts: an id and the request's length.
 _ENVELOPE_BYTES = 18
 
+# Source: etcd, server/etcdserver (readIndexRetryTime): what is asked again after so long is slow.
+_SLOW_READ_S = 0.5
+
 # What `Context.read` returns when the client has no more requests.
 END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
 M = TypeVar("M", bound=Message)
@@ -200,11 +203,15 @@ class MemberServices:
             EngineError: no quorum confirmed it.
         """
         self.check_voter()
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
             await self.engine.read_index()
         except EngineError:
             FIGURES.reads_failed += 1
             raise
+        finally:
+            FIGURES.slow_reads += now() - began > _SLOW_READ_S
 
     def unary(
         self, handle: Callable[[bytes], Awaitable[bytes]], tally: CallTally, *, learners: bool
