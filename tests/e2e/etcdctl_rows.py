@@ -286,10 +286,10 @@ ROWS = (
         (
             run("put", "m/a", "1"),
             Step(
-                ("make-mirror", "--prefix=m/", "--dest-prefix=n/", "{url}"),
-                until_key="n/a",
+                ("make-mirror", "--prefix=m/", "--dest-prefix=n{v}/", "{url}"),
+                until_key="n{v}/a",
             ),
-            run("get", "n/a"),
+            run("get", "n{v}/a"),
         ),
     ),
     Row("version", (run("version"),)),

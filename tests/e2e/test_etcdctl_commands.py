@@ -122,7 +122,7 @@ class Session:
     def _is_reached(self, step: Step, printed: str) -> bool:
         if not step.until_key:
             return step.until in printed
-        return bool(self._server.etcdctl("get", step.until_key).stdout)
+        return bool(self._server.etcdctl("get", self._fill(step.until_key)).stdout)
 
     def _plain(self, printed: str, step: Step) -> str:
         printed = printed.replace(self._server.client_url("store-0"), "URL")
