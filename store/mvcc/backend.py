@@ -5,9 +5,9 @@ there first, and from time to time the whole buffer becomes one LMDB transaction
 log index it was applied at. That transaction is committed with a full sync, so a power loss leaves
 either the state before it or the state after it, and the log is replayed from there.
 
-A flush has two halves: `begin_flush` fills the LMDB transaction on the event loop (microseconds a
-record), and `Flush.commit`, which waits for the disk, may run in a worker thread. Between the two
-the buffer that is being flushed is still read from memory.
+A flush has two halves: `Flush.fill` brings the buffer into the LMDB transaction, on the event loop
+and in pieces, so that others have their turns; and `Flush.commit`, which waits for the disk, may
+run in a worker thread. Until both are done what is being flushed is still read from memory.
 
 The environment is opened without LMDB's own locks, because its writer lock belongs to a thread and
 a flush changes threads. What replaces it: the member locks its data directory; there is one writer
@@ -21,6 +21,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -32,6 +33,10 @@ from store.mvcc.revision import PackedRevision, from_bytes, to_bytes
 FILE_NAME = "db"
 _DEFRAGMENTED_NAME = "db.defragmented"
 _DATABASES = 4
+# A flush is filled in pieces of so many items, but in about `_PIECES` at most: so it comes to an
+# end however fast the next buffer grows.
+_PIECE_ITEMS_MIN = 1000
+_PIECES = 32
 # A named value that is about all others: see `store.mvcc.digest`.
 _META_DIGEST = b"digest"
 
@@ -58,24 +63,53 @@ class Buffer:
 
 
 class Flush:
-    """One LMDB transaction, filled and waiting for the disk."""
+    """One LMDB transaction, on its way to the disk."""
 
-    def __init__(self, txn: lmdb.Transaction) -> None:
+    def __init__(self, txn: lmdb.Transaction, pieces: Iterator[None]) -> None:
         self._txn = txn
-        self._done = threading.Event()
+        self._pieces = pieces
+        self._lock = threading.Lock()
+        self._is_over = False
         self.error: Exception | None = None
 
-    def commit(self) -> None:
-        """Write and fsync; blocks; any thread. The outcome is told by `Backend.end_flush`."""
-        try:
-            self._txn.commit()
-        except (lmdb.Error, OSError) as error:
-            self.error = error
-        finally:
-            self._done.set()
+    def fill(self) -> bool:
+        """Bring in another piece, on the event loop; whether there is more to bring in."""
+        with self._lock:
+            return self._fill()
 
-    def wait(self) -> None:
-        self._done.wait()
+    def _fill(self) -> bool:
+        if self._is_over:
+            return False
+        try:
+            next(self._pieces)
+        except StopIteration:
+            return False
+        except (lmdb.Error, OSError) as error:
+            self._txn.abort()
+            self._end(error)
+            return False
+        return True
+
+    def commit(self) -> None:
+        """Bring in what is left, write and fsync, once; blocks; any thread.
+
+        The outcome is told by `Backend.end_flush`.
+        """
+        with self._lock:
+            while self._fill():
+                pass
+            if self._is_over:
+                return
+            try:
+                self._txn.commit()
+            except (lmdb.Error, OSError) as error:
+                self._end(error)
+            else:
+                self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        self.error = error
+        self._is_over = True
 
 
 class Backend:
@@ -225,6 +259,11 @@ class Backend:
         self._active.records[packed] = record
         self._active.approximate_bytes += len(record) + 64
 
+    def put_many(self, packed: Sequence[PackedRevision], records: Sequence[bytes]) -> None:
+        """Put records in ascending order of revision."""
+        self._active.records.update(zip(packed, records, strict=True))
+        self._active.approximate_bytes += sum(map(len, records)) + 64 * len(records)
+
     def delete(self, packed: PackedRevision) -> None:
         """Forget a record. The history before it must not need it any more."""
         if self._active.records.pop(packed, None) is None:
@@ -249,15 +288,15 @@ class Backend:
     # Flushing.
 
     def begin_flush(self) -> Flush | None:
-        """Move the buffer into an LMDB transaction; None if there is nothing to do.
+        """Begin to move the buffer into an LMDB transaction; None if there is nothing to do.
 
         None also while a snapshot is being copied: the event loop never waits for that, and what
         is not flushed is safe in the log.
 
-        Followed by `Flush.commit` and then `end_flush`, before the next call.
+        Followed by `Flush.fill` until it is full, `Flush.commit`, and then `end_flush`.
 
         Raises:
-            OSError, lmdb.Error: it cannot be written, or an earlier flush failed; the member must
+            OSError, lmdb.Error: it cannot be begun, or an earlier flush failed; the member must
                 not go on.
         """
         assert self._flush is None, "one flush at a time"
@@ -268,16 +307,12 @@ class Backend:
         if not self._writer.acquire(blocking=False):
             return None
         self._flushing, self._active = self._active, Buffer()
-        txn = self._env.begin(write=True)
         try:
-            digest = self._fill(txn, self._flushing)
-            txn.put(_META_DIGEST, b"%d" % digest, db=self._meta_db)
+            txn = self._env.begin(write=True)
         except (lmdb.Error, OSError) as error:
-            txn.abort()
             self._fail(error)
             raise
-        self._flush = Flush(txn)
-        self._flushing_digest = digest
+        self._flush = Flush(txn, self._pieces(txn, self._flushing))
         return self._flush
 
     def _fail(self, error: Exception) -> None:
@@ -285,18 +320,22 @@ class Backend:
         self._failure = error
         self._writer.release()
 
-    def _fill(self, txn: lmdb.Transaction, buffer: Buffer) -> int:
-        """Write the buffer; the digest of the database with it."""
+    def _pieces(self, txn: lmdb.Transaction, buffer: Buffer) -> Iterator[None]:
+        """Write the buffer piece by piece, at last the digest of the database with it."""
         gone = come = 0
-        for packed in buffer.deleted:
-            key = to_bytes(packed)
-            gone += weigh(Part.RECORDS, key, txn.pop(key, db=self._records_db))
-        with txn.cursor(self._records_db) as cursor:
-            for packed, record in buffer.records.items():
+        size = max(_PIECE_ITEMS_MIN, (len(buffer.deleted) + len(buffer.records)) // _PIECES)
+        for first in range(0, len(buffer.deleted), size):
+            for packed in buffer.deleted[first : first + size]:
                 key = to_bytes(packed)
-                come += weigh(Part.RECORDS, key, record)
-                appended = cursor.put(key, record, append=True)
-                assert appended, "revisions are flushed in ascending order"
+                gone += weigh(Part.RECORDS, key, txn.pop(key, db=self._records_db))
+            yield
+        records = iter(buffer.records.items())
+        while piece := [(to_bytes(packed), record) for packed, record in islice(records, size)]:
+            come += total(Part.RECORDS, piece)
+            with txn.cursor(self._records_db) as cursor:
+                _, appended = cursor.putmulti(piece, append=True)
+            assert appended == len(piece), "revisions are flushed in ascending order"
+            yield
         named = [
             (Part.LEASES, self._leases_db, lease_id.to_bytes(8, "big", signed=True), value)
             for lease_id, value in buffer.leases.items()
@@ -307,22 +346,24 @@ class Backend:
             come += weigh(part, key, value)
             if value is not None:
                 txn.put(key, value, db=database)
-        return changed(self._digest, gone=gone, come=come)
+        digest = changed(self._digest, gone=gone, come=come)
+        txn.put(_META_DIGEST, b"%d" % digest, db=self._meta_db)
+        self._flushing_digest = digest
 
     def end_flush(self) -> bool:
-        """Take the committed flush as the new ground; on the event loop.
+        """Take the flush as the new ground, once all of it is done; on the event loop.
 
         Returns:
             False when somebody who could not wait (`flush`) has done it already.
 
         Raises:
-            OSError, lmdb.Error: the commit failed; nothing of it is durable and the member must
+            OSError, lmdb.Error: it failed; nothing of it is durable and the member must
                 not go on.
         """
         flush, self._flush = self._flush, None
         if flush is None:
             return False
-        flush.wait()
+        flush.commit()
         if flush.error is not None:
             self._fail(flush.error)
             raise flush.error
@@ -341,7 +382,6 @@ class Backend:
             self.end_flush()
         flush = self.begin_flush()
         if flush is not None:
-            flush.commit()
             self.end_flush()
         return not self._active
 

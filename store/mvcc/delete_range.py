@@ -12,12 +12,10 @@ def execute(store: MvccStore, txn: Transaction, request: DeleteRangeRequest) -> 
     """Delete the keys of the range; returns the response body."""
     keys = list(store.index.keys(request.key, range_end(request.range_end)))
     previous: list[bytes] = []
-    for key in keys:
-        if request.prev_kv:
-            record = store.find(key)
-            assert record is not None
-            previous.append(field_bytes(3, record))
-        txn.delete(key)
+    if request.prev_kv:
+        records = store.backend.get_many(store.index.live_of(keys))
+        previous = [field_bytes(3, record) for record in records]
+    txn.delete(keys)
     return field_varint(2, len(keys)) + b"".join(previous)
 
 

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import cast
 
-from sortedcontainers import SortedDict, SortedSet
+from sortedcontainers import SortedDict, SortedList
 
 from store.mvcc.revision import PackedRevision, floor, is_tombstone, main_of
 
@@ -47,7 +47,7 @@ class KeyIndex:
         self._live: SortedDict = SortedDict()
         self._history: dict[bytes, list[PackedRevision]] = {}
         # Keys that have history but no living value.
-        self._dead: SortedSet = SortedSet()
+        self._dead: SortedList = SortedList()
 
     @classmethod
     def load(cls, records: Iterable[tuple[PackedRevision, bytes]]) -> KeyIndex:
@@ -65,7 +65,7 @@ class KeyIndex:
                 if before is not None:
                     history.setdefault(key, []).append(before)
         index._live = SortedDict(live)
-        index._dead = SortedSet(key for key in history if key not in live)
+        index._dead = SortedList(key for key in history if key not in live)
         return index
 
     def __len__(self) -> int:
@@ -85,14 +85,30 @@ class KeyIndex:
         self._live[key] = packed
         if before is not None:
             self._history.setdefault(key, []).append(before)
-        else:
-            self._dead.discard(key)
+        elif key in self._history:
+            self._dead.remove(key)
 
-    def tombstone(self, key: bytes, packed: PackedRevision) -> None:
-        """End the life of `key`, which must be living."""
-        before = self._live.pop(key)
-        self._history.setdefault(key, []).extend((before, packed))
-        self._dead.add(key)
+    def tombstones(self, keys: Sequence[bytes], packed: Sequence[PackedRevision]) -> None:
+        """End the lives of `keys`, ascending and all living, each at its own of `packed`."""
+        history = self._history
+        for key, before, end in zip(keys, self.live_of(keys), packed, strict=True):
+            older = history.get(key)
+            if older is None:
+                history[key] = [before, end]
+            else:
+                older += (before, end)
+        self._forget_living(keys)
+        self._dead.update(keys)
+
+    def _forget_living(self, keys: Sequence[bytes]) -> None:
+        live = self._live
+        if len(keys) > 1:
+            first, stop = live.bisect_left(keys[0]), live.bisect_right(keys[-1])
+            if stop - first == len(keys):  # none between them: much cheaper than one by one
+                del live.keys()[first:stop]
+                return
+        for key in keys:
+            del live[key]
 
     def at(self, key: bytes, main: int) -> PackedRevision | None:
         """The revision of the value that `key` had at `main`; None if it had none."""
@@ -169,7 +185,8 @@ class KeyIndex:
             self._history[key] = kept
         else:
             del self._history[key]
-            self._dead.discard(key)
+            if live is None:
+                self._dead.remove(key)
         return freed
 
     def is_visible(self, key: bytes, packed: PackedRevision, compacted: int) -> bool:

@@ -48,8 +48,7 @@ def expire(store: MvccStore, request: LeaseCheckpoint) -> Reply:
 def _remove(store: MvccStore, lease_id: int) -> Reply:
     lease = store.lessor.get(lease_id)
     txn = Transaction(store)
-    for key in sorted(lease.keys):
-        txn.delete(key)
+    txn.delete(sorted(lease.keys))
     store.lessor.remove(lease_id)
     store.backend.set_lease(lease_id, None)
     return Reply(txn.end(), b"")

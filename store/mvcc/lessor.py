@@ -44,6 +44,8 @@ class Lessor:
 
     def __init__(self) -> None:
         self._leases: dict[LeaseID, Lease] = {}
+        # The lease of each key that has one.
+        self._lease_of: dict[bytes, Lease] = {}
         # Leases granted, renewed or revoked since the shell last asked.
         self._changed: list[LeaseID] = []
 
@@ -106,11 +108,16 @@ class Lessor:
         lease = self._leases.get(LeaseID(lease_id))
         if lease is not None:
             lease.keys.add(key)
+            self._lease_of[key] = lease
 
-    def detach(self, lease_id: int, key: bytes) -> None:
-        lease = self._leases.get(LeaseID(lease_id))
-        if lease is not None:
-            lease.keys.discard(key)
+    def detach(self, keys: Iterable[bytes]) -> None:
+        """Untie what is tied of `keys`."""
+        lease_of = self._lease_of
+        if lease_of:
+            for key in keys:
+                lease = lease_of.pop(key, None)
+                if lease is not None:
+                    lease.keys.remove(key)
 
     def take_changed(self) -> list[LeaseID]:
         """Leases whose deadline the shell must look at anew; each call returns only news."""

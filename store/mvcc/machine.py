@@ -136,13 +136,16 @@ class KvMachine:
         return self._durable
 
     def begin_flush(self) -> Flush | None:
-        """First half of a flush whose `commit` is done in a worker thread; then `end_flush`."""
+        """Begin a flush that is filled piece by piece, and committed in a worker thread.
+
+        Followed by `end_flush`.
+        """
         self._save_applied()
         self._flushing = self._applied
         return self.backend.begin_flush()
 
     def end_flush(self) -> None:
-        """Raises OSError, lmdb.Error: the commit failed."""
+        """Raises OSError, lmdb.Error: the flush failed."""
         if self.backend.end_flush():
             self._durable = max(self._durable, self._flushing)
 

@@ -11,7 +11,8 @@ Source: etcd v3 data model (revisions, tombstones).
 
 from __future__ import annotations
 
-from typing import NewType
+from collections.abc import Sequence
+from typing import NewType, cast
 
 Revision = NewType("Revision", int)
 # (main, sub, tombstone) in one integer, see the module's text.
@@ -24,6 +25,12 @@ PACKED_BYTES = 12
 
 def pack(main: int, sub: int, *, tombstone: bool = False) -> PackedRevision:
     return PackedRevision(main << _SUB_BITS | sub << 1 | tombstone)
+
+
+def pack_tombstones(main: int, sub: int, count: int) -> Sequence[PackedRevision]:
+    """Those of so many deletes in a row, the first of which is the change number `sub`."""
+    first = pack(main, sub, tombstone=True)
+    return cast("Sequence[PackedRevision]", range(first, first + 2 * count, 2))
 
 
 def floor(main: int) -> PackedRevision:

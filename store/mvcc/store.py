@@ -6,7 +6,7 @@ Nothing here knows time, chance or the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kubraft.pb.mvccpb.kv_pb2 import KeyValue
@@ -16,7 +16,8 @@ from store.mvcc.errors import CompactedError, FutureRevisionError
 from store.mvcc.event import KvEvent
 from store.mvcc.key_index import KeyIndex
 from store.mvcc.lessor import Lease, Lessor
-from store.mvcc.revision import PackedRevision, Revision, floor, pack
+from store.mvcc.revision import PackedRevision, Revision, floor, pack, pack_tombstones
+from store.mvcc.wire import field_bytes, field_varint
 
 # An empty store is at revision 1; nothing was compacted yet. Source: etcd, server/storage/mvcc.
 REVISION_FIRST = 1
@@ -143,7 +144,7 @@ class Transaction:
             previous = KeyValue.FromString(before)
             create, version = previous.create_revision, previous.version + 1
             if previous.lease and previous.lease != lease:
-                store.lessor.detach(previous.lease, key)
+                store.lessor.detach((key,))
         record = KeyValue(
             key=key,
             create_revision=create,
@@ -157,20 +158,24 @@ class Transaction:
         self._record(packed, key, record)
         store.index.put(key, packed)
 
-    def delete(self, key: bytes) -> None:
-        """End the life of `key`, which must be living."""
-        store, main = self._store, self._main
-        packed = pack(main, self._sub, tombstone=True)
-        self._sub += 1
-        FIGURES.deletes += 1
-        before = store.find(key)
-        assert before is not None
-        lease = KeyValue.FromString(before).lease
-        if lease:
-            store.lessor.detach(lease, key)
-        record = KeyValue(key=key, mod_revision=main).SerializeToString()
-        self._record(packed, key, record)
-        store.index.tombstone(key, packed)
+    def delete(self, keys: Sequence[bytes]) -> None:
+        """End the lives of `keys`, which are living, in ascending order and each named once.
+
+        There may be all keys of the store, so what they were is not read for it.
+        """
+        if not keys:
+            return
+        store = self._store
+        packed = pack_tombstones(self._main, self._sub, len(keys))
+        self._sub += len(keys)
+        FIGURES.deletes += len(keys)
+        store.lessor.detach(keys)
+        # A KeyValue that has a key and a mod_revision only.
+        mod_revision = field_varint(3, self._main)
+        records = [field_bytes(1, key) + mod_revision for key in keys]
+        store.backend.put_many(packed, records)
+        store.events.extend(map(KvEvent, packed, keys, records))
+        store.index.tombstones(keys, packed)
 
     def _record(self, packed: PackedRevision, key: bytes, record: bytes) -> None:
         self._store.backend.put(packed, record)
