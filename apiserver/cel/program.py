@@ -1,0 +1,125 @@
+"""Compiles and evaluates expressions: bounded in time and memory, errors in upstream's words.
+
+Values are JSON values. A program has no state: any task may evaluate it at any time.
+
+Source: cel-spec; Kubernetes documentation, "Common Expression Language in Kubernetes".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+from apiserver.cel.growth import CHARS_MAX, GROWTH_MAX, growth
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+
+_PROGRAMS_MAX: Final = 4_096
+_MESSAGE_CHARS_MAX: Final = 1_024
+_KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
+_STATUS = re.compile(r"^(?:[A-Z_]+): ")
+_CODE = re.compile(r" \[[A-Z_]+\]$")
+
+
+class CelError(ValueError):
+    """An expression is of no use; the message has no trace of the library."""
+
+
+class CompileError(CelError):
+    """An expression is malformed, or could cost too much."""
+
+
+class EvaluationError(CelError):
+    """An expression has no value for what it was given; `over_budget` where it costs too much."""
+
+    def __init__(self, message: str, *, over_budget: bool = False) -> None:
+        super().__init__(message)
+        self.over_budget = over_budget
+
+
+class Program:
+    """One compiled expression."""
+
+    def __init__(self, expression: str, compiled: cel.Expression) -> None:
+        self.expression = expression
+        self._compiled = compiled
+        self.returns = compiled.return_type().name()
+
+    def evaluate(self, variables: Mapping[str, Any]) -> Any:
+        """The value with these variables, each declared when it was compiled.
+
+        Raises:
+            EvaluationError: there is none.
+        """
+        try:
+            value = self._compiled.eval(data=variables)
+            if value.type().name() == "ERROR":
+                raise EvaluationError(_words(str(value.value())))
+            return value.plain_value()
+        except RuntimeError as error:
+            over = "budget" in str(error) or "limit" in str(error)
+            said = "operation cancelled: actual cost limit exceeded"
+            raise EvaluationError(said if over else _words(str(error)), over_budget=over) from error
+        except (TypeError, OverflowError) as error:
+            raise EvaluationError(_words(str(error))) from error
+
+
+@lru_cache(maxsize=_PROGRAMS_MAX)
+def compile_program(expression: str, variables: tuple[str, ...]) -> Program:
+    """Compile an expression that may use `variables`.
+
+    Raises:
+        CompileError: it is malformed, or could cost too much.
+    """
+    if len(expression) > CHARS_MAX:
+        raise CompileError(f"expression is longer than {CHARS_MAX} characters")
+    if growth(expression) > GROWTH_MAX:
+        raise CompileError("estimated cost of the expression exceeds the budget")
+    try:
+        return Program(expression, _environment(variables).compile(expression))
+    except RuntimeError as error:
+        raise CompileError(_compilation(str(error))) from error
+
+
+@lru_cache(maxsize=64)
+def _environment(variables: Iterable[str]) -> cel.Env:
+    """An environment of untyped variables with Kubernetes' functions."""
+    from cel_expr_python import cel  # noqa: PLC0415 - slow to import, and needed by few clusters
+    from cel_expr_python.ext import (  # noqa: PLC0415
+        ext_encoders,
+        ext_optional,
+        ext_strings,
+    )
+
+    from apiserver.cel.functions import declarations  # noqa: PLC0415
+
+    return cel.NewEnv(
+        variables=dict.fromkeys(variables, cel.Type.DYN),
+        extensions=[
+            ext_strings.ExtStrings(),
+            ext_optional.ExtOptional(),
+            ext_encoders.ExtEncoders(),
+        ],
+        functions=declarations(),
+    )
+
+
+def _compilation(text: str) -> str:
+    """cel-go says the same with another beginning."""
+    body = _CODE.sub("", _STATUS.sub("", text.strip()))
+    return f"compilation failed: {body}"[:_MESSAGE_CHARS_MAX]
+
+
+def _words(text: str) -> str:
+    """An error of evaluation as cel-go words it."""
+    text = _CODE.sub("", _STATUS.sub("", text.strip()))
+    if found := _KEY.search(text):
+        return f"no such key: {found[1]}"
+    if text.lower().startswith("no matching overloads"):
+        return "no such overload"
+    if "divide by zero" in text:
+        return "division by zero"
+    return text[:_MESSAGE_CHARS_MAX]
