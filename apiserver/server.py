@@ -10,6 +10,7 @@ import uuid
 from random import SystemRandom
 
 from apiserver.admission import AdmissionContext, build_chain, load_hooks
+from apiserver.admission.webhook.client import WebhookClient
 from apiserver.authn import Authenticator
 from apiserver.authn.certificate import CertificateAuthenticator
 from apiserver.authn.issuer_documents import JWKS_PATH, issuer_documents
@@ -102,6 +103,8 @@ class ApiServer:
             rng=rng,
         )
         self._writer = InternalWriter(machinery, lambda: self._registry.policy)
+        self._machinery = machinery
+        self._webhooks = WebhookClient(self._reader, rng)
         self._authorizer = Authorizer(self._reader)
         self._keys = load_verifying_keys(options.service_account_key_files)
         self._authenticator = self._make_authenticator()
@@ -207,6 +210,7 @@ class ApiServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._rest.stop(STOP_GRACE_S)
         await self._logs.close()
+        await self._webhooks.close()
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
 
@@ -235,12 +239,15 @@ class ApiServer:
 
     def _make_policy(self, rng: SystemRandom) -> Policy:
         options = self._options
-        context = AdmissionContext(self._reader, self._writer, self._clock, rng)
+        context = AdmissionContext(
+            self._reader, self._writer, self._clock, rng, self._machinery.decode_lenient
+        )
         chain = build_chain(
             context,
             self._authorizer,
             load_hooks(context),
             toleration_s=options.default_toleration_s,
+            webhooks=self._webhooks,
         )
         issuer: TokenIssuer | None = None
         if options.service_account_signing_key_file:

@@ -17,6 +17,10 @@ from apiserver.admission.rbac_escalation import RbacEscalation
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from apiserver.admission.resource_quota import ResourceQuota
 from apiserver.admission.service_account import ServiceAccount
+from apiserver.admission.webhook.call import Caller
+from apiserver.admission.webhook.client import WebhookClient
+from apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
+from apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from apiserver.authz import Authorizer
 
 
@@ -32,11 +36,16 @@ class AdmissionChain:
         return [plugin.name for plugin in self._plugins]
 
     async def mutate(self, request: AdmissionRequest) -> None:
-        """Let the plugins complete `request.obj`.
+        """Let the plugins complete `request.obj`; once more where one of them asks for it.
 
         Raises:
             ApiError: a plugin refuses; nothing was written.
         """
+        await self._mutate(request)
+        if request.reinvoke:
+            await self._mutate(request)
+
+    async def _mutate(self, request: AdmissionRequest) -> None:
         for plugin in self._plugins:
             if plugin.handles(request):
                 await plugin.mutate(request)
@@ -58,12 +67,16 @@ def build_chain(
     hooks: Sequence[AdmissionPlugin] = (),
     *,
     toleration_s: int = 300,
+    webhooks: WebhookClient | None = None,
 ) -> AdmissionChain:
     """The built-in plugins with `hooks` (see hook.load_hooks) among them.
 
     `toleration_s` is how long Pods stay on a node that is not ready or unreachable, unless they
-    say otherwise.
+    say otherwise; without `webhooks` none are asked.
     """
+    caller = Caller(webhooks, authorizer) if webhooks else None
+    mutating = [MutatingAdmissionWebhook(context, caller)] if caller else []
+    validating = [ValidatingAdmissionWebhook(context, caller)] if caller else []
     return AdmissionChain(
         [
             NamespaceLifecycle(context),
@@ -74,6 +87,8 @@ def build_chain(
             DefaultTolerationSeconds(toleration_s),
             RbacEscalation(authorizer),
             *hooks,
+            *mutating,
+            *validating,
             ResourceQuota(context),
         ]
     )

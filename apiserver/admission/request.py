@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random, SystemRandom
@@ -22,6 +22,7 @@ class Operation(StrEnum):
     CREATE = "CREATE"
     UPDATE = "UPDATE"
     DELETE = "DELETE"
+    CONNECT = "CONNECT"
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class AdmissionRequest:
 
     While mutating, a plugin may change `obj` in place or replace it, but not its kind, name or
     namespace; while validating, nothing. `old` is shared with the cache and never changed.
-    `resource` is the plural.
+    `resource` is the plural. `options` are those of the request, as CreateOptions and the like.
     """
 
     operation: Operation
@@ -44,6 +45,17 @@ class AdmissionRequest:
     old: Object | None = None
     dry_run: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    # The kind of the resource, where the object is of another one: pods of a Binding.
+    parent: GroupVersionKind | None = None
+    # For plugins, what must last from one pass of mutation to the next.
+    passes: dict[str, Any] = field(default_factory=dict)
+    # Set by a plugin that wants all mutating plugins to be run once more.
+    reinvoke: bool = False
+
+    @property
+    def served_kind(self) -> GroupVersionKind:
+        """The kind whose group and version the URL has."""
+        return self.parent or self.gvk
 
     @property
     def qualified_resource(self) -> str:
@@ -75,11 +87,21 @@ class AdmissionRequest:
         )
 
 
+def _as_it_is(gvk: GroupVersionKind, obj: Object) -> Object:
+    del gvk
+    return obj
+
+
 @dataclass(frozen=True, slots=True)
 class AdmissionContext:
-    """What a plugin may use: the cache, writes as the API server itself, time and chance."""
+    """What a plugin may use: the cache, writes as the API server itself, time and chance.
+
+    `decode` gives an object that a program made the shape of its kind: unknown fields are
+    dropped, defaults filled in; it raises BadRequestError where a field has the wrong type.
+    """
 
     reader: Reader
     writer: Writer
     clock: Clock
     rng: Random = field(default_factory=SystemRandom)
+    decode: Callable[[GroupVersionKind, Object], Object] = _as_it_is

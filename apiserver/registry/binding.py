@@ -5,6 +5,7 @@ Source: Kubernetes API reference, core/v1 Binding; upstream's messages.
 
 from __future__ import annotations
 
+from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import failures
 from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.machinery import Machinery
@@ -12,6 +13,7 @@ from apiserver.registry.policy import Policy
 from apiserver.registry.update import patch
 from kubraft.api.conditions import with_condition
 from kubraft.api.errors import Cause, InvalidError
+from kubraft.api.gvk import BINDING
 from kubraft.api.object import Object
 
 SUCCESS: Object = {
@@ -50,6 +52,7 @@ async def bind(
         raise InvalidError(
             f'Binding "{call.name}" is invalid: {cause}', kind="Binding", causes=[cause]
         )
+    await _admit(policy, call, binding, options)
     wanted = binding["metadata"]
     own = (wanted.get("uid", ""), wanted.get("resourceVersion", ""))
 
@@ -72,6 +75,25 @@ async def bind(
 
     trusted = WriteOptions(dry_run=options.dry_run, trusted=True)
     return await patch(machinery, policy, call, assign, trusted)
+
+
+async def _admit(policy: Policy, call: Call, binding: Object, options: WriteOptions) -> None:
+    if options.trusted:
+        return
+    request = AdmissionRequest(
+        Operation.CREATE,
+        call.user,
+        BINDING,
+        call.resource.plural,
+        call.subresource,
+        call.namespace,
+        call.name,
+        obj=binding,
+        dry_run=options.dry_run,
+        options=options.as_object("CreateOptions"),
+        parent=call.resource.gvk,
+    )
+    await policy.admit(request)
 
 
 def _check_free(call: Call, pod: Object) -> None:

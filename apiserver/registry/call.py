@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from apiserver.registry.resource import Resource
 from apiserver.schema.schemas import FieldValidation
@@ -36,6 +36,15 @@ class WriteOptions:
     field_validation: FieldValidation = FieldValidation.STRICT
     trusted: bool = False
 
+    def as_object(self, kind: str) -> dict[str, Any]:
+        """As admission is told; `kind` is CreateOptions and the like."""
+        made: dict[str, Any] = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if self.dry_run:
+            made["dryRun"] = ["All"]
+        if self.field_manager:
+            made["fieldManager"] = self.field_manager
+        return {**made, "fieldValidation": self.field_validation.value}
+
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
@@ -47,6 +56,20 @@ class DeleteOptions:
     resource_version: str = ""
     dry_run: bool = False
     trusted: bool = False
+
+    def as_object(self) -> dict[str, Any]:
+        """As admission is told."""
+        made: dict[str, Any] = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+        if self.grace_period_s is not None:
+            made["gracePeriodSeconds"] = self.grace_period_s
+        conditions = {"uid": self.uid, "resourceVersion": self.resource_version}
+        if wanted := {key: value for key, value in conditions.items() if value}:
+            made["preconditions"] = wanted
+        if self.propagation:
+            made["propagationPolicy"] = self.propagation
+        if self.dry_run:
+            made["dryRun"] = ["All"]
+        return made
 
 
 class Written(NamedTuple):

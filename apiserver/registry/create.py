@@ -124,7 +124,7 @@ def _admission_request(call: Call, obj: Object, options: WriteOptions) -> Admiss
         name=obj["metadata"].get("name", ""),
         obj=obj,
         dry_run=options.dry_run,
-        options={"fieldManager": options.field_manager},
+        options=options.as_object("CreateOptions"),
     )
 
 

@@ -126,8 +126,5 @@ def _admission_request(call: Call, entry: Entry, options: DeleteOptions) -> Admi
         name=call.name,
         old=entry.decode(),
         dry_run=options.dry_run,
-        options={
-            "gracePeriodSeconds": options.grace_period_s,
-            "propagationPolicy": options.propagation or None,
-        },
+        options=options.as_object(),
     )

@@ -171,6 +171,20 @@ class Registry:
         call = replace(placed(call, eviction), subresource="eviction")
         self.policy.check(call, "create")
         self.machinery.schemas.decode(EVICTION, eviction)
+        await self.policy.admit(
+            AdmissionRequest(
+                Operation.CREATE,
+                call.user,
+                EVICTION,
+                call.resource.plural,
+                call.subresource,
+                call.namespace,
+                call.name,
+                obj=eviction,
+                dry_run=options.dry_run,
+                parent=call.resource.gvk,
+            )
+        )
         whole = replace(call, subresource="")
         await delete_authorized(self.machinery, self.policy, whole, options)
         return binding.SUCCESS
@@ -218,6 +232,7 @@ class Registry:
             call.namespace,
             call.name,
             obj=decoded,
+            parent=call.resource.gvk,
         )
         await self.policy.admit(admission)
         return await self.policy.issuer.issue(entry.decode(), admission.obj or decoded)

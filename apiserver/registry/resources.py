@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from apiserver.registry import cells, pod_cells
+from apiserver.registry.admissionregistration_rows import ADMISSION_ROWS
 from apiserver.registry.config import ConfigMapStrategy, SecretStrategy
 from apiserver.registry.core import (
     EventStrategy,
@@ -162,6 +163,7 @@ TABLE: tuple[Resource, ...] = (
         namespaced=False,
     ),
     *ROWS,
+    *ADMISSION_ROWS,
 )
 
 # Kinds that are written to a subresource of another, and the subresource.

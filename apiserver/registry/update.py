@@ -253,5 +253,5 @@ def _admission_request(
         obj=new,
         old=old,
         dry_run=options.dry_run,
-        options={"fieldManager": options.field_manager},
+        options=options.as_object("UpdateOptions"),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from apiserver import notes
 from apiserver.registry.resource import Resource
 from apiserver.registry.table import table
 from apiserver.rest.content import write_yaml
@@ -32,7 +33,7 @@ def response(
 ) -> HttpResponse:
     """JSON bytes as an answer, in YAML where the form says so."""
     headers = [("content-type", JSON if form is None else form.content_type), *COMMON]
-    headers += [("warning", f"299 - {quoted(text)}") for text in warnings[:WARNINGS_MAX]]
+    headers += _warnings(*warnings, *notes.warnings())
     if form is not None and form.yaml:
         raw = write_yaml(raw)
     return HttpResponse(status, raw, headers)
@@ -47,10 +48,14 @@ def plain(status: int, text: str) -> HttpResponse:
 
 def failure(error: ApiError) -> HttpResponse:
     """The Status of an error."""
-    headers = [("content-type", JSON), *COMMON]
+    headers = [("content-type", JSON), *COMMON, *_warnings(*notes.warnings())]
     if error.retry_after_s:
         headers.append(("retry-after", str(error.retry_after_s)))
     return HttpResponse(error.code, orjson.dumps(error.to_status()), headers)
+
+
+def _warnings(*texts: str) -> list[tuple[str, str]]:
+    return [("warning", f"299 - {quoted(text)}") for text in texts[:WARNINGS_MAX]]
 
 
 def quoted(text: str) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 
+from apiserver import notes
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.health.front import HealthFront
@@ -68,6 +69,7 @@ class RestFront:
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request; no exception leaves but those of a connection that is gone."""
+        notes.begin()
         try:
             await self._handle(exchange)
         except ApiError as error:

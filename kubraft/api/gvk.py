@@ -76,3 +76,21 @@ SELF_SUBJECT_ACCESS_REVIEW = GroupVersionKind(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview"
 )
 SELF_SUBJECT_RULES_REVIEW = GroupVersionKind("authorization.k8s.io", "v1", "SelfSubjectRulesReview")
+MUTATING_WEBHOOK_CONFIGURATION = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration"
+)
+VALIDATING_WEBHOOK_CONFIGURATION = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration"
+)
+VALIDATING_ADMISSION_POLICY = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy"
+)
+VALIDATING_ADMISSION_POLICY_BINDING = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicyBinding"
+)
+MUTATING_ADMISSION_POLICY = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicy"
+)
+MUTATING_ADMISSION_POLICY_BINDING = GroupVersionKind(
+    "admissionregistration.k8s.io", "v1", "MutatingAdmissionPolicyBinding"
+)

@@ -1,0 +1,1 @@
+"""Webhooks: admission by other servers over HTTPS."""

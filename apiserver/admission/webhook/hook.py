@@ -1,0 +1,93 @@
+"""One webhook of a configuration, read once, and whether it is to be asked.
+
+Source: admissionregistration.k8s.io/v1; upstream's generic webhook plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from apiserver.admission.matching import matches_rule, parse_selector, selects_namespace
+from apiserver.admission.request import AdmissionContext, AdmissionRequest
+from kubraft.api.errors import ApiError
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.object import Object
+
+TIMEOUT_S_DEFAULT: Final = 10
+TIMEOUT_S_MAX: Final = 30
+
+
+class Hook:
+    """`config` is the name of the object that it stands in, `index` where among all of its sort."""
+
+    def __init__(self, config: str, index: int, webhook: Mapping[str, Any]) -> None:
+        self.config = config
+        self.index = index
+        self.name = str(webhook.get("name", ""))
+        # As upstream: two webhooks of one name in one configuration are two.
+        self.uid = f"{config}/{self.name}/{index}"
+        self.client_config: Mapping[str, Any] = webhook.get("clientConfig") or {}
+        self.versions = tuple(webhook.get("admissionReviewVersions") or ("v1",))
+        self.ignores_failure = webhook.get("failurePolicy") == "Ignore"
+        self.reinvocable = webhook.get("reinvocationPolicy") == "IfNeeded"
+        self.dry_runs = webhook.get("sideEffects") in ("None", "NoneOnDryRun")
+        asked_s = webhook.get("timeoutSeconds") or TIMEOUT_S_DEFAULT
+        self.timeout_s = max(1, min(int(asked_s), TIMEOUT_S_MAX))
+        self.match_conditions = tuple(webhook.get("matchConditions") or ())
+        self._rules = tuple(webhook.get("rules") or ())
+        self._namespaces = webhook.get("namespaceSelector")
+        self._objects = webhook.get("objectSelector")
+
+    async def wants(self, request: AdmissionRequest, context: AdmissionContext) -> bool:
+        """Whether rules and selectors match; conditions are another question.
+
+        Raises:
+            NotFoundError, InternalError: that cannot be found out.
+        """
+        if not any(matches_rule(rule, request) for rule in self._rules):
+            return False
+        if not parse_selector(self._objects).selects_object(request):
+            return False
+        return await selects_namespace(parse_selector(self._namespaces), request, context)
+
+
+class Hooks:
+    """The webhooks of all configurations of one kind: by name, then in their order."""
+
+    def __init__(self, context: AdmissionContext, kind: GroupVersionKind) -> None:
+        self._configs: dict[str, Object] = {}
+        self._hooks: tuple[Hook, ...] | None = ()
+        context.reader.add_handler(kind, self._on_change)
+
+    def all(self) -> tuple[Hook, ...]:
+        """Those of now."""
+        if self._hooks is None:
+            self._hooks = tuple(self._read())
+        return self._hooks
+
+    def _on_change(self, before: Object | None, after: Object | None) -> None:
+        if after is not None:
+            self._configs[after["metadata"]["name"]] = after
+        elif before is not None:
+            self._configs.pop(before["metadata"]["name"], None)
+        self._hooks = None
+
+    def _read(self) -> Iterable[Hook]:
+        index = 0
+        for name, config in sorted(self._configs.items()):
+            for webhook in config.get("webhooks") or ():
+                yield Hook(name, index, webhook)
+                index += 1
+
+
+class CallError(Exception):
+    """A webhook could not be asked, or answered what makes no sense; failurePolicy decides."""
+
+
+class RejectedError(Exception):
+    """A webhook said no; `error` is what the client is told."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(error.message)
+        self.error = error
