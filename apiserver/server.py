@@ -20,10 +20,12 @@ from apiserver.authn.token_file import TokenFile, load_token_file
 from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
+from apiserver.definition_controller import DefinitionController
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.options import Options, check_files
 from apiserver.registry.allocator import ServiceAllocator
+from apiserver.registry.custom.follower import DefinitionFollower
 from apiserver.registry.internal import CacheReader, InternalWriter
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
@@ -109,6 +111,10 @@ class ApiServer:
         self._keys = load_verifying_keys(options.service_account_key_files)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
+        DefinitionFollower(self._reader, resources, self._end_watches)
+        self._definitions = DefinitionController(
+            self._reader, self._writer, machinery, self._registry.policy
+        )
         self._logs = PodLogs(self._registry, _node_tls(options))
         self._rpc = RpcServer(
             ObjectsService(self._registry, self._authenticator),
@@ -130,6 +136,7 @@ class ApiServer:
         tasks = [
             asyncio.create_task(self._cache.run(), name="watch-cache"),
             asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
+            asyncio.create_task(self._definitions.run(), name="definitions"),
         ]
         if self._options.encryption_provider_config_automatic_reload and self._encryption:
             assert isinstance(self._store, EncryptedStore)
@@ -213,6 +220,11 @@ class ApiServer:
         await self._webhooks.close()
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
+
+    def _end_watches(self, prefix: str) -> None:
+        """Of a resource that is no longer served, or not in all its versions."""
+        gone = ServiceUnavailableError("the resource is no longer served as it was")
+        self._cache.resources[prefix].close(gone)
 
     def _make_reads(self) -> Reads:
         reads: Reads = CachedReads(self._store, self._cache)

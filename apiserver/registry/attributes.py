@@ -72,7 +72,8 @@ def _predicate(
         return extract(resource, obj)
 
     def matches(entry: Entry) -> bool:
-        attributes: Attributes = entry.attributes(of)
+        # Custom kinds change what can be selected by, and each version has its own.
+        attributes: Attributes = of(entry.view()) if resource.custom else entry.attributes(of)
         return labels.matches(attributes.labels) and fields.matches(attributes.fields.__getitem__)
 
     return matches

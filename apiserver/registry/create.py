@@ -12,10 +12,11 @@ from apiserver.registry import failures, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
+from apiserver.registry.presentation import stored
 from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import ClaimTakenError, KeyExistsError
-from kubraft.api.errors import BadRequestError, Cause
+from kubraft.api.errors import BadRequestError, Cause, MethodNotAllowedError
 from kubraft.api.names import generate_name
 from kubraft.api.object import Object
 
@@ -33,7 +34,11 @@ async def create(
     call = placed(call, obj)
     if not options.trusted:
         policy.check(_nameless(call), "create")
-    decoded = machinery.schemas.decode(call.resource.gvk, obj, options.field_validation)
+    if call.resource.custom and call.resource.custom.terminating:
+        raise MethodNotAllowedError(
+            "create not allowed while custom resource definition is terminating"
+        )
+    decoded = machinery.decode(call.resource, obj, options.field_validation)
     obj, base = decoded.obj, decoded.obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
     if generated:
@@ -89,7 +94,10 @@ def validate_new(machinery: Machinery, call: Call, obj: Object) -> None:
     """Raises InvalidError with everything that is wrong with a new object."""
     resource, strategy = call.resource, call.resource.strategy
     causes = metadata.validate(
-        obj, namespaced=resource.namespaced, name_errors=strategy.name_errors
+        obj,
+        namespaced=resource.namespaced,
+        name_errors=strategy.name_errors,
+        any_finalizer=strategy.any_finalizer,
     )
     causes += validate_content(machinery, call, obj, [])
     if causes:
@@ -100,7 +108,7 @@ def validate_content(
     machinery: Machinery, call: Call, obj: Object, before: list[Cause]
 ) -> list[Cause]:
     """Causes by schema and by strategy; of two on one field the strategy's says more."""
-    schema = machinery.schemas.validate(call.resource.gvk, obj)
+    schema = machinery.schema_causes(call.resource, obj)
     if schema and "spec" not in obj and call.resource.strategy.needs_spec:
         return [*before, *schema]
     own = call.resource.strategy.validate(obj)
@@ -179,7 +187,7 @@ def default(call: Call, obj: Object) -> None:
 async def _write(machinery: Machinery, call: Call, obj: Object, options: WriteOptions) -> Entry:
     strategy = call.resource.strategy
     key = call.resource.key(call.namespace, obj["metadata"]["name"])
-    value = codec.encode(obj)
+    value = codec.encode(stored(call.resource, obj))
     if options.dry_run:
         if await machinery.reads.get(call.resource.prefix, key) is not None:
             raise KeyExistsError(key)

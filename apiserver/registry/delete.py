@@ -7,6 +7,7 @@ from apiserver.registry import deletion, failures
 from apiserver.registry.call import Call, DeleteOptions, Written
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
+from apiserver.registry.presentation import presented
 from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import RevisionMismatchError
@@ -124,7 +125,7 @@ def _admission_request(call: Call, entry: Entry, options: DeleteOptions) -> Admi
         resource=call.resource.plural,
         namespace=call.namespace,
         name=call.name,
-        old=entry.decode(),
+        old=presented(call.resource, entry).decode(),
         dry_run=options.dry_run,
         options=options.as_object(),
     )

@@ -45,6 +45,7 @@ def plan(
     metadata = obj["metadata"]
     if metadata.get("deletionTimestamp"):
         return _plan_again(obj, period_s, grace_s, changed=changed)
+    strategy.begin_deletion(obj, now)
     if period_s == 0 and not metadata.get("finalizers"):
         metadata["deletionTimestamp"] = format_time(now)
         metadata["deletionGracePeriodSeconds"] = 0

@@ -11,7 +11,7 @@ from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.registry.strategy import Strategy
-from apiserver.schema.schemas import FieldValidation, Schemas
+from apiserver.schema.schemas import Decoded, FieldValidation, Schemas
 from apiserver.storage.reads import Reads
 from apiserver.storage.store import Store
 from kubraft.api.errors import BadRequestError, Cause
@@ -41,6 +41,16 @@ class Machinery:
         """The time as metadata has it."""
         return format_time(self.clock.now())
 
+    def decode(self, resource: Resource, obj: Object, mode: FieldValidation) -> Decoded:
+        """Check the shape of an object of any kind; raises and drops as `Schemas.decode`."""
+        if resource.custom is None:
+            return self.schemas.decode(resource.gvk, obj, mode)
+        return self.schemas.decode_custom(resource.gvk, resource.custom.schema, obj, mode)
+
+    def schema_causes(self, resource: Resource, obj: Object) -> list[Cause]:
+        """Required fields that are missing; custom kinds look for them in their strategy."""
+        return [] if resource.custom else self.schemas.validate(resource.gvk, obj)
+
     def allocate(self, resource: Resource, obj: Object) -> list[Cause]:
         """Fill in what the cluster gives to an object of this kind."""
         return self.services.allocate(obj) if claims_things(resource.strategy) else []
@@ -51,13 +61,14 @@ class Machinery:
         Raises:
             BadRequestError: a field has the wrong type.
         """
-        decoded = self.schemas.decode(kind, obj, FieldValidation.IGNORE).obj
         resource = self.resources.find(kind.api_version, kind.kind)
-        if resource is not None:
-            try:
-                resource.strategy.default(decoded)
-            except (TypeError, AttributeError, KeyError) as error:
-                raise BadRequestError(f"the object cannot be defaulted: {error}") from error
+        if resource is None:
+            return self.schemas.decode(kind, obj, FieldValidation.IGNORE).obj
+        decoded = self.decode(resource, obj, FieldValidation.IGNORE).obj
+        try:
+            resource.strategy.default(decoded)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise BadRequestError(f"the object cannot be defaulted: {error}") from error
         return decoded
 
 

@@ -59,8 +59,13 @@ def tidy(metadata: dict[str, Any]) -> None:
             del metadata[field]
 
 
-def validate(obj: Object, *, namespaced: bool, name_errors: NameRule) -> list[Cause]:
-    """What is wrong with the metadata of any object."""
+def validate(
+    obj: Object, *, namespaced: bool, name_errors: NameRule, any_finalizer: bool = False
+) -> list[Cause]:
+    """What is wrong with the metadata of any object.
+
+    Built-in kinds take finalizers only that are qualified or Kubernetes' own, others any.
+    """
     metadata = obj["metadata"]
     causes: list[Cause] = []
     if base := metadata.get("generateName"):
@@ -87,7 +92,7 @@ def validate(obj: Object, *, namespaced: bool, name_errors: NameRule) -> list[Ca
             )
         )
     for finalizer in metadata.get("finalizers") or ():
-        causes += _validate_finalizer("metadata.finalizers", finalizer)
+        causes += _validate_finalizer("metadata.finalizers", finalizer, any_finalizer=any_finalizer)
     return causes
 
 
@@ -164,9 +169,11 @@ def _validate_owner(field: str, owner: dict[str, Any]) -> list[Cause]:
     return causes
 
 
-def _validate_finalizer(field: str, finalizer: str) -> list[Cause]:
+def _validate_finalizer(field: str, finalizer: str, *, any_finalizer: bool) -> list[Cause]:
     causes = all_invalid(field, finalizer, qualified_name_errors(finalizer))
-    if not causes and "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
+    if any_finalizer or causes:
+        return causes
+    if "/" not in finalizer and finalizer not in _STANDARD_FINALIZERS:
         causes.append(
             invalid(
                 field,

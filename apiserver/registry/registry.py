@@ -17,6 +17,12 @@ from apiserver.registry.create import create, placed
 from apiserver.registry.delete import delete, delete_authorized
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
+from apiserver.registry.presentation import (
+    presented,
+    presented_events,
+    presented_list,
+    presented_write,
+)
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.registry.scale import rescaled, scale_of
@@ -24,8 +30,8 @@ from apiserver.registry.strategic_merge import PatchSchema
 from apiserver.registry.update import Change, guaranteed_update, patch, update
 from apiserver.storage.entry import Entry, WatchEvent
 from apiserver.storage.reads import Listing, ListOptions, WatchOptions
-from kubraft.api.errors import BadRequestError, NotFoundError, ServiceUnavailableError
-from kubraft.api.gvk import EVICTION, TOKEN_REQUEST
+from kubraft.api.errors import ApiError, BadRequestError, NotFoundError, ServiceUnavailableError
+from kubraft.api.gvk import CUSTOM_RESOURCE_DEFINITION, EVICTION, TOKEN_REQUEST
 from kubraft.api.object import Object
 
 
@@ -63,6 +69,16 @@ class Registry:
     def resources(self) -> Resources:
         return self.machinery.resources
 
+    async def settle(self) -> None:
+        """Wait until the kinds that were established before this call are served here too.
+
+        Another server may have established them. Where the store cannot be asked, what is known
+        must do.
+        """
+        row = self.resources[CUSTOM_RESOURCE_DEFINITION]
+        with contextlib.suppress(ApiError):
+            await self.machinery.reads.get(row.prefix, row.key("", "-"))
+
     async def get(self, call: Call, resource_version: str = "") -> Entry:
         """One object, as fresh as a quorum read where no resourceVersion is given."""
         self.policy.check(call, "get")
@@ -73,11 +89,11 @@ class Registry:
         )
         if entry is None:
             raise failures.not_found(call.resource, call.name)
-        return entry
+        return presented(call.resource, entry)
 
     async def list(self, call: Call, query: ListQuery) -> Listing:
         """A page of objects in key order."""
-        return await self._list(call, "list", query)
+        return presented_list(call.resource, await self._list(call, "list", query))
 
     async def _list(self, call: Call, verb: str, query: ListQuery) -> Listing:
         self.policy.check(
@@ -113,27 +129,32 @@ class Registry:
             predicate=selection.predicate,
         )
         within = call.resource.within(call.namespace)
-        return self.machinery.reads.watch(call.resource.prefix, within, options)
+        stream = self.machinery.reads.watch(call.resource.prefix, within, options)
+        return stream if call.resource.custom is None else presented_events(call.resource, stream)
 
     async def create(self, call: Call, obj: Object, options: WriteOptions) -> Written:
         """Store a new object."""
         if call.subresource:
             raise failures.not_supported(call.resource, "create")
-        return await create(self.machinery, self.policy, call, obj, options)
+        written = await create(self.machinery, self.policy, call, obj, options)
+        return presented_write(call.resource, written)
 
     async def update(self, call: Call, obj: Object, options: WriteOptions) -> Written:
         """Replace an object or one of its subresources."""
         _check_writable(call)
-        return await update(self.machinery, self.policy, call, obj, options)
+        written = await update(self.machinery, self.policy, call, obj, options)
+        return presented_write(call.resource, written)
 
     async def patch(self, call: Call, change: Change, options: WriteOptions) -> Written:
         """Change an object or one of its subresources."""
         _check_writable(call)
-        return await patch(self.machinery, self.policy, call, change, options)
+        written = await patch(self.machinery, self.policy, call, change, options)
+        return presented_write(call.resource, written)
 
     async def delete(self, call: Call, options: DeleteOptions) -> Written:
         """Delete an object, or begin to."""
-        return await delete(self.machinery, self.policy, call, options)
+        written = await delete(self.machinery, self.policy, call, options)
+        return presented_write(call.resource, written)
 
     async def delete_collection(
         self, call: Call, query: ListQuery, options: DeleteOptions
@@ -149,7 +170,7 @@ class Registry:
             with contextlib.suppress(NotFoundError):  # somebody else was faster
                 written = await delete_authorized(self.machinery, self.policy, one, options)
                 gone.append(written.entry)
-        return listing._replace(entries=gone)
+        return presented_list(call.resource, listing._replace(entries=gone))
 
     async def get_scale(self, call: Call) -> Object:
         """The scale of a workload; `call` names the subresource."""
@@ -203,8 +224,10 @@ class Registry:
             self.policy, authenticate, call.user, call.namespace, decoded.obj
         )
 
-    def patch_schema(self, resource: Resource) -> PatchSchema:
-        """What strategic merges of a kind go by."""
+    def patch_schema(self, resource: Resource) -> PatchSchema | None:
+        """What strategic merges of a kind go by; None for custom kinds, which know none."""
+        if resource.custom is not None:
+            return None
         return PatchSchema.of(*self.machinery.schemas.definition(resource.gvk))
 
     async def bind(self, call: Call, obj: Object, options: WriteOptions) -> Object:

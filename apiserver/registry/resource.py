@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from apiserver.registry.custom.kind import CustomKind
 from apiserver.registry.strategy import Strategy
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object
@@ -58,10 +59,24 @@ class Resource:
     selectable_fields: tuple[str, ...] = ()
     # Where its keys lie below /registry/; the plural where empty.
     folder: str = ""
+    # Where they are not made from the kind.
+    singular_name: str = ""
+    list_kind_name: str = ""
+    # What a kind that a CustomResourceDefinition made has beside all this.
+    custom: CustomKind | None = None
 
     @property
     def singular(self) -> str:
-        return self.gvk.kind.lower()
+        return self.singular_name or self.gvk.kind.lower()
+
+    @property
+    def list_kind(self) -> str:
+        return self.list_kind_name or f"{self.gvk.kind}List"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What everybody who uses this kind is told."""
+        return self.custom.warnings if self.custom else ()
 
     @property
     def qualified(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from apiserver.registry import cells, pod_cells
 from apiserver.registry.admissionregistration_rows import ADMISSION_ROWS
@@ -16,6 +16,9 @@ from apiserver.registry.core import (
     ResourceQuotaStrategy,
     ServiceAccountStrategy,
 )
+from apiserver.registry.custom import definition
+from apiserver.registry.custom.definition import DefinitionStrategy
+from apiserver.registry.custom.rows import version_priority
 from apiserver.registry.kinds.rows import ROWS
 from apiserver.registry.pod import PodStrategy
 from apiserver.registry.rbac import BindingStrategy, RoleStrategy
@@ -162,6 +165,17 @@ TABLE: tuple[Resource, ...] = (
         cells.BINDING,
         namespaced=False,
     ),
+    Resource(
+        gvk.CUSTOM_RESOURCE_DEFINITION,
+        "customresourcedefinitions",
+        DefinitionStrategy(),
+        definition.COLUMNS,
+        namespaced=False,
+        short_names=("crd", "crds"),
+        categories=("api-extensions",),
+        subresources=("status",),
+        folder="apiextensions.k8s.io/customresourcedefinitions",
+    ),
     *ROWS,
     *ADMISSION_ROWS,
 )
@@ -174,13 +188,42 @@ SUBRESOURCE_KINDS: dict[GroupVersionKind, tuple[GroupVersionKind, str]] = {
 
 
 class Resources:
-    """Looks up rows by kind; the first version of a group in the table is its preferred one."""
+    """Looks up rows by kind; the first version of a group in the table is its preferred one.
+
+    Built-in rows stay; those of custom resources come and go with their definitions, and never
+    hide a built-in one.
+    """
 
     def __init__(self, table: Iterable[Resource] = TABLE) -> None:
-        self._by_gvk = {resource.gvk: resource for resource in table}
-        self._by_plural = {
-            (row.gvk.group, row.gvk.version, row.plural): row for row in self._by_gvk.values()
-        }
+        self._built_in = {row.gvk: row for row in table}
+        self._custom: dict[str, Sequence[Resource]] = {}
+        # Counts changes, for what is made from all rows.
+        self.generation = 0
+        self._by_gvk: dict[GroupVersionKind, Resource] = {}
+        self._by_plural: dict[tuple[str, str, str], Resource] = {}
+        self._index()
+
+    def custom(self, name: str) -> Sequence[Resource]:
+        """The rows that the definition of that name has made."""
+        return self._custom.get(name, ())
+
+    def set_custom(self, name: str, rows: Sequence[Resource]) -> None:
+        """Put the rows of a definition in the place of those that it had; none takes them away."""
+        if rows:
+            self._custom[name] = rows
+        elif self._custom.pop(name, None) is None:
+            return
+        self._index()
+
+    def _index(self) -> None:
+        custom = [row for rows in self._custom.values() for row in rows]
+        custom.sort(key=lambda row: (row.gvk.group, version_priority(row.gvk.version), row.plural))
+        self._by_gvk, self._by_plural = {}, {}
+        for row in (*self._built_in.values(), *custom):
+            plural = (row.gvk.group, row.gvk.version, row.plural)
+            if row.gvk not in self._by_gvk and plural not in self._by_plural:
+                self._by_gvk[row.gvk] = self._by_plural[plural] = row
+        self.generation += 1
 
     def __iter__(self) -> Iterator[Resource]:
         return iter(self._by_gvk.values())

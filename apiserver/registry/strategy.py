@@ -8,6 +8,7 @@ an update: default, (admission), default, prepare_for_update, validate_update. M
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from enum import Enum
 
 from kubraft.api.errors import Cause
@@ -33,6 +34,8 @@ class Strategy:
     has_generation: bool = False
     # Whether status is written through its own subresource only.
     has_status: bool = False
+    # Whether finalizers need not be qualified.
+    any_finalizer: bool = False
     deletion: Deletion = Deletion.AT_ONCE
     # Lifetime in the store, after which objects vanish (Events); 0: for ever.
     ttl_s: int = 0
@@ -83,6 +86,9 @@ class Strategy:
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Rules on a change of status."""
         return []
+
+    def begin_deletion(self, obj: Object, now: datetime) -> None:
+        """Note on an object that its deletion begins."""
 
     def grace_period_s(self, obj: Object, requested: int | None) -> int:  # noqa: ARG002
         """How long a graceful deletion takes; 0 is at once."""

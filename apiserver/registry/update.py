@@ -11,6 +11,7 @@ from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.create import default, merged, placed, validate_content
 from apiserver.registry.machinery import Machinery, claims_things
 from apiserver.registry.policy import Policy
+from apiserver.registry.presentation import is_current, presented, stored
 from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import ClaimTakenError, RevisionMismatchError
@@ -109,10 +110,10 @@ async def _attempt(
     options: WriteOptions,
 ) -> _Attempt:
     """Compute the new object from the one at hand; writes nothing."""
-    resource, strategy, old = call.resource, call.resource.strategy, entry.decode()
-    decoded = machinery.schemas.decode(
-        resource.gvk, change(entry.decode()), options.field_validation
-    )
+    resource, strategy = call.resource, call.resource.strategy
+    shown = presented(resource, entry)
+    old = shown.decode()
+    decoded = machinery.decode(resource, change(shown.decode()), options.field_validation)
     new = decoded.obj
     _check_identity(new, old)
     metadata.keep_system_fields(new["metadata"], old["metadata"])
@@ -161,12 +162,15 @@ def _validate(machinery: Machinery, call: Call, new: Object, old: Object) -> Non
     resource, strategy = call.resource, call.resource.strategy
     causes: list[Cause] = metadata.validate_update(new, old)
     causes += metadata.validate(
-        new, namespaced=resource.namespaced, name_errors=strategy.name_errors
+        new,
+        namespaced=resource.namespaced,
+        name_errors=strategy.name_errors,
+        any_finalizer=strategy.any_finalizer,
     )
     if call.subresource == "status":
         causes += strategy.validate_status_update(new, old)
     elif call.subresource == "":
-        schema = machinery.schemas.validate(resource.gvk, new)
+        schema = machinery.schema_causes(resource, new)
         causes += merged(schema, strategy.validate_update(new, old))
         causes += machinery.allocate(resource, new)
     else:
@@ -179,8 +183,9 @@ async def _write(
     machinery: Machinery, call: Call, entry: Entry, attempt: _Attempt, options: WriteOptions
 ) -> Written:
     new, old, warnings = attempt
-    value = codec.encode(new)
-    if _same(new, old) and (options.dry_run or not machinery.store.outdated(entry.key)):
+    value = codec.encode(stored(call.resource, new))
+    outdated = machinery.store.outdated(entry.key) or not is_current(call.resource, entry)
+    if _same(new, old) and (options.dry_run or not outdated):
         return Written(entry, warnings)
     if options.dry_run:
         return Written(Entry.stored(entry.key, entry.revision, value), warnings)

@@ -87,7 +87,7 @@ def many(resource: Resource, listing: Listing, form: Form, now: datetime, includ
         shown = rows(resource, objects, form, now, include)
         return orjson.dumps({**shown, "metadata": metadata})
     items: Iterable[bytes] = (entry.raw for entry in listing.entries)
-    kind, api_version = f"{resource.gvk.kind}List", resource.gvk.api_version
+    kind, api_version = resource.list_kind, resource.gvk.api_version
     if form.view is not View.OBJECT:
         kind, api_version = f"{_METADATA_KIND}List", f"meta.k8s.io/{form.meta_version}"
         items = (metadata_of(raw, form) for raw in items)

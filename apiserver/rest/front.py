@@ -16,11 +16,11 @@ from apiserver.registry.resource import Resource
 from apiserver.registry.reviews import REVIEWS
 from apiserver.rest import answer, request_info
 from apiserver.rest.caller import impersonated, user_of
-from apiserver.rest.discovery import Discovery, Document
+from apiserver.rest.discovery import Document
+from apiserver.rest.documents import Documents
 from apiserver.rest.inflight import InFlight
 from apiserver.rest.media import JSON, clauses
 from apiserver.rest.objects import ObjectsRest
-from apiserver.rest.openapi import OpenApi
 from apiserver.rest.request_info import Query, RequestInfo
 from apiserver.rpc.caller import Authenticator
 from apiserver.rpc.failure import internal_error
@@ -62,8 +62,7 @@ class RestFront:
         self._health = health
         self._objects = ObjectsRest(registry, authenticator.authenticate, logs)
         self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in REVIEWS}
-        self._discovery = Discovery((*registry.resources, *REVIEWS), address)
-        self._openapi: asyncio.Future[dict[str, Document]] | None = None
+        self._documents = Documents(registry.resources, REVIEWS, address)
         self._inflight = InFlight()
         self._is_ready = is_ready
 
@@ -97,6 +96,9 @@ class RestFront:
         resource = self._find(info)
         if resource is None:
             self._authorize_unknown(user, info)
+            await self._registry.settle()
+            resource = self._find(info)
+        if resource is None:
             await exchange.respond(answer.plain(404, _NOT_FOUND))
             return
         call = Call(user, resource, info.namespace, info.name, info.subresource)
@@ -143,23 +145,14 @@ class RestFront:
             kept = ("cache-control", f"public, max-age={MAX_AGE_S}")
             return HttpResponse(200, issued.raw, [("content-type", issued.content_type), kept])
         accept = request.header("accept")
-        document = self._discovery.find(request.path, accept)
+        await self._registry.settle()
+        document = self._documents.discovery().find(request.path, accept)
         if document is None and request.path.startswith("/openapi/"):
             _check_json(accept)
-            document = (await self._openapi_documents()).get(request.path.rstrip("/"))
+            document = (await self._documents.openapi()).get(request.path.rstrip("/"))
         if document is None:
             return answer.plain(404, _NOT_FOUND)
         return _document_answer(exchange, document)
-
-    async def _openapi_documents(self) -> dict[str, Document]:
-        """Made by the first who asks, in a thread; the others wait for the same."""
-        if self._openapi is None:
-            from apiserver.health.front import VERSION  # noqa: PLC0415 - its neighbour's constant
-
-            served = list(self._discovery.group_versions())
-            making = asyncio.to_thread(lambda: OpenApi(served, VERSION["gitVersion"]).documents())
-            self._openapi = asyncio.ensure_future(making)
-        return await asyncio.shield(self._openapi)
 
 
 async def _refuse(exchange: Exchange, error: ApiError) -> None:

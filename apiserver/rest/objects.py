@@ -82,7 +82,9 @@ class Ask(NamedTuple):
         return query.first(self.query, "includeObject") or "Metadata"
 
     async def answer(self, status: int, raw: bytes, warnings: Sequence[str] = ()) -> None:
-        await self.exchange.respond(answer.response(status, raw, self.form, warnings))
+        await self.exchange.respond(
+            answer.response(status, raw, self.form, (*self.call.resource.warnings, *warnings))
+        )
 
 
 class ObjectsRest:
@@ -176,7 +178,7 @@ class ObjectsRest:
     async def _patch(self, ask: Ask, body: bytes, options: WriteOptions) -> None:
         kind = media.media_type(ask.header("content-type"))
         schema = self._registry.patch_schema(ask.call.resource)
-        check_patch_type(kind)
+        check_patch_type(kind, PATCH_TYPES if schema else (JSON, MERGE))
         change = change_of(kind, read_json(body, strict=False), schema)
         if ask.call.subresource == "scale":
             scale = await self._registry.change_scale(ask.call, "patch", change, options)
@@ -258,12 +260,12 @@ def replacement(obj: Object) -> Change:
     return change
 
 
-def check_patch_type(kind: str) -> None:
-    """Raises UnsupportedMediaTypeError: that is no kind of patch."""
-    if kind not in PATCH_TYPES:
+def check_patch_type(kind: str, served: Sequence[str] = PATCH_TYPES) -> None:
+    """Raises UnsupportedMediaTypeError: that is no kind of patch, or not for these objects."""
+    if kind not in served:
         raise UnsupportedMediaTypeError(
             "the body of the request was in an unknown format - accepted media types include: "
-            + ", ".join(PATCH_TYPES)
+            + ", ".join(served)
         )
 
 

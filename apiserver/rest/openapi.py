@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from apiserver.registry.resource import Resource
+from apiserver.rest.custom_schemas import definitions, for_v2
 from apiserver.rest.discovery import Document, subresource_kind
 from apiserver.rest.media import JSON, YAML
 from apiserver.rest.objects import verbs_of
@@ -51,21 +52,36 @@ Json = dict[str, Any]
 class OpenApi:
     """Makes the documents. Slow for an event loop: call it in a thread."""
 
-    def __init__(self, served: Iterable[tuple[str, str, list[Resource]]], version: str) -> None:
+    def __init__(
+        self,
+        served: Iterable[tuple[str, str, list[Resource]]],
+        version: str,
+        before: OpenApi | None = None,
+    ) -> None:
+        """`before` made the documents of what was served before: those that still hold are kept."""
         self._served = {_location(group, version): rows for group, version, rows in served}
         self._info = {"title": "Kubernetes", "version": version}
-        everything: Mapping[str, Schema] = orjson.loads(definitions_file().read_bytes())["$defs"]
-        self._definitions = everything
+        self._before = before.made if before else {}
+        self.made: dict[str, tuple[list[Resource], Document]] = {}
+        self.built_in: Mapping[str, Schema] = before.built_in if before else _built_in_definitions()
+        self._definitions = dict(self.built_in)
+        self._custom: set[str] = set()
+        for rows in self._served.values():
+            for row in rows:
+                if row.custom is not None:
+                    added = definitions(row)
+                    self._custom |= added.keys()
+                    self._definitions |= added
         self._names = {
             GroupVersionKind(kind["group"], kind["version"], kind["kind"]): name
-            for name, schema in everything.items()
+            for name, schema in self._definitions.items()
             for kind in schema.get("x-kubernetes-group-version-kind", ())
         }
 
     def documents(self) -> dict[str, Document]:
         """By path: the index of v3, its documents, and v2."""
         made = {
-            f"/openapi/v3/{place}": _document(self._v3(rows))
+            f"/openapi/v3/{place}": self._v3_document(place, rows)
             for place, rows in self._served.items()
         }
         index = {
@@ -77,6 +93,13 @@ class OpenApi:
         made["/openapi/v3"] = _document({"paths": index})
         made["/openapi/v2"] = _document(self._v2())
         return made
+
+    def _v3_document(self, place: str, rows: list[Resource]) -> Document:
+        known = self._before.get(place)
+        same = known is not None and known[0] == rows
+        document = known[1] if known is not None and same else _document(self._v3(rows))
+        self.made[place] = rows, document
+        return document
 
     def _v3(self, rows: list[Resource]) -> Json:
         paths = _Paths(self._names, "#/components/schemas/")
@@ -110,8 +133,12 @@ class OpenApi:
             "swagger": "2.0",
             "info": self._info,
             "paths": paths.found,
-            "definitions": {name: _v2_schema(name, self._definitions[name]) for name in schemas},
+            "definitions": {name: self._v2_definition(name) for name in schemas},
         }
+
+    def _v2_definition(self, name: str) -> Json:
+        schema = self._definitions[name]
+        return _v2_schema(name, for_v2(schema) if name in self._custom else schema)
 
     def _closure(self, names: Iterable[str]) -> list[str]:
         found: set[str] = set()
@@ -122,6 +149,11 @@ class OpenApi:
                 found.add(name)
                 todo += references(self._definitions[name])
         return sorted(found)
+
+
+def _built_in_definitions() -> Mapping[str, Schema]:
+    found: Mapping[str, Schema] = orjson.loads(definitions_file().read_bytes())["$defs"]
+    return found
 
 
 class _Paths:
@@ -160,7 +192,7 @@ class _Paths:
 
     def _operation(self, path: str, row: Resource, kind: GroupVersionKind, verb: str) -> Json:
         subresource = path.rpartition("}/")[2] if path.endswith(row.subresources) else ""
-        answer = self._answer(kind, verb, subresource)
+        answer = self._answer(row, kind, verb, subresource)
         parameters = [
             {"name": name, "in": "query", "type": type_, "uniqueItems": True}
             for name, _, type_ in (
@@ -179,6 +211,8 @@ class _Paths:
                 {"required": True} if required else {}
             ))  # fmt: skip
         patches = [f"application/{name}" for name in _PATCHES]
+        if row.custom is not None:
+            patches.remove("application/strategic-merge-patch+json")
         action = "deletecollection" if verb == "deletecollection" else _ACTIONS.get(verb, verb)
         return {
             "operationId": _operation_id(path, row, kind, verb),
@@ -196,11 +230,11 @@ class _Paths:
             "x-kubernetes-group-version-kind": kind._asdict(),
         }
 
-    def _answer(self, kind: GroupVersionKind, verb: str, subresource: str) -> Json:
+    def _answer(self, row: Resource, kind: GroupVersionKind, verb: str, subresource: str) -> Json:
         if subresource == "log":
             return {"type": "string"}
         if verb == "list":
-            return self._schema(kind._replace(kind=f"{kind.kind}List"))
+            return self._schema(kind._replace(kind=row.list_kind))
         if verb in ("delete", "deletecollection"):
             return self._ref(f"{_META}Status")
         return self._schema(kind)

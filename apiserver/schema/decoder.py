@@ -18,7 +18,9 @@ from apiserver.schema.definitions import Schema, reference
 from apiserver.schema.strict import (
     INT_ANY,
     INT_BITS,
+    JSON_SCHEMA,
     MICRO_TIME,
+    OR_SCHEMA,
     QUANTITY,
     TIME,
     TIME_PATTERN,
@@ -75,6 +77,8 @@ class Decoder:
         if (name := reference(schema)) is not None:
             if (special := _SPECIAL.get(name)) is not None:
                 return special(value, place)
+            if name in OR_SCHEMA and isinstance(value, dict):
+                name = JSON_SCHEMA
             place = _Place(place.path, place.go_path, name.rpartition(".")[2], place.in_status)
             return self._value(self.definitions[name], value, place)
         match type_of(schema):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -11,9 +11,13 @@ import jsonschema_rs
 from apiserver.schema.decoder import UNKNOWN_FIELDS_MAX, Decoder, TypeMismatchError
 from apiserver.schema.definitions import Schema, load
 from apiserver.schema.strict import compile_strict
+from apiserver.structural.pruning import prune
+from apiserver.structural.schema import Schema as Structural
 from kubraft.api.errors import BadRequestError, Cause
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 class FieldValidation(Enum):
@@ -48,11 +52,7 @@ class Schemas:
         Raises:
             BadRequestError: a field has the wrong type, or is unknown in STRICT mode.
         """
-        if (obj.get("apiVersion"), obj.get("kind")) != (gvk.api_version, gvk.kind):
-            raise BadRequestError(
-                f"the object provided is unrecognized (must be of type {gvk.kind}): "
-                f"{obj.get('apiVersion')}, Kind={obj.get('kind')}"
-            )
+        _check_kind(gvk, obj)
         if self._validator(gvk).is_valid(obj):
             return Decoded(obj)
         decoder = Decoder(self._definitions)
@@ -60,10 +60,27 @@ class Schemas:
             decoded: Object = decoder.decode(self._roots[gvk], obj)
         except TypeMismatchError as error:
             raise _unreadable(gvk, str(error)) from error
-        unknown = [f'unknown field "{path}"' for path in decoder.unknown[:UNKNOWN_FIELDS_MAX]]
-        if unknown and mode is FieldValidation.STRICT:
-            raise _unreadable(gvk, f"strict decoding error: {', '.join(unknown)}")
-        return Decoded(decoded, tuple(unknown) if mode is FieldValidation.WARN else ())
+        return _decoded(gvk, decoded, decoder.unknown, mode)
+
+    def decode_custom(
+        self, gvk: GroupVersionKind, schema: Structural, obj: Object, mode: FieldValidation
+    ) -> Decoded:
+        """As `decode`, for a custom kind; `obj` is pruned in place.
+
+        Raises:
+            BadRequestError: metadata is malformed, or a field is unknown in STRICT mode.
+        """
+        _check_kind(gvk, obj)
+        self._load()
+        decoder = Decoder(self._definitions)
+        try:
+            metadata = decoder.decode(_OBJECT_META, obj["metadata"])
+        except TypeMismatchError as error:
+            raise _unreadable(gvk, str(error)) from error
+        paths = [f"metadata.{path}" for path in decoder.unknown]
+        obj = {**obj, "metadata": metadata}
+        paths += prune(obj, schema)
+        return _decoded(gvk, obj, paths, mode)
 
     def validate(self, gvk: GroupVersionKind, obj: Object) -> list[Cause]:
         """Causes for each required field that is missing, outside status.
@@ -100,6 +117,24 @@ class Schemas:
             validator = compile_strict(self._definitions, self._roots[gvk])
             self._strict[gvk] = validator
         return validator
+
+
+def _check_kind(gvk: GroupVersionKind, obj: Object) -> None:
+    if (obj.get("apiVersion"), obj.get("kind")) != (gvk.api_version, gvk.kind):
+        raise BadRequestError(
+            f"the object provided is unrecognized (must be of type {gvk.kind}): "
+            f"{obj.get('apiVersion')}, Kind={obj.get('kind')}"
+        )
+
+
+def _decoded(
+    gvk: GroupVersionKind, obj: Object, paths: Sequence[str], mode: FieldValidation
+) -> Decoded:
+    """The object without its unknown fields; raises BadRequestError where they may not be."""
+    unknown = [f'unknown field "{path}"' for path in paths[:UNKNOWN_FIELDS_MAX]]
+    if unknown and mode is FieldValidation.STRICT:
+        raise _unreadable(gvk, f"strict decoding error: {', '.join(unknown)}")
+    return Decoded(obj, tuple(unknown) if mode is FieldValidation.WARN else ())
 
 
 def _unreadable(gvk: GroupVersionKind, why: str) -> BadRequestError:

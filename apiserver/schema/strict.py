@@ -37,6 +37,14 @@ _SPECIAL: dict[str, Schema] = {
 }
 
 
+# Of schemas in CustomResourceDefinitions: a schema, or something else that is left as it is.
+OR_SCHEMA = frozenset(
+    f"io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps{name}"
+    for name in ("OrArray", "OrBool")
+)
+JSON_SCHEMA = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps"
+
+
 def compile_strict(definitions: dict[str, Schema], root: str) -> jsonschema_rs.Draft7Validator:
     """A validator of the strict form of definition `root`."""
     needed: dict[str, Schema] = {}
@@ -59,6 +67,10 @@ def type_of(schema: Schema) -> str:
 
 def _strict(schema: Schema, todo: list[str]) -> Schema:
     if (name := reference(schema)) is not None:
+        if name in OR_SCHEMA:
+            todo.append(JSON_SCHEMA)
+            schema_ref = {"$ref": f"#/definitions/{JSON_SCHEMA}"}
+            return {"anyOf": [schema_ref, {"type": "boolean"}]}
         todo.append(name)
         return {"$ref": f"#/definitions/{name}"}
     type_ = type_of(schema)

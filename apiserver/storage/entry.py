@@ -16,7 +16,7 @@ class Entry:
     `raw` holds the JSON bytes with metadata.resourceVersion. Decoding is left until it is needed.
     """
 
-    __slots__ = ("_attributes", "_shared", "key", "raw", "revision")
+    __slots__ = ("_attributes", "_shared", "_variant", "key", "raw", "revision")
 
     def __init__(self, key: str, revision: int, raw: bytes) -> None:
         self.key: Final = key
@@ -24,6 +24,7 @@ class Entry:
         self.raw: Final = raw
         self._shared: Object | None = None
         self._attributes: Any = None
+        self._variant: tuple[object, Entry] | None = None
 
     @classmethod
     def stored(cls, key: str, revision: int, value: bytes) -> Entry:
@@ -49,6 +50,12 @@ class Entry:
         if self._attributes is None:
             self._attributes = extract(self.view())
         return self._attributes
+
+    def variant(self, key: object, make: Callable[[Entry], Entry]) -> Entry:
+        """What `make` makes of this entry, kept for the next who asks with the same `key`."""
+        if self._variant is None or self._variant[0] is not key:
+            self._variant = key, make(self)
+        return self._variant[1]
 
     def deleted_at(self, revision: int) -> Entry:
         """The last state, as the event of its deletion shows it."""

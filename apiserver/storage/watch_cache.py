@@ -43,7 +43,7 @@ class WatchCache:
     def __init__(self, store: Store, prefixes: Iterable[str]) -> None:
         """`prefixes` are key prefixes below /registry/ that end with a slash."""
         self._store = store
-        self.resources = {prefix: ResourceCache(prefix) for prefix in prefixes}
+        self.resources = _Caches({prefix: ResourceCache(prefix) for prefix in prefixes})
         self.revision = 0
         self._synced = asyncio.Event()
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
@@ -187,8 +187,9 @@ class WatchCache:
             revision, more = page.revision, page.more
             if page.items:
                 start = page.items[-1].key + "\0"
-        for prefix, resource in self.resources.items():
-            resource.reset(found[prefix], revision)
+        self.resources.listed_revision = revision
+        for prefix in (*self.resources, *(found.keys() - self.resources.keys())):
+            self.resources[prefix].reset(found[prefix], revision)
         self.revision = revision
         self._synced.set()
         self._advance(revision)
@@ -217,7 +218,25 @@ class WatchCache:
         if prefix in self.resources:
             return prefix
         prefix = key[: key.find("/", end) + 1]
-        return prefix if end and prefix in self.resources else None
+        if not end or len(prefix) <= end:
+            return None
+        return prefix if prefix in self.resources or _is_of_group(prefix) else None
+
+
+class _Caches(dict[str, ResourceCache]):
+    """Caches by prefix. One that nobody has asked for yet has had no keys since the last list."""
+
+    listed_revision = 0
+
+    def __missing__(self, prefix: str) -> ResourceCache:
+        made = self[prefix] = ResourceCache(prefix)
+        made.window_start = made.changed_revision = self.listed_revision
+        return made
+
+
+def _is_of_group(prefix: str) -> bool:
+    """Whether custom resources lie below `prefix`: those of a group, whose name has a dot."""
+    return "." in prefix[len(ROOT) : prefix.find("/", len(ROOT))]
 
 
 def _entry(key: str, revision: int, value: bytes) -> Entry | None:

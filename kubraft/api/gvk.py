@@ -63,6 +63,9 @@ ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Role")
 ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "RoleBinding")
 CLUSTER_ROLE = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRole")
 CLUSTER_ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding")
+CUSTOM_RESOURCE_DEFINITION = GroupVersionKind(
+    "apiextensions.k8s.io", "v1", "CustomResourceDefinition"
+)
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 EVICTION = GroupVersionKind("policy", "v1", "Eviction")
 TOKEN_REQUEST = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")

@@ -15,8 +15,10 @@ from apiserver.admission.request import AdmissionRequest
 from apiserver.authn.credentials import Credentials
 from apiserver.authz.attributes import Attributes, Decision
 from apiserver.authz.rule import Rule
+from apiserver.definition_controller import DefinitionController
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.call import Call, WriteOptions
+from apiserver.registry.custom.follower import DefinitionFollower
 from apiserver.registry.internal import CacheReader, InternalWriter
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
@@ -28,6 +30,7 @@ from apiserver.storage.memory_store import MemoryStore
 from apiserver.storage.store import Store
 from apiserver.storage.watch_cache import WatchCache
 from apiserver.user import User
+from kubraft.api.errors import ServiceUnavailableError
 from kubraft.api.gvk import SERVICE, GroupVersionKind, gvk_of
 from kubraft.api.object import Object
 from kubraft.api.time import ManualClock
@@ -116,15 +119,18 @@ async def running_registry(store: Store | None = None) -> AsyncIterator[Bench]:
     allow = AllowAll()
     policy = Policy(allow, allow)
     writer = InternalWriter(machinery, lambda: policy)
-    feed = asyncio.create_task(cache.run())
+    gone = ServiceUnavailableError("gone")
+    DefinitionFollower(reader, resources, lambda prefix: cache.resources[prefix].close(gone))
+    definitions = DefinitionController(reader, writer, machinery, policy)
+    tasks = [asyncio.create_task(cache.run()), asyncio.create_task(definitions.run())]
     async with asyncio.timeout(10):
         await cache.wait_synced()
     try:
         yield Bench(store, cache, Registry(machinery, policy), reader, writer, clock)
     finally:
-        feed.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await feed
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await store.close()
 
 

@@ -1,0 +1,77 @@
+"""What a custom kind needs beside a row's columns: its schema, and how it lies in the store.
+
+Every version of a custom resource reads and writes the same keys. The store keeps objects in the
+storage version; what is read is brought into the version that was asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apiserver.storage import codec
+from apiserver.storage.entry import Entry
+from apiserver.structural.defaulting import default
+from apiserver.structural.pruning import prune
+from apiserver.structural.schema import Schema
+from kubraft.api.object import Object
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePaths:
+    """Where a custom object keeps what its scale subresource says: names from the root on."""
+
+    spec_replicas: tuple[str, ...]
+    status_replicas: tuple[str, ...]
+    selector: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CustomKind:
+    """One version of a custom resource."""
+
+    group: str
+    version: str
+    storage_version: str
+    schema: Schema
+    scale: ScalePaths | None = None
+    # Said to everyone who uses a deprecated version.
+    warnings: tuple[str, ...] = ()
+    # The definition is being deleted: nothing new may come.
+    terminating: bool = False
+
+    @property
+    def storage_api_version(self) -> str:
+        return f"{self.group}/{self.storage_version}"
+
+    def is_current(self, entry: Entry) -> bool:
+        """Whether an object lies in the store in the version in which it would be written now."""
+        return bool(entry.view()["apiVersion"] == self.storage_api_version)
+
+    def presented(self, entry: Entry) -> Entry:
+        """An object in this version, without what the schema no longer knows, defaults filled in.
+
+        Made once for each entry; where nothing is to be done, it is the entry itself.
+        """
+        found: Entry = entry.variant(self, self._present)
+        return found
+
+    def stored(self, obj: Object) -> Object:
+        """An object as it is written."""
+        return {**obj, "apiVersion": self.storage_api_version}
+
+    def complete(self, obj: Object) -> None:
+        """Fill in defaults, in place."""
+        metadata = obj.pop("metadata")
+        default(obj, self.schema)
+        obj["metadata"] = metadata
+
+    def _present(self, entry: Entry) -> Entry:
+        obj = entry.decode()
+        before: dict[str, Any] = codec.decode(entry.raw)
+        obj["apiVersion"] = f"{self.group}/{self.version}"
+        prune(obj, self.schema)
+        self.complete(obj)
+        if obj == before:
+            return entry
+        return Entry.stored(entry.key, entry.revision, codec.encode(obj))

@@ -1,0 +1,56 @@
+"""Objects as the store keeps them, and as the version that was asked for shows them.
+
+For built-in kinds, which have one version, both are the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from apiserver.registry.call import Written
+from apiserver.registry.resource import Resource
+from apiserver.storage.entry import Entry, WatchEvent
+from apiserver.storage.reads import Listing
+from kubraft.api.object import Object
+
+
+def presented(resource: Resource, entry: Entry) -> Entry:
+    """An entry of the store as a client gets it."""
+    return entry if resource.custom is None else resource.custom.presented(entry)
+
+
+def presented_write(resource: Resource, written: Written) -> Written:
+    """The answer to a write."""
+    return written._replace(entry=presented(resource, written.entry))
+
+
+def presented_list(resource: Resource, listing: Listing) -> Listing:
+    """A page of a list."""
+    if resource.custom is None:
+        return listing
+    return listing._replace(entries=[presented(resource, each) for each in listing.entries])
+
+
+async def presented_events(
+    resource: Resource, stream: AsyncGenerator[WatchEvent]
+) -> AsyncGenerator[WatchEvent]:
+    """The events of a watch; one whose object needs no change stays the one that all share."""
+    async with aclosing(stream):
+        async for event in stream:
+            entry = event.entry
+            shown = entry and presented(resource, entry)
+            if shown is entry:
+                yield event
+            else:
+                yield WatchEvent(event.type, shown, event.revision, initial_end=event.initial_end)
+
+
+def stored(resource: Resource, obj: Object) -> Object:
+    """An object as it is written."""
+    return obj if resource.custom is None else resource.custom.stored(obj)
+
+
+def is_current(resource: Resource, entry: Entry) -> bool:
+    """Whether writing the object again would write the same: its version is still the one."""
+    return resource.custom is None or resource.custom.is_current(entry)

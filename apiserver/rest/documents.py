@@ -1,0 +1,45 @@
+"""The documents that say what is served, made anew when the resources have changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from apiserver.health.front import VERSION
+from apiserver.registry.resource import Resource
+from apiserver.registry.resources import Resources
+from apiserver.rest.discovery import Discovery, Document
+from apiserver.rest.openapi import OpenApi
+
+
+class Documents:
+    """Discovery and OpenAPI of one table of resources."""
+
+    def __init__(self, resources: Resources, others: Iterable[Resource], address: str) -> None:
+        """`others` are rows beside the table; `address` is where clients reach the server."""
+        self._resources = resources
+        self._others = tuple(others)
+        self._address = address
+        self._generation = -1
+        self._discovery = Discovery((), address)
+        self._openapi: OpenApi | None = None
+        self._making: asyncio.Future[dict[str, Document]] | None = None
+
+    def discovery(self) -> Discovery:
+        """As of now."""
+        if self._generation != self._resources.generation:
+            self._generation = self._resources.generation
+            self._discovery = Discovery((*self._resources, *self._others), self._address)
+            self._making = None
+        return self._discovery
+
+    async def openapi(self) -> dict[str, Document]:
+        """As of now; made by the first who asks, in a thread: the others wait for the same."""
+        served = list(self.discovery().group_versions())
+        if self._making is None:
+            self._making = asyncio.ensure_future(asyncio.to_thread(self._make, served))
+        return await asyncio.shield(self._making)
+
+    def _make(self, served: list[tuple[str, str, list[Resource]]]) -> dict[str, Document]:
+        self._openapi = OpenApi(served, VERSION["gitVersion"], self._openapi)
+        return self._openapi.documents()
