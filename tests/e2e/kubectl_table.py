@@ -136,7 +136,10 @@ ROWS = (
     Row("describe pdb some", r"Min available: +1"),
     Row("create priorityclass urgent --value=1000", r"priorityclass\S+/urgent created"),
     Row("get pc urgent", r"urgent +1000 +false"),
-    Row("delete jobs,cronjobs,pdb --all", r'"nightly" deleted'),
+    Row("create ingress front --class=nginx --rule=a.example.com/*=web:80", r"front created"),
+    Row("describe ingress front", r"a\.example\.com"),
+    Row("get ingress,netpol,pvc,sts,ds", r"front +nginx +a\.example\.com +80"),
+    Row("delete jobs,cronjobs,pdb,ingress --all", r'"nightly" deleted'),
     Row("create namespace scratch-kubectl", r"namespace/scratch-kubectl created"),
     Row("delete namespace scratch-kubectl", r'namespace "scratch-kubectl" deleted'),
 )  # fmt: skip

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from apiserver.registry.kinds import apps, batch, claims, core, policy
+from apiserver.registry.kinds import (
+    apps,
+    batch,
+    claims,
+    core,
+    devices,
+    flowcontrol,
+    ingress,
+    networking,
+    node,
+    policy,
+    storage,
+)
 from apiserver.registry.resource import Resource
 
 ROWS: tuple[Resource, ...] = (
@@ -11,4 +23,10 @@ ROWS: tuple[Resource, ...] = (
     *apps.ROWS,
     *batch.ROWS,
     *policy.ROWS,
+    *ingress.ROWS,
+    *networking.ROWS,
+    *storage.ROWS,
+    *node.ROWS,
+    *flowcontrol.ROWS,
+    *devices.ROWS,
 )

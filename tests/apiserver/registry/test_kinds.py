@@ -16,7 +16,11 @@ from kubraft.api.errors import InvalidError, NotFoundError
 from kubraft.api.object import Object
 from kubraft.api.patch import merge_patch
 from tests.apiserver.harness import NOW, Bench, copy
-from tests.apiserver.registry.kind_cases import CASES, Case
+from tests.apiserver.registry.kind_cases import CASES as SOME_CASES
+from tests.apiserver.registry.kind_cases import Case
+from tests.apiserver.registry.more_kind_cases import MORE_CASES
+
+CASES = (*SOME_CASES, *MORE_CASES)
 
 EACH = [pytest.param(case, id=f"{case.gvk.kind}.{case.gvk.api_version}") for case in CASES]
 

@@ -1,0 +1,236 @@
+"""Cases of the networking, storage, node, flow control and device kinds."""
+
+from __future__ import annotations
+
+from tests.apiserver.registry.kind_cases import SELECTOR, Case, thing
+
+NETWORKING = "networking.k8s.io/v1"
+STORAGE = "storage.k8s.io/v1"
+FLOW = "flowcontrol.apiserver.k8s.io/v1"
+DEVICES = "resource.k8s.io/v1"
+BACKEND = {"service": {"name": "web", "port": {"number": 80}}}
+PATHS = {"paths": [{"path": "/", "pathType": "Prefix", "backend": BACKEND}]}
+CLAIM = {"devices": {"requests": [{"name": "gpu", "exactly": {"deviceClassName": "gpu"}}]}}
+SUBJECT = {"kind": "Group", "group": {"name": "g"}}
+URLS = {"verbs": ["get"], "nonResourceURLs": ["/healthz", "/x/*"]}
+PODS = {"verbs": ["*"], "apiGroups": [""], "resources": ["pods"], "namespaces": ["*"]}
+
+NETWORKING_CASES = (
+    Case(
+        thing(NETWORKING, "Ingress", spec={
+            "ingressClassName": "nginx",
+            "rules": [{"host": f"{name}.example.com", "http": PATHS} for name in "abcd"]}),
+        "ingresses",
+        {"status": {"loadBalancer": {}}, "metadata.generation": 1},
+        ("x", "nginx", "a.example.com,b.example.com,c.example.com + 1 more...", "", "80", "0s"),
+        "Name Class Hosts Address Ports Age",
+        ("ing",),
+        {"loadBalancer": {"ingress": [{"ip": "10.0.0.9"}]}},
+    ),
+    Case(
+        thing(NETWORKING, "IngressClass", spec={
+            "controller": "acme.io/foo",
+            "parameters": {"apiGroup": "acme.io", "kind": "Settings", "name": "s"}}),
+        "ingressclasses",
+        {"spec.parameters.scope": "Cluster"},
+        ("x", "acme.io/foo", "Settings.acme.io/s", "0s"),
+        "Name Controller Parameters Age",
+        namespaced=False,
+    ),
+    Case(
+        thing(NETWORKING, "NetworkPolicy", spec={
+            "podSelector": SELECTOR, "egress": [{"ports": [{"port": 53}]}]}),
+        "networkpolicies",
+        {"spec.policyTypes": ["Ingress", "Egress"], "spec.egress.0.ports.0.protocol": "TCP"},
+        ("x", "app=x", "0s"),
+        "Name Pod-Selector Age",
+        ("netpol",),
+    ),
+    Case(
+        thing(NETWORKING, "IPAddress", "10.96.0.5", spec={
+            "parentRef": {"resource": "services", "namespace": "default", "name": "web"}}),
+        "ipaddresses",
+        {},
+        ("10.96.0.5", "services/default/web", "0s"),
+        "Name ParentRef Age",
+        ("ip",),
+        namespaced=False,
+    ),
+    Case(
+        thing(NETWORKING, "ServiceCIDR", spec={"cidrs": ["10.0.0.0/24", "fd00::/64"]}),
+        "servicecidrs",
+        {},
+        ("x", "10.0.0.0/24,fd00::/64", "0s"),
+        "Name CIDRs Age",
+        (),
+        {"conditions": [{"type": "Ready", "status": "True", "reason": "", "message": "",
+                         "lastTransitionTime": "2026-01-02T03:04:05Z"}]},
+        namespaced=False,
+    ),
+    Case(
+        thing("discovery.k8s.io/v1", "EndpointSlice", addressType="IPv4",
+              ports=[{"port": 80}], endpoints=[{"addresses": ["10.0.0.1"]}]),
+        "endpointslices",
+        {"ports.0.name": "", "ports.0.protocol": "TCP", "metadata.generation": 1},
+        ("x", "IPv4", "80", "10.0.0.1", "0s"),
+        "Name AddressType Ports Endpoints Age",
+    ),
+)  # fmt: skip
+
+STORAGE_CASES = (
+    Case(
+        thing(STORAGE, "StorageClass", provisioner="acme.io/disk"),
+        "storageclasses",
+        {"reclaimPolicy": "Delete", "volumeBindingMode": "Immediate"},
+        ("x", "acme.io/disk", "Delete", "Immediate", "false", "0s"),
+        "Name Provisioner ReclaimPolicy VolumeBindingMode AllowVolumeExpansion Age",
+        ("sc",),
+        namespaced=False,
+    ),
+    Case(
+        thing(STORAGE, "VolumeAttachment", spec={
+            "attacher": "acme.io", "nodeName": "n", "source": {"persistentVolumeName": "pv"}}),
+        "volumeattachments",
+        {"status.attached": False},
+        ("x", "acme.io", "pv", "n", "false", "0s"),
+        "Name Attacher PV Node Attached Age",
+        (),
+        {"attached": True},
+        namespaced=False,
+    ),
+    Case(
+        thing(STORAGE, "CSIDriver", "acme.io", spec={}),
+        "csidrivers",
+        {"spec": {"attachRequired": True, "podInfoOnMount": False, "storageCapacity": False,
+                  "fsGroupPolicy": "ReadWriteOnceWithFSType", "requiresRepublish": False,
+                  "seLinuxMount": False, "volumeLifecycleModes": ["Persistent"]}},
+        ("acme.io", "true", "false", "false", "<unset>", "false", "Persistent", "0s"),
+        "Name AttachRequired PodInfoOnMount StorageCapacity TokenRequests RequiresRepublish "
+        "Modes Age",
+        namespaced=False,
+    ),
+    Case(
+        thing(STORAGE, "CSINode", spec={"drivers": [{"name": "acme.io", "nodeID": "1"}]}),
+        "csinodes",
+        {},
+        ("x", 1, "0s"),
+        "Name Drivers Age",
+        namespaced=False,
+    ),
+    Case(
+        thing(STORAGE, "CSIStorageCapacity", storageClassName="fast", capacity="1Gi"),
+        "csistoragecapacities",
+        {},
+        ("x", "fast", "1Gi", "0s"),
+        "Name StorageClassName Capacity Age",
+    ),
+    Case(
+        thing(STORAGE, "VolumeAttributesClass", driverName="acme.io", parameters={"iops": "9"}),
+        "volumeattributesclasses",
+        {},
+        ("x", "acme.io", "0s"),
+        "Name DriverName Age",
+        ("vac",),
+        namespaced=False,
+    ),
+)  # fmt: skip
+
+OTHER_CASES = (
+    Case(
+        thing("node.k8s.io/v1", "RuntimeClass", handler="runc",
+              overhead={"podFixed": {"cpu": "0.1"}}),
+        "runtimeclasses",
+        {"overhead.podFixed.cpu": "100m"},
+        ("x", "runc", "0s"),
+        "Name Handler Age",
+        namespaced=False,
+    ),
+    Case(
+        thing("storagemigration.k8s.io/v1", "StorageVersionMigration", spec={
+            "resource": {"group": "apps", "resource": "deployments"}}),
+        "storageversionmigrations",
+        {},
+        ("x", "deployments.apps", "0s"),
+        "Name Resource Age",
+        (),
+        {"resourceVersion": "5"},
+        namespaced=False,
+    ),
+    Case(
+        thing(FLOW, "FlowSchema", spec={
+            "priorityLevelConfiguration": {"name": "low"},
+            "rules": [{"subjects": [SUBJECT], "resourceRules": [PODS],
+                       "nonResourceRules": [URLS]}]}),
+        "flowschemas",
+        {"spec.matchingPrecedence": 1000},
+        ("x", "low", 1000, "<none>", "0s", "?"),
+        "Name PriorityLevel MatchingPrecedence DistinguisherMethod Age MissingPL",
+        (),
+        {"conditions": [{"type": "Dangling", "status": "False"}]},
+        namespaced=False,
+    ),
+    Case(
+        thing(FLOW, "PriorityLevelConfiguration", spec={
+            "type": "Limited", "limited": {"limitResponse": {"type": "Queue"}}}),
+        "prioritylevelconfigurations",
+        {"spec.limited": {
+            "nominalConcurrencyShares": 30, "lendablePercent": 0,
+            "limitResponse": {"type": "Queue", "queuing": {
+                "queues": 64, "handSize": 8, "queueLengthLimit": 50}}}},
+        ("x", "Limited", 30, 64, 8, 50, "0s"),
+        "Name Type NominalConcurrencyShares Queues HandSize QueueLengthLimit Age",
+        (),
+        {"conditions": [{"type": "A", "status": "True"}]},
+        namespaced=False,
+    ),
+    Case(
+        thing(DEVICES, "ResourceClaim", spec=CLAIM),
+        "resourceclaims",
+        {"spec.devices.requests.0.exactly": {
+            "deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1}},
+        ("x", "pending", "0s"),
+        "Name State Age",
+        (),
+        {"allocation": {}},
+    ),
+    Case(
+        thing(DEVICES, "ResourceClaimTemplate", spec={"spec": CLAIM}),
+        "resourceclaimtemplates",
+        {"spec.spec.devices.requests.0.exactly.count": 1},
+        ("x", "0s"),
+        "Name Age",
+    ),
+    Case(
+        thing(DEVICES, "DeviceClass", spec={}),
+        "deviceclasses",
+        {},
+        ("x", "0s"),
+        "Name Age",
+        namespaced=False,
+    ),
+    Case(
+        thing(DEVICES, "ResourceSlice", spec={
+            "driver": "acme.io", "nodeName": "n",
+            "pool": {"name": "n", "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": "gpu-0"}]}),
+        "resourceslices",
+        {"metadata.generation": 1},
+        ("x", "n", "acme.io", "n", "0s"),
+        "Name Node Driver Pool Age",
+        namespaced=False,
+    ),
+    Case(
+        thing(DEVICES, "DeviceTaintRule", spec={
+            "taint": {"key": "broken", "effect": "NoSchedule"}}),
+        "devicetaintrules",
+        {},
+        ("x", "0s"),
+        "Name Age",
+        (),
+        {"conditions": [{"type": "A", "status": "True", "reason": "R", "message": "",
+                         "lastTransitionTime": "2026-01-02T03:04:05Z"}]},
+        namespaced=False,
+    ),
+)  # fmt: skip
+
+MORE_CASES = (*NETWORKING_CASES, *STORAGE_CASES, *OTHER_CASES)
