@@ -38,6 +38,7 @@ class Options:
     kubelet_certificate_authority: Path | None
     kubelet_client_certificate: Path | None
     kubelet_client_key: Path | None
+    requests_in_flight_max: int
     service_cluster_ip_range: str
     default_toleration_s: int
     log_level: str
@@ -69,6 +70,9 @@ def parse(arguments: Sequence[str]) -> Options:
         const=True, help=reload)  # fmt: skip
     for name in ("certificate-authority", "client-certificate", "client-key"):
         add(f"--kubelet-{name}", type=Path, help="TLS with node agents, PEM")
+    for name, most in (("max-requests", 400), ("max-mutating-requests", 200)):
+        text = "both together are the seats that priority levels share"
+        add(f"--{name}-inflight", type=_count, default=most, help=text)
     add("--service-cluster-ip-range", default="10.96.0.0/16")
     add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -99,6 +103,9 @@ def parse(arguments: Sequence[str]) -> Options:
         kubelet_certificate_authority=found.kubelet_certificate_authority,
         kubelet_client_certificate=found.kubelet_client_certificate,
         kubelet_client_key=found.kubelet_client_key,
+        requests_in_flight_max=max(
+            1, found.max_requests_inflight + found.max_mutating_requests_inflight
+        ),
         service_cluster_ip_range=found.service_cluster_ip_range,
         default_toleration_s=found.default_toleration_seconds,
         log_level=found.log_level,
@@ -118,6 +125,12 @@ def check_files(options: Options) -> None:
             except OSError as error:
                 flag = field.name.removesuffix("s").replace("_", "-")
                 raise OSError(f"--{flag} {path}: {error.strerror}") from error
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
+    return int(text)
 
 
 def _boolean(text: str) -> bool:

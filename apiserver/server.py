@@ -21,6 +21,8 @@ from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
 from apiserver.definition_controller import DefinitionController
+from apiserver.flow.control import FlowControl
+from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.options import Options, check_files
@@ -108,6 +110,13 @@ class ApiServer:
         self._machinery = machinery
         self._webhooks = WebhookClient(self._reader, rng)
         self._authorizer = Authorizer(self._reader)
+        self.flow = FlowControl(
+            options.requests_in_flight_max,
+            count=self._count,
+        )
+        self._has_flow_objects = resources.find(FLOW_SCHEMA.api_version, FLOW_SCHEMA.kind)
+        if self._has_flow_objects:
+            follow(self.flow, self._reader)
         self._keys = load_verifying_keys(options.service_account_key_files)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
@@ -117,7 +126,7 @@ class ApiServer:
         )
         self._logs = PodLogs(self._registry, _node_tls(options))
         self._rpc = RpcServer(
-            ObjectsService(self._registry, self._authenticator),
+            ObjectsService(self._registry, self._authenticator, self.flow),
             PodsService(self._logs, self._authenticator),
         )
         self._rest = GrpcServer(_LIMITS, http=self._make_front().handle)
@@ -177,6 +186,8 @@ class ApiServer:
         async def prepare() -> None:
             await self._cache.wait_synced()
             await bootstrap(self._reader, self._writer)
+            if self._has_flow_objects:
+                await ensure_flow_objects(self._reader, self._writer)
             # Authorization must see what bootstrap wrote before the first request comes.
             while True:
                 try:
@@ -297,6 +308,7 @@ class ApiServer:
             address=address,
             is_ready=lambda: self._ready,
             issuer=documents,
+            flow=self.flow,
         )
 
     async def _check_store(self) -> str:
@@ -317,6 +329,10 @@ class ApiServer:
 
     async def _check_shutdown(self) -> str:
         return "process is shutting down" if self._stopping.is_set() else ""
+
+    def _count(self, prefix: str) -> int:
+        cache = self._cache.resources.get(prefix)
+        return len(cache.entries) if cache else 0
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()

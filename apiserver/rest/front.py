@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from apiserver import notes
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
+from apiserver.flow.control import FlowControl, Turn
+from apiserver.flow.figures import figures
+from apiserver.flow.schema import Request
 from apiserver.health.front import HealthFront
 from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
@@ -18,9 +21,9 @@ from apiserver.rest import answer, request_info
 from apiserver.rest.caller import impersonated, user_of
 from apiserver.rest.discovery import Document
 from apiserver.rest.documents import Documents
-from apiserver.rest.inflight import InFlight
 from apiserver.rest.media import JSON, clauses
 from apiserver.rest.objects import ObjectsRest
+from apiserver.rest.query import number
 from apiserver.rest.request_info import Query, RequestInfo
 from apiserver.rpc.caller import Authenticator
 from apiserver.rpc.failure import internal_error
@@ -51,6 +54,7 @@ class RestFront:
         address: str,
         is_ready: Callable[[], bool],
         issuer: Mapping[str, IssuerDocument] = NO_DOCUMENTS,
+        flow: FlowControl | None = None,
     ) -> None:
         """`address` is where clients reach the server; until `is_ready` only probes are served.
 
@@ -63,7 +67,7 @@ class RestFront:
         self._objects = ObjectsRest(registry, authenticator.authenticate, logs)
         self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in REVIEWS}
         self._documents = Documents(registry.resources, REVIEWS, address)
-        self._inflight = InFlight()
+        self._flow = flow or FlowControl()
         self._is_ready = is_ready
 
     async def handle(self, exchange: Exchange) -> None:
@@ -91,7 +95,11 @@ class RestFront:
         user = impersonated(exchange, user, self._registry.policy.authorizer)
         info = request_info.parse(request.method, request.path, asked)
         if not info.is_resource:
-            await exchange.respond(await self._document(exchange, user, info))
+            turn = await self._turn(exchange, user, info, 1)
+            try:
+                await exchange.respond(await self._document(exchange, user, info))
+            finally:
+                turn.end()
             return
         resource = self._find(info)
         if resource is None:
@@ -102,11 +110,32 @@ class RestFront:
             await exchange.respond(answer.plain(404, _NOT_FOUND))
             return
         call = Call(user, resource, info.namespace, info.name, info.subresource)
-        if info.verb == "watch" or info.subresource == "log":
+        if info.subresource == "log":
             await self._objects.handle(exchange, call, info, asked)
             return
-        with self._inflight.one():
+        turn = await self._turn(exchange, user, info, self._width(resource, info, asked))
+        try:
+            if info.verb == "watch":
+                turn.end()  # it waits for its turn to begin; then it costs next to nothing
             await self._objects.handle(exchange, call, info, asked)
+        finally:
+            turn.end()
+
+    async def _turn(self, exchange: Exchange, user: User, info: RequestInfo, width: int) -> Turn:
+        named = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
+        path = "" if info.resource else info.path
+        flow = self._flow.find(
+            Request(user.name, user.groups, info.verb, info.group, named, info.namespace, path)
+        )
+        if flow.headers:
+            exchange.headers = (*exchange.headers, *flow.headers)
+        return await self._flow.turn(flow, width)
+
+    def _width(self, resource: Resource, info: RequestInfo, asked: Query) -> int:
+        """How many seats a request takes."""
+        if info.verb == "list":
+            return self._flow.list_width(resource.prefix, number(asked, "limit") or 0)
+        return 1
 
     def _find(self, info: RequestInfo) -> Resource | None:
         key = (info.group, info.version, info.resource)
@@ -140,7 +169,8 @@ class RestFront:
                 "the server does not allow this method on the requested resource"
             )
         if request.path == "/metrics":
-            return self._health.metrics()
+            answered = self._health.metrics()
+            return answered._replace(body=answered.body + figures(self._flow.levels))
         if (issued := self._issuer.get(request.path.rstrip("/"))) is not None:
             kept = ("cache-control", f"public, max-age={MAX_AGE_S}")
             return HttpResponse(200, issued.raw, [("content-type", issued.content_type), kept])

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from apiserver.flow.control import FlowControl, Turn
+from apiserver.flow.schema import Request
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
 from apiserver.registry.patches import change_of
 from apiserver.registry.registry import ListQuery, Registry
@@ -30,14 +33,21 @@ WARNINGS_KEY = "x-kubernetes-warning"
 class ObjectsService:
     """Handlers of kubraft.v1.Objects; errors are raised as kubraft.api.errors."""
 
-    def __init__(self, registry: Registry, authenticator: Authenticator) -> None:
+    def __init__(
+        self, registry: Registry, authenticator: Authenticator, flow: FlowControl | None = None
+    ) -> None:
         self._registry = registry
+        self._flow = flow or FlowControl()
         self._authenticator = authenticator
 
     async def Get(self, request: pb.GetRequest, context: Context) -> Any:  # noqa: N802
         call = await self._call(request, context, request.subresource)
         _check_name(request.name)
-        entry = await self._registry.get(call, request.resource_version)
+        turn = await self._turn(call, "get")
+        try:
+            entry = await self._registry.get(call, request.resource_version)
+        finally:
+            turn.end()
         return self._object(call.resource, entry, request.encoding)
 
     async def List(self, request: pb.ListRequest, context: Context) -> Any:  # noqa: N802
@@ -50,7 +60,12 @@ class ObjectsService:
             resource_version=request.resource_version,
             resource_version_match=request.resource_version_match,
         )
-        listing = await self._registry.list(call, query)
+        width = self._flow.list_width(call.resource.prefix, request.limit)
+        turn = await self._turn(call, "list", width)
+        try:
+            listing = await self._registry.list(call, query)
+        finally:
+            turn.end()
         revision, token = listing.revision, listing.continue_token
         if request.encoding == pb.ENCODING_JSON:
             raws = (entry.raw for entry in listing.entries)
@@ -82,10 +97,14 @@ class ObjectsService:
             parent, subresource = kind
             call = Call(user, parent, request.namespace, request.name, "")
             _check_segments(call)
-            if subresource == "binding":
-                answer = await self._registry.bind(call, obj, options)
-            else:
-                answer = await self._registry.create_token(call, obj)
+            turn = await self._turn(replace(call, subresource=subresource), "create")
+            try:
+                if subresource == "binding":
+                    answer = await self._registry.bind(call, obj, options)
+                else:
+                    answer = await self._registry.create_token(call, obj)
+            finally:
+                turn.end()
             return self._answer(orjson.dumps(answer), encoding)
         resource = self._resource(_text(obj, "apiVersion"), obj["kind"])
         obj["apiVersion"] = resource.gvk.api_version
@@ -95,9 +114,14 @@ class ObjectsService:
         versioned = isinstance(metadata, dict) and metadata.get("resourceVersion")
         if versioned or subresource:
             _check_name(request.name or _text(metadata or {}, "name"))
-            written = await self._registry.update(call, obj, options)
+            verb, write = "update", self._registry.update
         else:
-            written = await self._registry.create(call, obj, options)
+            verb, write = "create", self._registry.create
+        turn = await self._turn(call, verb)
+        try:
+            written = await write(call, obj, options)
+        finally:
+            turn.end()
         return self._written(context, call.resource, written, encoding)
 
     async def Patch(self, request: pb.PatchRequest, context: Context) -> Any:  # noqa: N802
@@ -115,7 +139,11 @@ class ObjectsService:
         if request.resource_version:
             change = _at_version(change, request.resource_version)
         encoding = request.encoding if request.HasField("encoding") else form
-        written = await self._registry.patch(call, change, _write_options(request))
+        turn = await self._turn(call, "patch")
+        try:
+            written = await self._registry.patch(call, change, _write_options(request))
+        finally:
+            turn.end()
         return self._written(context, call.resource, written, encoding)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> Any:  # noqa: N802
@@ -129,7 +157,11 @@ class ObjectsService:
             resource_version=request.resource_version,
             dry_run=request.dry_run,
         )
-        written = await self._registry.delete(call, options)
+        turn = await self._turn(call, "delete")
+        try:
+            written = await self._registry.delete(call, options)
+        finally:
+            turn.end()
         answer = pb.DeleteResponse(gone=written.gone)
         encoded = self._object(call.resource, written.entry, request.encoding)
         answer.object.MergeFromString(wire.serialize(encoded))
@@ -137,6 +169,7 @@ class ObjectsService:
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
         call = await self._call(request, context)
+        (await self._turn(call, "watch")).end()  # only its beginning takes a turn
         clock = self._registry.machinery.clock
         async for answer in watch_answers(self._registry, call, request, clock.now):
             yield answer
@@ -161,6 +194,13 @@ class ObjectsService:
                 for row in self._registry.resources
             ]
         )
+
+    async def _turn(self, call: Call, verb: str, width: int = 1) -> Turn:
+        user, resource, sub = call.user, call.resource, call.subresource
+        named = f"{resource.plural}/{sub}" if sub else resource.plural
+        namespace = call.namespace if resource.namespaced else ""
+        asked = Request(user.name, user.groups, verb, resource.gvk.group, named, namespace)
+        return await self._flow.turn(self._flow.find(asked), width)
 
     async def _user(self, context: Context) -> User:
         return await self._authenticator.authenticate(credentials_of(context))

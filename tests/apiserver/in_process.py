@@ -24,7 +24,12 @@ from tests.harness.api import key_flags
 from tests.harness.ports import free_ports
 
 ADMIN_TOKEN = "admin-token-of-a-test"
-TOKENS = f'{ADMIN_TOKEN},admin,1,system:masters\nbob-token,bob,2,"team,other"\n'
+TOKENS = (
+    f"{ADMIN_TOKEN},admin,1,system:masters\n"
+    'bob-token,bob,2,"team,other"\n'
+    "ann-token,ann,3,\n"
+    "scheduler-token,system:kube-scheduler,4,\n"
+)
 DEADLINE_S = 60.0
 
 

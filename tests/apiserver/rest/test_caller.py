@@ -13,10 +13,9 @@ from apiserver.authz.rule import Rule
 from apiserver.health.front import HealthFront
 from apiserver.rest.caller import ANONYMOUS, impersonated
 from apiserver.rest.front import RestFront
-from apiserver.rest.inflight import InFlight
 from apiserver.rpc.logs import PodLogs
 from apiserver.user import User
-from kubraft.api.errors import ApiError, BadRequestError, ForbiddenError, TooManyRequestsError
+from kubraft.api.errors import ApiError, BadRequestError, ForbiddenError
 from kubraft.grpc_server.exchange import HttpRequest
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
@@ -94,16 +93,6 @@ def test_what_one_may_not_be_is_refused(headers: dict[str, str], error: type[Api
 
 def test_the_anonymous_user_is_not_authenticated() -> None:
     assert ANONYMOUS.groups == ("system:unauthenticated",)
-
-
-def test_there_is_room_for_so_many_requests() -> None:
-    room = InFlight(1)
-    with room.one(), pytest.raises(TooManyRequestsError) as refused, room.one():
-        pass
-    assert refused.value.to_status()["details"] == {"retryAfterSeconds": 1}
-    with room.one():
-        assert room.count == 1
-    assert room.count == 0
 
 
 async def test_a_server_that_is_not_ready_says_so(bench: Bench, pki: Path) -> None:
