@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
+from collections.abc import Sequence
 
 import uvloop
 
 from apiserver.options import Options, parse
 from kubraft.api.errors import ApiError
 from kubraft.log import configure, get_logger
+
+# Requests leave few cycles and hold many objects while they run: at the default of 700 a twelfth
+# of the processor time went into looking at what is still in use.
+_COLLECT_AFTER = (10_000, 20, 20)
 
 
 async def _run(options: Options) -> None:
@@ -21,12 +27,15 @@ async def _run(options: Options) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
+    gc.collect()
+    gc.freeze()  # what was imported and built lives as long as the process
+    gc.set_threshold(*_COLLECT_AFTER)
     await server.run()
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The process; its exit status."""
-    options = parse(sys.argv[1:])
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     configure(options.log_level)
     try:
         uvloop.run(_run(options))

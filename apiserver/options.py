@@ -42,17 +42,26 @@ class Options:
     service_cluster_ip_range: str
     default_toleration_s: int
     log_level: str
+    enable_admission_plugins: tuple[str, ...]
+    disable_admission_plugins: tuple[str, ...]
 
 
-def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line; ends the process with a usage message where it is wrong."""
-    parser = argparse.ArgumentParser(prog="apiserver", description="The Kubraft API server.")
+def make_parser() -> argparse.ArgumentParser:
+    """All flags."""
+    parser = argparse.ArgumentParser(
+        prog="apiserver", description="The Kubraft API server.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("--identity", default="apiserver-0", help="name in logs")
     add("--bind-address", default="127.0.0.1")
     add("--secure-port", type=int, default=6443, help="HTTPS: probes, version, metrics")
-    add("--grpc-port", type=int, default=6444, help="gRPC over TLS, bearer tokens")
-    add("--grpc-mtls-port", type=int, default=6445, help="gRPC over TLS, client certificates")
+    add("--grpc-port", type=int, default=6444, help="gRPC over TLS, bearer tokens; 0: none")
+    add(
+        "--grpc-mtls-port",
+        type=int,
+        default=6445,
+        help="gRPC over TLS, client certificates; 0: none",
+    )
     add("--etcd-servers", required=True, help="URLs of the store's members, comma-separated")
     for name in ("--etcd-cafile", "--etcd-certfile", "--etcd-keyfile"):
         add(name, type=Path, help="mutual TLS with the store, PEM")
@@ -76,7 +85,14 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--service-cluster-ip-range", default="10.96.0.0/16")
     add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
-    found = parser.parse_args(arguments)
+    for name in ("--enable-admission-plugins", "--disable-admission-plugins"):
+        add(name, default="", help="comma-separated names")
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Read the command line; ends the process with a usage message where it is wrong."""
+    found = make_parser().parse_args(arguments)
     issuers = tuple(found.service_account_issuer) or (ISSUER,)
     audiences = _split(found.api_audiences) or issuers
     return Options(
@@ -109,6 +125,8 @@ def parse(arguments: Sequence[str]) -> Options:
         service_cluster_ip_range=found.service_cluster_ip_range,
         default_toleration_s=found.default_toleration_seconds,
         log_level=found.log_level,
+        enable_admission_plugins=_split(found.enable_admission_plugins),
+        disable_admission_plugins=_split(found.disable_admission_plugins),
     )
 
 

@@ -211,8 +211,10 @@ class ApiServer:
         options = self._options
         tls = ServerTls(options.tls_cert_file, options.tls_private_key_file, options.client_ca_file)
         host = options.bind_address
-        await self._rpc.start(f"{host}:{options.grpc_port}", tls)
-        await self._rpc.start(f"{host}:{options.grpc_mtls_port}", tls, mutual=True)
+        if options.grpc_port:
+            await self._rpc.start(f"{host}:{options.grpc_port}", tls)
+        if options.grpc_mtls_port:
+            await self._rpc.start(f"{host}:{options.grpc_mtls_port}", tls, mutual=True)
         await self._rpc.set_serving(serving=True)
         self._ready = True
         _log.info("ready", identity=options.identity, grpc=options.grpc_port)
@@ -271,6 +273,8 @@ class ApiServer:
             load_hooks(context),
             toleration_s=options.default_toleration_s,
             webhooks=self._webhooks,
+            enabled=options.enable_admission_plugins,
+            disabled=options.disable_admission_plugins,
         )
         issuer: TokenIssuer | None = None
         if options.service_account_signing_key_file:

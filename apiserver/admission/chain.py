@@ -23,6 +23,25 @@ from apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
 from apiserver.admission.webhook.validating import ValidatingAdmissionWebhook
 from apiserver.authz import Authorizer
 
+# What may be switched off: upstream's plugins. Those that are not here are as good as that.
+# Source: kube-apiserver --help, --disable-admission-plugins.
+_OF_UPSTREAM = frozenset(
+    (
+        *("AlwaysAdmit", "AlwaysDeny", "AlwaysPullImages", "CertificateApproval"),
+        *("CertificateSigning", "CertificateSubjectRestriction", "ClusterTrustBundleAttest"),
+        *("DefaultIngressClass", "DefaultStorageClass", "DefaultTolerationSeconds"),
+        *("DenyServiceExternalIPs", "EventRateLimit", "ExtendedResourceToleration"),
+        *("ImagePolicyWebhook", "LimitPodHardAntiAffinityTopology", "LimitRanger"),
+        *("MutatingAdmissionPolicy", "MutatingAdmissionWebhook", "NamespaceAutoProvision"),
+        *("NamespaceExists", "NamespaceLifecycle", "NodeRestriction"),
+        *("OwnerReferencesPermissionEnforcement", "PersistentVolumeClaimResize"),
+        *("PersistentVolumeLabel", "PodNodeSelector", "PodSecurity"),
+        *("PodTolerationRestriction", "PodTopologyLabels", "Priority", "ResourceQuota"),
+        *("RuntimeClass", "ServiceAccount", "StorageObjectInUseProtection"),
+        *("TaintNodesByCondition", "ValidatingAdmissionPolicy", "ValidatingAdmissionWebhook"),
+    )
+)
+
 
 class AdmissionChain:
     """Runs the plugins; the first that refuses ends the request."""
@@ -68,27 +87,36 @@ def build_chain(
     *,
     toleration_s: int = 300,
     webhooks: WebhookClient | None = None,
+    enabled: Sequence[str] = (),
+    disabled: Sequence[str] = (),
 ) -> AdmissionChain:
     """The built-in plugins with `hooks` (see hook.load_hooks) among them.
 
     `toleration_s` is how long Pods stay on a node that is not ready or unreachable, unless they
-    say otherwise; without `webhooks` none are asked.
+    say otherwise; without `webhooks` none are asked. `disabled` are names of plugins that are left
+    out, `enabled` of such as must be there.
+
+    Raises:
+        ValueError: there is no plugin of that name.
     """
     caller = Caller(webhooks, authorizer) if webhooks else None
     mutating = [MutatingAdmissionWebhook(context, caller)] if caller else []
     validating = [ValidatingAdmissionWebhook(context, caller)] if caller else []
-    return AdmissionChain(
-        [
-            NamespaceLifecycle(context),
-            LimitRanger(context.reader),
-            ServiceAccount(context),
-            NodeRestriction(context.reader),
-            Priority(),
-            DefaultTolerationSeconds(toleration_s),
-            RbacEscalation(authorizer),
-            *hooks,
-            *mutating,
-            *validating,
-            ResourceQuota(context),
-        ]
-    )
+    plugins: list[AdmissionPlugin] = [
+        NamespaceLifecycle(context),
+        LimitRanger(context.reader),
+        ServiceAccount(context),
+        NodeRestriction(context.reader),
+        Priority(),
+        DefaultTolerationSeconds(toleration_s),
+        RbacEscalation(authorizer),
+        *hooks,
+        *mutating,
+        *validating,
+        ResourceQuota(context),
+    ]
+    if unknown := set(disabled) - _OF_UPSTREAM:
+        raise ValueError(f"--disable-admission-plugins: no plugin {min(unknown)!r}")
+    if missing := set(enabled) - {plugin.name for plugin in plugins}:
+        raise ValueError(f"--enable-admission-plugins: {min(missing)} is not offered here")
+    return AdmissionChain([plugin for plugin in plugins if plugin.name not in disabled])

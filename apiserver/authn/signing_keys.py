@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
     load_pem_public_key,
 )
+from cryptography.x509 import load_pem_x509_certificate
 from joserfc.jwk import ECKey, RSAKey
 
 # The only algorithms that a token may claim; "none" and the symmetric ones are not among them.
@@ -77,7 +78,7 @@ def load_signing_key(path: Path) -> SigningKey:
 
 
 def load_verifying_keys(paths: Iterable[Path]) -> list[VerifyingKey]:
-    """Read all keys of PEM files; of a private key its public half.
+    """Read all keys of PEM files; of a private key its public half, of a certificate its key.
 
     Raises:
         SigningKeyError: unreadable, no key, or a kind of key that is not served.
@@ -131,7 +132,9 @@ def _pem_blocks(path: Path) -> list[bytes]:
     except OSError as error:
         raise SigningKeyError(f"service account key file {path}: {error.strerror}") from None
     blocks = [
-        match.group(0) for match in _PEM.finditer(content) if match.group("label").endswith(b" KEY")
+        match.group(0)
+        for match in _PEM.finditer(content)
+        if match.group("label").endswith((b" KEY", b"CERTIFICATE"))
     ]
     if not blocks:
         raise SigningKeyError(f"service account key file {path}: holds no PEM key")
@@ -152,6 +155,12 @@ def _private_key(block: bytes, path: Path) -> PrivateKey:
 
 def _public_key(block: bytes, path: Path) -> PublicKey:
     try:
+        if b"CERTIFICATE" in block.split(b"\n", 1)[0]:
+            block = (
+                load_pem_x509_certificate(block)
+                .public_key()
+                .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            )
         key = load_pem_public_key(block)
     except ValueError:
         raise SigningKeyError(

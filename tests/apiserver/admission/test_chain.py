@@ -1,5 +1,8 @@
 """The built-in chain on whole requests."""
 
+import re
+from typing import Any
+
 import pytest
 
 from apiserver.admission import Plugin, build_chain
@@ -76,3 +79,25 @@ async def test_what_is_no_pod_at_all_is_left_to_validation(field: str) -> None:
     chain = build_chain(context(cluster), Authorizer(cluster))
     pod = request(namespaced("Pod", "web", **({"spec": "text"} if field == "spec" else {})))
     await chain.mutate(pod)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"disabled": ["Ghost"]}, "--disable-admission-plugins: no plugin 'Ghost'"),
+        ({"disabled": ["RbacEscalation"]}, "no plugin 'RbacEscalation'"),
+        ({"enabled": ["AlwaysPullImages"]}, "AlwaysPullImages is not offered here"),
+    ],
+)
+def test_plugins_that_cannot_be_switched_are_named(flags: dict[str, Any], message: str) -> None:
+    cluster = MemoryCluster()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build_chain(context(cluster), Authorizer(cluster), **flags)
+
+
+def test_plugin_of_upstream_can_be_switched_off() -> None:
+    cluster = MemoryCluster()
+    chain = build_chain(
+        context(cluster), Authorizer(cluster), disabled=["ServiceAccount"], enabled=["Priority"]
+    )
+    assert "ServiceAccount" not in chain.names
