@@ -61,14 +61,18 @@ def test_list_in_pages_and_by_label(client: Client) -> None:
 
 def test_watch(client: Client) -> None:
     seen: list[Any] = []
+    listed = client.list(ConfigMap)
+    assert not [each for each in listed]  # noqa: C416 - an iterator over pages
 
     def follow() -> None:
-        for kind, each in client.watch(ConfigMap, server_timeout=60):
+        for kind, each in client.watch(
+            ConfigMap, server_timeout=60, resource_version=listed.resourceVersion
+        ):
             seen.append((kind, each.metadata and each.metadata.name))
             if len(seen) == 2:
                 break
 
-    following = threading.Thread(target=follow)
+    following = threading.Thread(target=follow, daemon=True)
     following.start()
     client.create(config_map("a"))
     client.patch(ConfigMap, "a", {"data": {"k": "v"}})
