@@ -12,7 +12,7 @@ from store.config import MemberConfig
 from store.http_front import HttpFront
 from store.member_error import MemberError, cause_of
 from store.probes import Probes
-from store.rpc.server import StoreServer
+from store.rpc.server import StoreServer, bind
 from store.tls import MemberTls
 from store.urls import Address
 
@@ -48,12 +48,12 @@ class Listeners:
     def _bind(self, flag: str, listed: Sequence[str], listen: Listen) -> None:
         for url in listed:
             address = urls.address_of(flag, url)
-            tls = self._tls.client if url.startswith("https:") else None
+            tls = self._tls.client if urls.is_secure(url) else None
             try:
                 port = listen(address, tls)
             except OSError as error:
                 raise MemberError(f"--{flag} {url}: cannot listen: {cause_of(error)}") from error
-            if not address.port:
+            if not address.path and not address.port:
                 log.info("port chosen", url=url, port=port)
 
     async def serve(self) -> None:
@@ -65,9 +65,9 @@ class Listeners:
         await self._server.start()
         for url in self._config.listen_metrics_urls:
             address = urls.address_of("listen-metrics-urls", url)
-            tls = self._tls.client if url.startswith("https:") else None
+            tls = self._tls.client if urls.is_secure(url) else None
             try:
-                self._metrics.listen(address.host, address.port, tls)
+                bind(self._metrics, address, tls)
             except OSError as error:
                 raise MemberError(
                     f"--listen-metrics-urls {url}: cannot listen: {cause_of(error)}"

@@ -176,7 +176,7 @@ def not_in_force(
 def _of_port(
     raw: Mapping[str, str], prefix: str, listen: Sequence[str], common: TlsRules
 ) -> TlsConfig | None:
-    secure = [url for url in listen if url.startswith("https:")]
+    secure = [url for url in listen if urls.is_secure(url)]
     if not secure:
         return None
     cert, key = raw.get(f"{prefix}cert-file"), raw.get(f"{prefix}key-file")

@@ -9,18 +9,25 @@ from urllib.parse import urlsplit
 from store.flag_error import FlagError
 
 _PORT_MAX = 65535
+_SOCKET_SCHEMES = frozenset({"unix", "unixs"})
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a URL leads: a host without brackets, empty for all, and a port."""
+    """Where a URL leads: a host without brackets, empty for all, and a port; or a socket's path."""
 
     host: str
     port: int
+    path: str = ""
+
+
+def is_secure(url: str) -> bool:
+    """Whether it asks for TLS."""
+    return url.startswith(("https:", "unixs:"))
 
 
 def parse(flag: str, text: str) -> tuple[str, ...]:
-    """Comma-separated http or https URLs with host and port, each once, in order.
+    """Comma-separated URLs with host and port, or of a socket, each once, in order.
 
     Raises:
         FlagError: one is none, or there is none.
@@ -41,8 +48,9 @@ def to_listen_on(flag: str, text: str) -> tuple[str, ...]:
     """
     found = parse(flag, text)
     for url in found:
-        host = address_of(flag, url).host
-        if host in {"", "localhost"}:
+        address = address_of(flag, url)
+        host = address.host
+        if address.path or host in {"", "localhost"}:
             continue
         try:
             ipaddress.ip_address(host.partition("%")[0])
@@ -52,7 +60,12 @@ def to_listen_on(flag: str, text: str) -> tuple[str, ...]:
 
 
 def address_of(flag: str, url: str) -> Address:
-    """Raises FlagError: not `http(s)://host:port`."""
+    """Raises FlagError: not `http(s)://host:port`, nor `unix(s)://path` where that can be."""
+    scheme, _, path = url.partition("://")
+    if scheme in _SOCKET_SCHEMES and path:
+        if "peer" in flag or "cluster" in flag:
+            raise FlagError(f"--{flag}: members meet on TCP, not on a socket of a file: {url}")
+        return Address("", 0, path)
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -60,8 +73,6 @@ def address_of(flag: str, url: str) -> Address:
         raise FlagError(
             f'--{flag}: URL address does not have the form "host:port": {url}'
         ) from None
-    if parts.scheme in {"unix", "unixs"}:
-        raise FlagError(f"--{flag}: sockets of the file system are not served: {url}")
     if parts.scheme not in {"http", "https"} or "://" not in url:
         raise FlagError(f"--{flag}: URL scheme must be http or https: {url}")
     if port is None or port > _PORT_MAX or "@" in parts.netloc:

@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._out = Outlet(self._transport, self._forget)
         name = transport.get_extra_info("peername")
-        peer_name = f"ipv4:{name[0]}:{name[1]}" if isinstance(name, tuple) else str(name)
+        peer_name = f"ipv4:{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
         self._answers = Answers(self._transport, self._out, peer_name, self._forget)
         self._guard = Guard(self._limits, loop.time)
         self._keepalive = Keepalive(self._limits, self._ping, self._transport.abort)

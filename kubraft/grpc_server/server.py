@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import resource
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kubraft.grpc_server.connection import Connection
@@ -57,6 +59,7 @@ class GrpcServer:
         self._generic: list[Any] = []
         self._methods: dict[str, Any] = {}
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        self._paths: list[Path] = []
         self._servers: list[asyncio.Server] = []
         self._connections: set[Served] = set()
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -107,11 +110,22 @@ class GrpcServer:
             raise failure or OSError(errno.EADDRNOTAVAIL, f"no address of {host}")
         return bound
 
+    def listen_at(self, path: str, tls: ssl.SSLContext | None) -> None:
+        """Bind the socket `path` of the file system, in place of one that was left there.
+
+        Raises:
+            OSError: it cannot be bound.
+        """
+        self._listening.append((_bind_path(path), tls))
+        self._paths.append(Path(path))
+
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         for listener, tls in self._listening:
+            is_path = listener.family == socket.AF_UNIX
+            create = loop.create_unix_server if is_path else loop.create_server
             self._servers.append(
-                await loop.create_server(self._connection, sock=listener, ssl=tls, backlog=_BACKLOG)
+                await create(self._connection, sock=listener, ssl=tls, backlog=_BACKLOG)
             )
 
     def _connection(self) -> asyncio.Protocol:
@@ -142,6 +156,8 @@ class GrpcServer:
             server.close()
         for listener, _ in self._listening:
             listener.close()
+        for path in self._paths:
+            _remove(path)
         connections = list(self._connections)
         for connection in connections:
             connection.leave()
@@ -158,6 +174,25 @@ class _Closing(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.close()
+
+
+def _bind_path(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.setblocking(False)
+        if Path(path).is_socket():
+            Path(path).unlink()
+        listener.bind(path)
+        listener.listen(_BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _bind(family: int, address: tuple[Any, ...], *, reuse_port: bool) -> socket.socket:

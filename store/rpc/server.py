@@ -147,11 +147,11 @@ class StoreServer:
         Raises:
             OSError: it cannot be bound.
         """
-        return self._server.listen(address.host, address.port, tls)
+        return bind(self._server, address, tls)
 
     def listen_http(self, address: Address, tls: ssl.SSLContext | None) -> int:
         """The same for the JSON gateway and the probes alone."""
-        return self._http.listen(address.host, address.port, tls)
+        return bind(self._http, address, tls)
 
     async def start(self) -> None:
         await self._server.start()
@@ -166,6 +166,18 @@ class StoreServer:
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)
         await self._http.stop(0)
+
+
+def bind(server: GrpcServer, address: Address, tls: ssl.SSLContext | None) -> int:
+    """Let `server` listen at `address`; returns the port, 0 for a socket.
+
+    Raises:
+        OSError: it cannot be bound.
+    """
+    if address.path:
+        server.listen_at(address.path, tls)
+        return 0
+    return server.listen(address.host, address.port, tls)
 
 
 def _bound(verb: Verb, services: MemberServices) -> Callable[[bytes], Awaitable[bytes]]:

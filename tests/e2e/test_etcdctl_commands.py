@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("etcdctl commands")]
 CLIENTS = {"3.4": TOOLS / "etcdctl-3.4", "3.5": TOOLS / "etcdctl"}
 RUN_S = 120.0
 CASES = [
-    pytest.param(version, row, id=f"{row.command} {version}")
+    pytest.param(
+        version,
+        row,
+        id=f"{row.command} {version}",
+        marks=[pytest.mark.timeout(4 * RUN_S)] if row.by_hand else [],
+    )
     for row in ROWS
     for version in row.versions
     if not row.by_hand or os.environ.get("ETCDCTL_ALL")

@@ -78,6 +78,13 @@ def test_ids_are_the_same_for_every_member_and_differ_between_clusters() -> None
         pytest.param(["--listen-peer-urls=http://1.2.3.4:1/p"], "a path", id="path"),
         pytest.param(["--listen-peer-urls=ftp://x:1"], "scheme must be", id="other scheme"),
         pytest.param(["--listen-peer-urls=http://x.test:1"], "expected IP in URL", id="bind name"),
+        pytest.param(["--listen-peer-urls=unix:///s"], "members meet on TCP", id="peers on a file"),
+        pytest.param(["--listen-client-urls=unix://"], "scheme must be", id="no path"),
+        pytest.param(
+            ["--listen-client-urls=unixs:///s", "--advertise-client-urls=http://x:1"],
+            "must be provided for client url unixs:///s with HTTPS scheme",
+            id="no certificate for a socket",
+        ),
         pytest.param(["--listen-peer-urls=,"], "no valid URLs", id="no URL"),
         pytest.param(
             ["--listen-client-urls=http://127.0.0.1:1"],
