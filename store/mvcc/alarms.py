@@ -84,9 +84,8 @@ class Alarms:
 
 def may_grow(request: TxnRequest) -> bool:
     """Whether a branch of the txn puts a key; nested txns do not count, as in etcd 3.5."""
-    return any(
-        op.WhichOneof("request") == "request_put" for op in (*request.success, *request.failure)
-    )
+    operations = request.success[:] + request.failure[:]
+    return any(op.WhichOneof("request") == "request_put" for op in operations)
 
 
 def _name(key: tuple[int, int]) -> bytes:

@@ -188,7 +188,9 @@ class Backend:
 
     def get(self, packed: PackedRevision) -> bytes:
         """The record at `packed`, which the caller knows to exist."""
-        record = self.find(packed)
+        record = self._active.records.get(packed)
+        if record is None:
+            record = self.find(packed)
         assert record is not None, f"revision {packed:#x} is in the index but not in the backend"
         return record
 

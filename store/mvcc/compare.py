@@ -34,6 +34,10 @@ def holds(store: MvccStore, compare: Compare) -> bool:
     A key that is not there compares as all zeros, except that no comparison of values holds.
     An unknown kind of comparison holds, as it does in etcd.
     """
+    if not compare.range_end:
+        found = store.find(compare.key)
+        if found is not None:
+            return _matches(KeyValue.FromString(found), compare)
     keys = list(store.index.keys(compare.key, range_end(compare.range_end)))
     if not keys:
         return compare.target != Compare.VALUE and _matches(_ABSENT, compare)

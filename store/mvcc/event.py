@@ -12,6 +12,17 @@ _EVENTS_TAG = varint(11 << 3 | 2)
 _TYPE_DELETE = b"\x08\x01"
 
 
+def _put_head(size: int) -> bytes:
+    """What precedes the record of a put without `prev_kv`."""
+    head = varint(2 << 3 | 2) + varint(size)
+    return _EVENTS_TAG + varint(len(head) + size) + head
+
+
+# By the size of the record: events are many, and their values alike.
+_PUT_HEADS_MAX = 4096
+_PUT_HEADS = [_put_head(size) for size in range(_PUT_HEADS_MAX)]
+
+
 class KvEvent:
     """One put or delete at one packed revision; `record` is its encoded `mvccpb.KeyValue`."""
 
@@ -41,7 +52,11 @@ class KvEvent:
     def chunk(self) -> bytes:
         """The event as one `events` field of a WatchResponse."""
         if self._chunk is None:
-            self._chunk = self._encode(None)
+            size = len(self.record)
+            if size < _PUT_HEADS_MAX and not self.packed & 1:
+                self._chunk = _PUT_HEADS[size] + self.record
+            else:
+                self._chunk = self._encode(None)
         return self._chunk
 
     def chunk_with_previous(self, previous: bytes | None) -> bytes:

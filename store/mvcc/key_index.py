@@ -80,13 +80,21 @@ class KeyIndex:
         live = self._live
         return [live[key] for key in keys]
 
-    def put(self, key: bytes, packed: PackedRevision) -> None:
-        before = self._live.get(key)
-        self._live[key] = packed
-        if before is not None:
-            self._history.setdefault(key, []).append(before)
-        elif key in self._history:
-            self._dead.remove(key)
+    def put(self, key: bytes, packed: PackedRevision) -> PackedRevision | None:
+        """Take the newest revision of `key`; returns that of its living value until now."""
+        before: PackedRevision | None = self._live.get(key)
+        if before is None:
+            self._live[key] = packed
+            if key in self._history:
+                self._dead.remove(key)
+            return None
+        dict.__setitem__(self._live, key, packed)  # it has its place in the order already
+        older = self._history.get(key)
+        if older is None:
+            self._history[key] = [before]
+        else:
+            older.append(before)
+        return before
 
     def tombstones(self, keys: Sequence[bytes], packed: Sequence[PackedRevision]) -> None:
         """End the lives of `keys`, ascending and all living, each at its own of `packed`."""

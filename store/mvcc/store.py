@@ -138,25 +138,23 @@ class Transaction:
         self._sub += 1
         FIGURES.puts += 1
         FIGURES.put_bytes += len(key) + len(value)
-        create, version = main, 1
-        before = store.find(key)
-        if before is not None:
-            previous = KeyValue.FromString(before)
-            create, version = previous.create_revision, previous.version + 1
-            if previous.lease and previous.lease != lease:
-                store.lessor.detach((key,))
-        record = KeyValue(
-            key=key,
-            create_revision=create,
-            mod_revision=main,
-            version=version,
-            value=value,
-            lease=lease,
-        ).SerializeToString()
+        before = store.index.put(key, packed)
+        if before is None:
+            kv = KeyValue()
+            kv.key, kv.create_revision = key, main
+        else:
+            kv = KeyValue.FromString(store.backend.get(before))
+        kv.mod_revision = main
+        kv.version += 1
+        kv.value = value
+        if kv.lease != lease:
+            store.lessor.detach((key,))
+            kv.lease = lease
         if lease:
             store.lessor.attach(lease, key)
-        self._record(packed, key, record)
-        store.index.put(key, packed)
+        record = kv.SerializeToString()
+        store.backend.put(packed, record)
+        store.events.append(KvEvent(packed, key, record))
 
     def delete(self, keys: Sequence[bytes]) -> None:
         """End the lives of `keys`, which are living, in ascending order and each named once.
@@ -176,10 +174,6 @@ class Transaction:
         store.backend.put_many(packed, records)
         store.events.extend(map(KvEvent, packed, keys, records))
         store.index.tombstones(keys, packed)
-
-    def _record(self, packed: PackedRevision, key: bytes, record: bytes) -> None:
-        self._store.backend.put(packed, record)
-        self._store.events.append(KvEvent(packed, key, record))
 
     def end(self) -> Revision:
         """Close the transaction; returns the store's revision after it."""

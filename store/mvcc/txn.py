@@ -23,7 +23,8 @@ class Branch:
     """The chosen side of one txn, and of those nested in it, in their order."""
 
     succeeded: bool
-    operations: list[RequestOp]
+    # Each with the name of its field of `RequestOp`, which takes a while to ask for.
+    operations: list[tuple[str | None, RequestOp]]
     nested: list[Branch]
 
 
@@ -43,7 +44,8 @@ def txn(store: MvccStore, request: TxnRequest) -> Reply:
 def is_read_only(request: TxnRequest) -> bool:
     """Whether both branches only range; a nested txn counts as a write, as in etcd."""
     return all(
-        op.WhichOneof("request") == "request_range" for op in (*request.success, *request.failure)
+        op.WhichOneof("request") == "request_range"
+        for op in request.success[:] + request.failure[:]
     )
 
 
@@ -53,20 +55,19 @@ def is_serializable(request: TxnRequest) -> bool:
 
 
 def _choose(store: MvccStore, request: TxnRequest) -> Branch:
-    succeeded = all(compare.holds(store, c) for c in request.compare)
-    operations = list(request.success if succeeded else request.failure)
-    nested = [
-        _choose(store, op.request_txn)
-        for op in operations
-        if op.WhichOneof("request") == "request_txn"
+    succeeded = all(compare.holds(store, c) for c in request.compare[:])
+    chosen = request.success[:] if succeeded else request.failure[:]
+    operations: list[tuple[str | None, RequestOp]] = [
+        (op.WhichOneof("request"), op) for op in chosen
     ]
+    nested = [_choose(store, op.request_txn) for kind, op in operations if kind == "request_txn"]
     return Branch(succeeded, operations, nested)
 
 
 def _check(store: MvccStore, branch: Branch) -> None:
     nested = iter(branch.nested)
-    for op in branch.operations:
-        match op.WhichOneof("request"):
+    for kind, op in branch.operations:
+        match kind:
             case "request_range":
                 _check_revision(store, op.request_range.revision)
             case "request_put":
@@ -89,13 +90,19 @@ def _check_revision(store: MvccStore, main: int) -> None:
 def _execute(store: MvccStore, transaction: Transaction, branch: Branch) -> bytes:
     parts = [field_varint(2, int(branch.succeeded))]
     nested = iter(branch.nested)
-    for op in branch.operations:
-        match op.WhichOneof("request"):
+    # What most puts answer is the same for all of them: they share the new revision.
+    bare_put = b""
+    for kind, op in branch.operations:
+        match kind:
             case "request_range":
                 reply = range_reply(store, op.request_range, transaction.revision)
                 response = field_bytes(1, header(transaction.revision) + reply.body)
             case "request_put":
                 body = put.execute(store, transaction, op.request_put)
+                if not body:
+                    bare_put = bare_put or _bare_put(transaction)
+                    parts.append(bare_put)
+                    continue
                 response = field_bytes(2, header(transaction.revision) + body)
             case "request_delete_range":
                 body = delete_range.execute(store, transaction, op.request_delete_range)
@@ -107,3 +114,7 @@ def _execute(store: MvccStore, transaction: Transaction, branch: Branch) -> byte
                 response = b""
         parts.append(field_bytes(3, response))
     return b"".join(parts)
+
+
+def _bare_put(transaction: Transaction) -> bytes:
+    return field_bytes(3, field_bytes(2, header(transaction.revision)))

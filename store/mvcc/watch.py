@@ -83,7 +83,9 @@ class EventBatch:
 
     def chunks(self, watcher: Watcher) -> list[bytes]:
         """What `watcher` gets, an encoded `events` field each."""
-        wanted = [event for event in self.events if watcher.wants(event)]
+        wanted = self.events
+        if watcher.no_put or watcher.no_delete or watcher.next_revision > self.first_revision:
+            wanted = [event for event in self.events if watcher.wants(event)]
         if not watcher.prev_kv:
             return [event.chunk() for event in wanted]
         return [event.chunk_with_previous(self._previous(event)) for event in wanted]
