@@ -124,7 +124,7 @@ class RaftEngine:
         wal, image = self._open_wal()
         self._writer = LogWriter(wal, self._written)
         try:
-            await self._recover(image)
+            await self._recover(image, wal.newest)
             await self.check()
             await self._listen()
         except BaseException:
@@ -276,7 +276,7 @@ class RaftEngine:
         except (OSError, WalError) as error:
             raise EngineError(str(error)) from error
 
-    async def _recover(self, image: LogImage) -> None:
+    async def _recover(self, image: LogImage, end_of_log: str) -> None:
         """Bring log and state together; finish the install of a snapshot that was cut short."""
         config = self._config
         try:
@@ -295,9 +295,17 @@ class RaftEngine:
             self._snapshots.clean()
         except (OSError, ValueError) as error:
             raise EngineError(str(error)) from error
-        self._driver = Driver(
+        try:
+            self._driver = self._make_driver(Log(image))
+        except EngineError as error:
+            raise EngineError(f"{end_of_log}: {error}") from error
+
+    def _make_driver(self, log: Log) -> Driver:
+        """Raises EngineError: log and state do not fit together."""
+        config = self._config
+        return Driver(
             config.member_id,
-            Log(image),
+            log,
             self._state_machine,
             self,
             Options(

@@ -23,7 +23,8 @@ def replay_start(log: Log, state_machine: StateMachine) -> int:
     entry = log.find(index)
     if entry is None:
         raise EngineError(
-            f"the write-ahead log ends at index {log.last_index}, but the state has {index}"
+            f"the write-ahead log ends at index {log.last_index}, but the state has {index}: "
+            "acknowledged entries were cut off"
         )
     if entry.term != term:
         raise EngineError(

@@ -85,6 +85,11 @@ class Wal:
         """Names of the segments, oldest first."""
         return tuple(segment.name for segment in self._segments)
 
+    @property
+    def newest(self) -> str:
+        """Where the log ends: the path of its last segment."""
+        return f"{self._directory.label}/{self._segments[-1].name}"
+
     def write(self, items: Sequence[Item]) -> None:
         """Make `items` durable, in this order, all or nothing.
 
@@ -96,10 +101,7 @@ class Wal:
         try:
             self._write(items)
         except OSError as error:
-            self._failure = (
-                f"{self._directory.label}/{self._segments[-1].name}: cannot write: "
-                f"{error.strerror or error}"
-            )
+            self._failure = f"{self.newest}: cannot write: {error.strerror or error}"
             raise WalError(self._failure) from error
 
     def close(self) -> None:

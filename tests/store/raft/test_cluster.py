@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,19 @@ from store.raft.config import PeerTls
 from store.raft.engine import EngineError, MemberID, NoLeaderError, UnknownOutcomeError
 from store.raft.framing import Hello, frame
 from store.raft.member_engine import RaftEngine
+from store.raft.record import frame as frame_record
+from store.raft.record import scan
 from store.tls import peer_tls
 from store.tls_config import TlsConfig
 from tests.store.raft.cluster import Cluster, eventually
 from tests.store.raft.tally import Tally
+
+
+def records_of(content: bytes) -> list[bytes]:
+    """The records of the first segment, as they lie in it."""
+    return [
+        frame_record(found, segment=1) for found in scan(content, segment=1, last=True).payloads
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -364,6 +374,22 @@ class TestRefusedDataDirectories:
         for segment in (tmp_path / "1" / "wal").iterdir():
             segment.unlink()
         with pytest.raises(EngineError, match="the write-ahead log ends at index 1, but"):
+            await single.start()
+
+    @pytest.mark.parametrize("records", [2, 5])
+    async def test_whose_log_was_cut_between_records(self, tmp_path: Path, records: int) -> None:
+        """Nothing about such a file looks damaged; what the state has gives it away."""
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        for number in range(20):
+            await single.engines[single.ids[0]].propose(b"%d" % number)
+        await single.stop()
+        (segment,) = (tmp_path / "1" / "wal").iterdir()
+        content = segment.read_bytes()
+        ends = list(accumulate(len(record) for record in records_of(content)))
+        segment.write_bytes(content[: ends[-1 - records]])
+        cause = rf"{segment}: the write-ahead log ends at index \d+, but the state has \d+: "
+        with pytest.raises(EngineError, match=cause + "acknowledged entries were cut off"):
             await single.start()
 
     async def test_in_use(self, tmp_path: Path) -> None:
