@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from agents.controllers.informers import Informers
 from kubraft.api.errors import ApiError
-from kubraft.api.gvk import EVENT, GroupVersionKind
+from kubraft.api.gvk import CUSTOM_RESOURCE_DEFINITION, EVENT, GroupVersionKind
+from kubraft.api.object import Object
 from kubraft.api.time import Clock
 from kubraft.client.client import ApiClient, Kind
 from kubraft.client.informer import Informer
@@ -30,6 +32,7 @@ class Discovery:
         self._followers: list[Follower] = []
         self._followed: set[GroupVersionKind] = set()
         self._log = get_logger("discovery")
+        self._changed = asyncio.Event()
         self.kinds: dict[GroupVersionKind, Kind] = {}
 
     def follow(self, follower: Follower) -> None:
@@ -43,22 +46,51 @@ class Discovery:
             ApiError: no answer; what was known stays.
         """
         self.kinds = {kind.gvk: kind for kind in await self._client.kinds()}
+        seen: set[tuple[str, str]] = set()
         for kind in self.kinds.values():
+            # All versions of a resource show the same objects; the preferred one comes first.
+            resource = (kind.gvk.group, kind.plural)
+            first = resource not in seen
+            seen.add(resource)
             if not self._followers or kind.gvk in self._followed or not _can_be_followed(kind):
+                continue
+            if not first:
                 continue
             self._followed.add(kind.gvk)
             informer = self._informers.of(kind.gvk)
             for follower in self._followers:
                 follower(kind, informer)
+            if kind.gvk == CUSTOM_RESOURCE_DEFINITION:
+                informer.add_handler(self._on_definition)
+        for gvk in self._followed - self.kinds.keys():
+            self._followed.discard(gvk)
+            self._informers.drop(gvk)
+
+    def _on_definition(self, old: Object | None, new: Object | None) -> None:
+        del old, new
+        self._changed.set()
 
     async def run(self) -> None:
         """Look for new kinds until cancelled."""
         while True:
-            await self._clock.sleep(PERIOD_S)
+            await self._wait()
             try:
                 await self.refresh()
             except ApiError as error:
                 self._log.warning("refresh_failed", cause=error.message)
+
+    async def _wait(self) -> None:
+        """Until a definition of kinds has changed, or the period is over."""
+        waits = {
+            asyncio.ensure_future(self._clock.sleep(PERIOD_S)),
+            asyncio.ensure_future(self._changed.wait()),
+        }
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        self._changed.clear()
 
 
 def _can_be_followed(kind: Kind) -> bool:

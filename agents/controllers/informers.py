@@ -55,6 +55,7 @@ class Informers:
         self._client = client
         self._clock = clock
         self._by_kind: dict[GroupVersionKind, Informer] = {}
+        self._tasks: dict[GroupVersionKind, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def of(self, gvk: GroupVersionKind) -> Informer:
@@ -64,9 +65,20 @@ class Informers:
             indexers = {**_INDEXERS, BY_NODE: _node} if gvk == POD else _INDEXERS
             informer = Informer(self._client, gvk, indexers=indexers, clock=self._clock)
             self._by_kind[gvk] = informer
-            if self._group is not None:
-                self._group.create_task(informer.run())
+            self._start(gvk, informer)
         return informer
+
+    def drop(self, gvk: GroupVersionKind) -> None:
+        """Forget a kind that is no longer served; its handlers are told that all is gone."""
+        informer = self._by_kind.pop(gvk, None)
+        if task := self._tasks.pop(gvk, None):
+            task.cancel()
+        if informer is not None:
+            informer.clear()
+
+    def _start(self, gvk: GroupVersionKind, informer: Informer) -> None:
+        if self._group is not None:
+            self._tasks[gvk] = self._group.create_task(informer.run())
 
     def all(self) -> list[Informer]:
         """Those made so far."""
@@ -95,8 +107,8 @@ class Informers:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                for informer in self.all():
-                    group.create_task(informer.run())
+                for gvk, informer in list(self._by_kind.items()):
+                    self._start(gvk, informer)
                 await asyncio.Event().wait()
         finally:
             self._group = None

@@ -175,17 +175,18 @@ class Registry:
     async def get_scale(self, call: Call) -> Object:
         """The scale of a workload; `call` names the subresource."""
         self.policy.check(call, "get")
-        return scale_of((await self._find(call)).decode())
+        return self._scale(call, await self._find(call))
 
     async def change_scale(
         self, call: Call, verb: str, change: Change, options: WriteOptions
     ) -> Object:
         """Change the scale of a workload; `verb` is update or patch, and asked for as such."""
         self.policy.check(call, verb)
-        change = rescaled(change, self.machinery.schemas, options.field_validation)
+        paths = call.resource.custom.scale if call.resource.custom else None
+        change = rescaled(change, self.machinery.schemas, options.field_validation, paths)
         whole = replace(call, subresource="")
         written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
-        return scale_of(written.entry.decode())
+        return self._scale(call, written.entry)
 
     async def evict(self, call: Call, eviction: Object, options: DeleteOptions) -> Object:
         """Create pods/eviction: deletes the Pod; the answer is a Status."""
@@ -259,6 +260,10 @@ class Registry:
         )
         await self.policy.admit(admission)
         return await self.policy.issuer.issue(entry.decode(), admission.obj or decoded)
+
+    def _scale(self, call: Call, entry: Entry) -> Object:
+        paths = call.resource.custom.scale if call.resource.custom else None
+        return scale_of(presented(call.resource, entry).decode(), paths)
 
     async def _find(self, call: Call) -> Entry:
         entry = await self.machinery.reads.get(call.resource.prefix, call.key)

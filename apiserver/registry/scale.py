@@ -5,19 +5,28 @@ Source: Kubernetes API reference, autoscaling/v1 Scale; upstream's texts.
 
 from __future__ import annotations
 
+from apiserver.registry.custom.kind import ScalePaths, value_at
 from apiserver.registry.update import Change
 from apiserver.schema.schemas import FieldValidation, Schemas
-from kubraft.api.errors import BadRequestError, Cause, InvalidError
+from kubraft.api.errors import BadRequestError, Cause, InternalError, InvalidError
 from kubraft.api.gvk import SCALE
 from kubraft.api.labels import selector_from_labels, selector_from_object
 from kubraft.api.object import Object
 
+# Marks a number that was not there; upstream takes the same.
+_ABSENT = -(2**31)
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
 
-def scale_of(obj: Object) -> Object:
-    """The Scale of a workload."""
+def scale_of(obj: Object, paths: ScalePaths | None = None) -> Object:
+    """The Scale of a workload; `paths` is where a custom one keeps its numbers.
+
+    Raises:
+        InternalError: a custom object has no number of replicas.
+    """
     metadata = {name: obj["metadata"][name] for name in _METADATA if name in obj["metadata"]}
+    if paths is not None:
+        return _custom_scale(obj, metadata, paths)
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     replicas = spec.get("replicas", 0)
     return {
@@ -32,6 +41,34 @@ def scale_of(obj: Object) -> Object:
     }
 
 
+def _custom_scale(obj: Object, metadata: Object, paths: ScalePaths) -> Object:
+    replicas = value_at(obj, paths.spec_replicas)
+    if not isinstance(replicas, int):
+        field = "." + ".".join(paths.spec_replicas)
+        raise InternalError(
+            f'Internal error occurred: the spec replicas field "{field}" does not exist'
+        )
+    status = {"replicas": value_at(obj, paths.status_replicas) or 0}
+    if paths.selector and (selector := value_at(obj, paths.selector)):
+        status["selector"] = selector
+    return {
+        "kind": SCALE.kind,
+        "apiVersion": SCALE.api_version,
+        "metadata": metadata,
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
+    }
+
+
+def _scale_to_change(obj: Object, paths: ScalePaths | None) -> Object:
+    """As `scale_of`, where a custom object without a number may be given one."""
+    if paths is None or value_at(obj, paths.spec_replicas) is not None:
+        return scale_of(obj, paths)
+    marked = dict(obj)
+    _put(marked, paths.spec_replicas, _ABSENT)
+    return scale_of(marked, paths)
+
+
 def _selector(selector: Object) -> str:
     """A ReplicationController selects by labels alone."""
     if selector and not selector.keys() & {"matchLabels", "matchExpressions"}:
@@ -39,7 +76,12 @@ def _selector(selector: Object) -> str:
     return str(selector_from_object(selector))
 
 
-def rescaled(change: Change, schemas: Schemas, mode: FieldValidation) -> Change:
+def rescaled(
+    change: Change,
+    schemas: Schemas,
+    mode: FieldValidation,
+    paths: ScalePaths | None = None,
+) -> Change:
     """A change of a Scale as one of the workload behind it.
 
     The change that is returned raises:
@@ -48,7 +90,7 @@ def rescaled(change: Change, schemas: Schemas, mode: FieldValidation) -> Change:
     """
 
     def changed(obj: Object) -> Object:
-        wanted = change(scale_of(obj))
+        wanted = change(_scale_to_change(obj, paths))
         wanted.setdefault("kind", SCALE.kind)
         wanted.setdefault("apiVersion", SCALE.api_version)
         scale = schemas.decode(SCALE, wanted, mode).obj
@@ -59,6 +101,9 @@ def rescaled(change: Change, schemas: Schemas, mode: FieldValidation) -> Change:
                 f"({name})"
             )
         replicas = (scale.get("spec") or {}).get("replicas", 0)
+        if replicas == _ABSENT and paths is not None:
+            field = "." + ".".join(paths.spec_replicas)
+            raise BadRequestError(f'the spec replicas field "{field}" cannot be empty')
         if replicas < 0:
             message = f"Invalid value: {replicas}: must be greater than or equal to 0"
             cause = Cause("FieldValueInvalid", message, "spec.replicas")
@@ -71,10 +116,16 @@ def rescaled(change: Change, schemas: Schemas, mode: FieldValidation) -> Change:
             )
         own = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
         kept = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
-        return {
-            **obj,
-            "metadata": {**kept, **own},
-            "spec": {**(obj.get("spec") or {}), "replicas": replicas},
-        }
+        new = {**obj, "metadata": {**kept, **own}}
+        _put(new, paths.spec_replicas if paths else ("spec", "replicas"), replicas)
+        return new
 
     return changed
+
+
+def _put(obj: Object, path: tuple[str, ...], value: int) -> None:
+    """Set a number; the objects on the way to it are copied, for the old one stays as it was."""
+    for name in path[:-1]:
+        obj[name] = dict(obj.get(name) or {})
+        obj = obj[name]
+    obj[path[-1]] = value

@@ -106,7 +106,7 @@ class ObjectsService:
             finally:
                 turn.end()
             return self._answer(orjson.dumps(answer), encoding)
-        resource = self._resource(_text(obj, "apiVersion"), obj["kind"])
+        resource = await self._resource(_text(obj, "apiVersion"), obj["kind"])
         obj["apiVersion"] = resource.gvk.api_version
         call = Call(user, resource, request.namespace, request.name, subresource)
         _check_segments(call)
@@ -207,7 +207,7 @@ class ObjectsService:
 
     async def _call(self, request: Any, context: Context, subresource: str = "") -> Call:
         user = await self._user(context)
-        resource = self._resource(request.api_version, request.kind)
+        resource = await self._resource(request.api_version, request.kind)
         namespace = request.namespace if resource.namespaced else ""
         name = getattr(request, "name", "")
         if name and resource.namespaced and not namespace:
@@ -216,10 +216,13 @@ class ObjectsService:
         _check_segments(call)
         return call
 
-    def _resource(self, api_version: str, kind: str) -> Resource:
+    async def _resource(self, api_version: str, kind: str) -> Resource:
         if not kind:
             raise BadRequestError("kind must be set")
         resource = self._registry.resources.find(api_version, kind)
+        if resource is None:
+            await self._registry.settle()
+            resource = self._registry.resources.find(api_version, kind)
         if resource is None:
             version = f' in version "{api_version}"' if api_version else ""
             raise NotFoundError(f'no matches for kind "{kind}"{version}', kind=kind)

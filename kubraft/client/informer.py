@@ -124,6 +124,11 @@ class Informer:
                 self._backoff.reset()
             await self._clock.sleep(self._backoff.next_s())
 
+    def clear(self) -> None:
+        """Take all for gone, and tell handlers so: the kind is no longer served."""
+        for key in list(self._objects):
+            self._remove(key)
+
     async def _relist(self) -> None:
         found = await self._client.list(
             self.gvk,

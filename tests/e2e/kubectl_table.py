@@ -35,6 +35,48 @@ PATCH = f'{{"spec":{{"template":{{"spec":{{"containers":[{ENV}]}}}}}}}}'
 JSON_PATCH = '[{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
 
 
+CRD = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: crontabs.stable.example.com}
+spec:
+  group: stable.example.com
+  scope: Namespaced
+  names: {plural: crontabs, kind: CronTab, shortNames: [ct], categories: [all]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}
+    selectableFields: [{jsonPath: .spec.image}]
+    additionalPrinterColumns:
+    - {name: Every, type: string, jsonPath: .spec.cronSpec}
+    - {name: Replicas, type: integer, jsonPath: .spec.replicas, priority: 1}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [cronSpec]
+            properties:
+              cronSpec: {type: string, description: How often it runs.}
+              image: {type: string}
+              replicas: {type: integer, minimum: 0, default: 1}
+          status:
+            type: object
+            properties: {replicas: {type: integer}}
+"""
+CRON = """\
+apiVersion: stable.example.com/v1
+kind: CronTab
+metadata: {name: tab}
+spec: {cronSpec: "* * * * */5", image: first}
+"""
+
+
 class Row(NamedTuple):
     """One command. `stdin` is its input; `why` says what is missing where it must fail."""
 
@@ -120,6 +162,28 @@ ROWS = (
     Row("kustomize --help", r"kustomization"),
     Row("completion bash", r"kubectl"),
     Row("get --raw /readyz?verbose", r"readyz check passed"),
+    Row("apply -f -", r"crontabs.stable.example.com created", CRD),
+    Row("wait --for=condition=Established crd/crontabs.stable.example.com", r"condition met"),
+    Row("explain crontab.spec.cronSpec", r"How often it runs"),
+    Row("apply -f -", r"unknown field .*imaje", CRON.replace("image", "imaje"),
+        why="as it must be"),
+    Row("apply -f -", r"crontab.stable.example.com/tab created", CRON),
+    Row("apply -f -", r"crontab.stable.example.com/tab unchanged", CRON),
+    Row("apply -f -", r"crontab.stable.example.com/tab configured", CRON.replace("first", "next")),
+    Row("get ct", r"NAME +EVERY\ntab +\* \* \* \* \*/5"),
+    Row("get crontabs.v1.stable.example.com -o wide", r"EVERY +REPLICAS\ntab +\S.* 1"),
+    Row("get ct --field-selector spec.image=next -o name", r"crontab.stable.example.com/tab"),
+    Row("get all", r"crontab.stable.example.com/tab"),
+    Row("describe ct tab", r"Cron Spec: +\* \* \* \* \*/5"),
+    Row("scale ct tab --replicas=3", r"crontab.stable.example.com/tab scaled"),
+    Row('patch ct tab --type=merge -p {"spec":{"replicas":-1}}', r"greater than or equal to 0",
+        why="as it must be"),
+    Row('patch ct tab --type=merge -p {"spec":{"image":"a"}}', r"stable.example.com/tab patched"),
+    Row('patch ct tab --subresource=status --type=merge -p {"status":{"replicas":2}}', r"patched"),
+    Row("create quota tabs --hard=count/crontabs.stable.example.com=1", r"tabs created"),
+    Row("create -f -", r"exceeded quota: tabs", CRON.replace("tab}", "more}"), why="as it must be"),
+    Row("delete crd crontabs.stable.example.com", r'"crontabs.stable.example.com" deleted'),
+    Row("get ct", r"could not find|doesn't have a resource type", why="as it must be"),
     Row("delete configmaps --all", r'configmap "settings" deleted'),
     Row("delete deployment web", r'deployment.apps "web" deleted'),
     Row("apply --server-side -f -", r"Server-side apply not available", WEB,

@@ -26,6 +26,16 @@ class ScalePaths:
     selector: tuple[str, ...] = ()
 
 
+def value_at(obj: Object, path: tuple[str, ...]) -> Any:
+    """What stands at a path of names; None where nothing does."""
+    value: Any = obj
+    for name in path:
+        if not isinstance(value, dict) or name not in value:
+            return None
+        value = value[name]
+    return value
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CustomKind:
     """One version of a custom resource."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from apiserver.registry.causes import invalid
-from apiserver.registry.custom.kind import CustomKind
+from apiserver.registry.custom.kind import CustomKind, value_at
 from apiserver.registry.strategy import Strategy
 from apiserver.structural.embedded import embedded_causes
 from apiserver.structural.list_type import uniqueness_causes
@@ -92,16 +92,6 @@ class CustomStrategy(Strategy):
             if found is not None:
                 causes += _replicas_causes("." + ".".join(path), found)
         return causes
-
-
-def value_at(obj: Object, path: tuple[str, ...]) -> Any:
-    """What stands at a path of names; None where nothing does."""
-    value: Any = obj
-    for name in path:
-        if not isinstance(value, dict) or name not in value:
-            return None
-        value = value[name]
-    return value
 
 
 def _replicas_causes(field: str, value: Any) -> list[Cause]:
