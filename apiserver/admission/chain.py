@@ -107,7 +107,7 @@ def build_chain(
         LimitRanger(context.reader),
         ServiceAccount(context),
         NodeRestriction(context.reader),
-        Priority(),
+        Priority(context),
         DefaultTolerationSeconds(toleration_s),
         RbacEscalation(authorizer),
         *hooks,

@@ -81,3 +81,5 @@ class Written(NamedTuple):
     entry: Entry
     warnings: tuple[str, ...] = ()
     gone: bool = False
+    # A PUT made the object.
+    created: bool = False

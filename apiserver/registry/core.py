@@ -107,6 +107,7 @@ class EventStrategy(Strategy):
     """Events vanish by themselves."""
 
     ttl_s = EVENT_TTL_S
+    create_on_update = True
 
     def validate(self, obj: Object) -> list[Cause]:
         namespace = obj["metadata"].get("namespace", "")
@@ -118,6 +119,8 @@ class EventStrategy(Strategy):
 
 class LeaseStrategy(Strategy):
     """The rules of Leases."""
+
+    create_on_update = True
 
     def default(self, obj: Object) -> None:
         obj.setdefault("spec", {})
@@ -138,6 +141,8 @@ class ServiceAccountStrategy(Strategy):
 
 class LimitRangeStrategy(Strategy):
     """The rules of LimitRanges."""
+
+    create_on_update = True
 
     def default(self, obj: Object) -> None:
         for item in (obj.get("spec") or {}).get("limits") or ():

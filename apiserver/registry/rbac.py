@@ -18,6 +18,8 @@ _SUBJECT_KINDS = ("ServiceAccount", "User", "Group")
 
 
 class _RbacStrategy(Strategy):
+    create_on_update = True
+
     def name_errors(self, name: str) -> list[str]:
         return path_segment_errors(name)
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from apiserver.admission.request import AdmissionRequest, Operation
-from apiserver.registry import attributes, binding, failures, reviews
+from apiserver.registry import attributes, binding, eviction, failures, reviews
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
 from apiserver.registry.create import create, placed
 from apiserver.registry.delete import delete, delete_authorized
@@ -188,11 +188,11 @@ class Registry:
         written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
         return self._scale(call, written.entry)
 
-    async def evict(self, call: Call, eviction: Object, options: DeleteOptions) -> Object:
-        """Create pods/eviction: deletes the Pod; the answer is a Status."""
-        call = replace(placed(call, eviction), subresource="eviction")
+    async def evict(self, call: Call, obj: Object, options: DeleteOptions) -> Object:
+        """Create pods/eviction: deletes the Pod where it may go; the answer is a Status."""
+        call = replace(placed(call, obj), subresource="eviction")
         self.policy.check(call, "create")
-        self.machinery.schemas.decode(EVICTION, eviction)
+        self.machinery.schemas.decode(EVICTION, obj)
         await self.policy.admit(
             AdmissionRequest(
                 Operation.CREATE,
@@ -202,13 +202,13 @@ class Registry:
                 call.subresource,
                 call.namespace,
                 call.name,
-                obj=eviction,
+                obj=obj,
                 dry_run=options.dry_run,
                 parent=call.resource.gvk,
             )
         )
         whole = replace(call, subresource="")
-        await delete_authorized(self.machinery, self.policy, whole, options)
+        await eviction.evict(self.machinery, self.policy, whole, options)
         return binding.SUCCESS
 
     async def review(

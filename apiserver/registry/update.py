@@ -8,14 +8,14 @@ from typing import NamedTuple
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import failures, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
-from apiserver.registry.create import default, merged, placed, validate_content
+from apiserver.registry.create import create, default, merged, placed, validate_content
 from apiserver.registry.machinery import Machinery, claims_things
 from apiserver.registry.policy import Policy
 from apiserver.registry.presentation import is_current, presented, stored
 from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import ClaimTakenError, RevisionMismatchError
-from kubraft.api.errors import Cause
+from kubraft.api.errors import Cause, NotFoundError
 from kubraft.api.object import Object
 
 ATTEMPTS_MAX = 32
@@ -35,6 +35,8 @@ async def update(
 ) -> Written:
     """Replace an object by `obj`, at its resourceVersion where it has one.
 
+    Some kinds are created so where they do not exist, by who may do that too.
+
     Raises:
         NotFoundError, ConflictError, InvalidError, ForbiddenError, BadRequestError: unchanged.
     """
@@ -46,7 +48,13 @@ async def update(
     def replacement(_: Object) -> Object:
         return codec.decode(body)
 
-    return await guaranteed_update(machinery, policy, call, replacement, options)
+    try:
+        return await guaranteed_update(machinery, policy, call, replacement, options)
+    except NotFoundError:
+        if call.subresource or not call.resource.strategy.create_on_update:
+            raise
+    written = await create(machinery, policy, call, codec.decode(body), options)
+    return written._replace(created=True)
 
 
 async def patch(

@@ -154,7 +154,7 @@ class ObjectsRest:
             await ask.answer(200, orjson.dumps(scale))
         else:
             written = await self._registry.update(call, _typed(obj, call.resource.gvk), options)
-            await self._written(ask, 200, written)
+            await self._written(ask, 201 if written.created else 200, written)
 
     async def _create(self, ask: Ask, obj: Object, options: WriteOptions) -> None:
         call, registry = ask.call, self._registry

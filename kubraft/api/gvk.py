@@ -66,6 +66,8 @@ CLUSTER_ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Clus
 CUSTOM_RESOURCE_DEFINITION = GroupVersionKind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition"
 )
+POD_DISRUPTION_BUDGET = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
+PRIORITY_CLASS = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass")
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 EVICTION = GroupVersionKind("policy", "v1", "Eviction")
 TOKEN_REQUEST = GroupVersionKind("authentication.k8s.io", "v1", "TokenRequest")

@@ -15,11 +15,8 @@ from apiserver.registry.paths import Place
 from apiserver.registry.resource import Resource
 from apiserver.registry.rules import RuleStrategy, at_least, label_selector, one_of
 from kubraft.api.errors import Cause
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import POD_DISRUPTION_BUDGET, PRIORITY_CLASS
 from kubraft.api.object import Object
-
-POD_DISRUPTION_BUDGET = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
-PRIORITY_CLASS = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass")
 
 USER_PRIORITY_MAX = 1_000_000_000
 SYSTEM_PREFIX: Final = "system-"

@@ -8,16 +8,17 @@ from typing import Any
 import orjson
 import pytest
 
-from apiserver.registry.call import DeleteOptions
+from apiserver.registry.call import DeleteOptions, WriteOptions
 from apiserver.registry.resources import TABLE
 from apiserver.registry.table import table
 from apiserver.rest.discovery import Discovery
 from kubraft.api.errors import InvalidError, NotFoundError
+from kubraft.api.gvk import gvk_of
 from kubraft.api.object import Object
 from kubraft.api.patch import merge_patch
 from tests.apiserver.harness import NOW, Bench, copy
 from tests.apiserver.registry.kind_cases import CASES as SOME_CASES
-from tests.apiserver.registry.kind_cases import Case
+from tests.apiserver.registry.kind_cases import ONCE, Case, thing
 from tests.apiserver.registry.more_kind_cases import MORE_CASES
 
 CASES = (*SOME_CASES, *MORE_CASES)
@@ -130,3 +131,28 @@ async def test_what_may_not_change_does_not(
     with pytest.raises(InvalidError) as caught:
         await bench.update(merge_patch(made, change))
     assert caught.value.message.partition(" is invalid: ")[2] == message
+
+
+@pytest.mark.parametrize(
+    ("obj", "creates"),
+    [
+        pytest.param(thing("coordination.k8s.io/v1", "Lease", spec={}), True, id="Lease"),
+        pytest.param(thing("v1", "Endpoints"), True, id="Endpoints"),
+        pytest.param(thing("v1", "LimitRange", spec={"limits": []}), True, id="LimitRange"),
+        pytest.param(thing("v1", "ConfigMap"), False, id="ConfigMap"),
+        pytest.param(thing("batch/v1", "Job", spec={"template": ONCE}), False, id="Job"),
+    ],
+)
+async def test_a_put_creates_objects_of_some_kinds(
+    bench: Bench, obj: Object, creates: bool
+) -> None:
+    call = bench.call(gvk_of(obj), "x", "default")
+    obj = merge_patch(obj, {"metadata": {"namespace": "default"}})
+    if not creates:
+        with pytest.raises(NotFoundError):
+            await bench.registry.update(call, copy(obj), WriteOptions())
+        return
+    written = await bench.registry.update(call, copy(obj), WriteOptions())
+    assert written.created
+    again = await bench.registry.update(call, copy(obj), WriteOptions())
+    assert not again.created
