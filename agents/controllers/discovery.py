@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from agents.controllers.informers import Informers
@@ -16,6 +15,8 @@ from kubraft.log import get_logger
 
 # How often new kinds are looked for. Source: upstream's garbage collector.
 PERIOD_S = 30.0
+# How soon a change of a definition is noticed.
+LOOK_S = 0.5
 # Events own nothing and are owned by nobody, and there are many of them.
 _NOT_FOLLOWED = frozenset({EVENT})
 
@@ -32,7 +33,7 @@ class Discovery:
         self._followers: list[Follower] = []
         self._followed: set[GroupVersionKind] = set()
         self._log = get_logger("discovery")
-        self._changed = asyncio.Event()
+        self._changed = False
         self.kinds: dict[GroupVersionKind, Kind] = {}
 
     def follow(self, follower: Follower) -> None:
@@ -68,7 +69,7 @@ class Discovery:
 
     def _on_definition(self, old: Object | None, new: Object | None) -> None:
         del old, new
-        self._changed.set()
+        self._changed = True
 
     async def run(self) -> None:
         """Look for new kinds until cancelled."""
@@ -81,16 +82,10 @@ class Discovery:
 
     async def _wait(self) -> None:
         """Until a definition of kinds has changed, or the period is over."""
-        waits = {
-            asyncio.ensure_future(self._clock.sleep(PERIOD_S)),
-            asyncio.ensure_future(self._changed.wait()),
-        }
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-        self._changed.clear()
+        ends_s = self._clock.monotonic_s() + PERIOD_S
+        while not self._changed and self._clock.monotonic_s() < ends_s:
+            await self._clock.sleep(LOOK_S)
+        self._changed = False
 
 
 def _can_be_followed(kind: Kind) -> bool:
