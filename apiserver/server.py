@@ -9,7 +9,7 @@ import ssl
 import uuid
 from random import SystemRandom
 
-from apiserver.admission import AdmissionContext, build_chain, load_hooks
+from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.webhook.client import WebhookClient
 from apiserver.authn import Authenticator
 from apiserver.authn.certificate import CertificateAuthenticator
@@ -26,6 +26,7 @@ from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.options import Options, check_files
+from apiserver.registry.admission_context import make_context
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.custom.follower import DefinitionFollower
 from apiserver.registry.internal import CacheReader, InternalWriter
@@ -264,9 +265,7 @@ class ApiServer:
 
     def _make_policy(self, rng: SystemRandom) -> Policy:
         options = self._options
-        context = AdmissionContext(
-            self._reader, self._writer, self._clock, rng, self._machinery.decode_lenient
-        )
+        context = make_context(self._machinery, self._reader, self._writer, rng)
         chain = build_chain(
             context,
             self._authorizer,

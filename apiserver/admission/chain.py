@@ -12,6 +12,8 @@ from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.plugin import AdmissionPlugin
+from apiserver.admission.policy.mutating import MutatingAdmissionPolicy
+from apiserver.admission.policy.validating import ValidatingAdmissionPolicy
 from apiserver.admission.priority import Priority
 from apiserver.admission.rbac_escalation import RbacEscalation
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
@@ -111,7 +113,9 @@ def build_chain(
         DefaultTolerationSeconds(toleration_s),
         RbacEscalation(authorizer),
         *hooks,
+        MutatingAdmissionPolicy(context, authorizer),
         *mutating,
+        ValidatingAdmissionPolicy(context, authorizer),
         *validating,
         ResourceQuota(context),
     ]

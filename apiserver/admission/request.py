@@ -92,12 +92,25 @@ def _as_it_is(gvk: GroupVersionKind, obj: Object) -> Object:
     return obj
 
 
+def _unpatched(gvk: GroupVersionKind, obj: Object, patch: Any) -> Object:
+    del gvk, patch
+    return obj
+
+
+def _unknown(gvk: GroupVersionKind) -> bool | None:
+    del gvk
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class AdmissionContext:
     """What a plugin may use: the cache, writes as the API server itself, time and chance.
 
     `decode` gives an object that a program made the shape of its kind: unknown fields are
     dropped, defaults filled in; it raises BadRequestError where a field has the wrong type.
+    `patch` applies a JSON patch (a list) or an applied configuration (an object), and raises as
+    patches of clients do; `is_namespaced` is None for a kind that is not served. Tests that need
+    none of them leave them out.
     """
 
     reader: Reader
@@ -105,3 +118,5 @@ class AdmissionContext:
     clock: Clock
     rng: Random = field(default_factory=SystemRandom)
     decode: Callable[[GroupVersionKind, Object], Object] = _as_it_is
+    patch: Callable[[GroupVersionKind, Object, Any], Object] = _unpatched
+    is_namespaced: Callable[[GroupVersionKind], bool | None] = _unknown

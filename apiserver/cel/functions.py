@@ -27,7 +27,7 @@ _QUANTITY, _IP, _CIDR, _URL = "k8s.Quantity", "net.IP", "net.CIDR", "k8s.URL"
 
 def declarations() -> list[cel.FunctionDecl]:
     """All of them."""
-    rows = (*_LISTS, *_SETS, *_QUANTITIES, *_ADDRESSES, *_URLS, *AUTHORIZER)
+    rows = (*_PATCHES, *_LISTS, *_SETS, *_QUANTITIES, *_ADDRESSES, *_URLS, *AUTHORIZER)
     names: dict[str, list[cel.Overload]] = {}
     for name, member, parameters, returns, function in rows:
         overloads = names.setdefault(name, [])
@@ -160,6 +160,15 @@ def _port(value: Any) -> str:
 
 _Row = tuple[str, bool, tuple[cel.Type, ...], cel.Type, Callable[..., Any]]
 
+_PATCHES: Final[tuple[_Row, ...]] = (
+    (
+        "jsonpatch.escapeKey",
+        False,
+        (_T.STRING,),
+        _T.STRING,
+        lambda key: key.replace("~", "~0").replace("/", "~1"),
+    ),
+)
 _LISTS: Final[tuple[_Row, ...]] = (
     ("sum", True, (_LIST,), _T.DYN, lambda items: sum(_plain(items))),
     ("min", True, (_LIST,), _T.DYN, _least(min)),

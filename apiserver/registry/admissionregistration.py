@@ -11,6 +11,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from apiserver.cel import CompileError, compile_program
+from apiserver.cel.construct import as_maps
 from apiserver.registry.causes import duplicate, invalid, required, unsupported
 from apiserver.registry.strategy import Strategy
 from kubraft.api.errors import Cause
@@ -35,6 +36,7 @@ _OPERATIONS: Final = ("*", "CREATE", "UPDATE", "DELETE", "CONNECT")
 _SCOPES: Final = ("*", "Cluster", "Namespaced")
 _ACTIONS: Final = ("Audit", "Deny", "Warn")
 _REASONS: Final = ("Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized")
+_PATCHES: Final = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 _IDENTIFIER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -103,7 +105,7 @@ class PolicyStrategy(Strategy):
 
     def __init__(self, *, mutating: bool) -> None:
         self._mutating = mutating
-        # Status is of validating ones: the controller's findings on types.
+        # Validating ones have what a controller finds out of their types.
         self.has_status = not mutating
 
     def default(self, obj: Object) -> None:
@@ -136,8 +138,20 @@ class PolicyStrategy(Strategy):
             yield required("spec.mutations", "mutations must contain at least one item")
         yield from _one_of(spec, "reinvocationPolicy", ("IfNeeded", "Never"), "spec")
         for index, mutation in enumerate(mutations):
-            field = f"spec.mutations[{index}]"
-            yield from _one_of(mutation, "patchType", ("ApplyConfiguration", "JSONPatch"), field)
+            field, kind = f"spec.mutations[{index}]", mutation.get("patchType")
+            if not kind:
+                yield required(f"{field}.patchType")
+                continue
+            yield from _one_of(mutation, "patchType", tuple(_PATCHES), field)
+            for own, name in _PATCHES.items():
+                part = mutation.get(name)
+                if kind == own and not part:
+                    yield required(f"{field}.{name}")
+                elif kind == own:
+                    yield from _expression(part, f"{field}.{name}", POLICY_VARIABLES)
+                elif kind in _PATCHES and part:
+                    why = f"{name} may not be set when patchType is {kind}"
+                    yield invalid(f"{field}.{name}", part, why)
 
 
 class PolicyBindingStrategy(Strategy):
@@ -326,6 +340,6 @@ def _expression(
         yield required(f"{field}.{name}", f"{name} is not specified")
         return
     try:
-        compile_program(text, tuple(variables))
+        compile_program(as_maps(text), tuple(variables))
     except CompileError as error:
         yield invalid(f"{field}.{name}", text, str(error))

@@ -14,8 +14,7 @@ from apiserver.registry.strategy import Strategy
 from apiserver.schema.schemas import Decoded, FieldValidation, Schemas
 from apiserver.storage.reads import Reads
 from apiserver.storage.store import Store
-from kubraft.api.errors import BadRequestError, Cause
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.errors import Cause
 from kubraft.api.object import Object
 from kubraft.api.time import Clock, format_time
 
@@ -54,22 +53,6 @@ class Machinery:
     def allocate(self, resource: Resource, obj: Object) -> list[Cause]:
         """Fill in what the cluster gives to an object of this kind."""
         return self.services.allocate(obj) if claims_things(resource.strategy) else []
-
-    def decode_lenient(self, kind: GroupVersionKind, obj: Object) -> Object:
-        """An object that a program made, in the shape of its kind and with its defaults.
-
-        Raises:
-            BadRequestError: a field has the wrong type.
-        """
-        resource = self.resources.find(kind.api_version, kind.kind)
-        if resource is None:
-            return self.schemas.decode(kind, obj, FieldValidation.IGNORE).obj
-        decoded = self.decode(resource, obj, FieldValidation.IGNORE).obj
-        try:
-            resource.strategy.default(decoded)
-        except (TypeError, AttributeError, KeyError) as error:
-            raise BadRequestError(f"the object cannot be defaulted: {error}") from error
-        return decoded
 
 
 def claims_things(strategy: Strategy) -> bool:

@@ -24,7 +24,7 @@ COPIED_BYTES_MAX = 3 * 1024 * 1024
 
 
 def change_of(
-    patch_type: str, body: bytes | dict[str, Any], schema: PatchSchema | None = None
+    patch_type: str, body: bytes | dict[str, Any] | list[Any], schema: PatchSchema | None = None
 ) -> Change:
     """The change that a patch describes; "" is a merge patch. Strategic ones need the `schema`.
 

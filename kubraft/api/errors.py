@@ -24,6 +24,11 @@ class Cause:
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
 
+    def to_object(self) -> dict[str, str]:
+        """As a StatusCause, without what is empty."""
+        parts = {"reason": self.reason, "message": self.message, "field": self.field}
+        return {name: value for name, value in parts.items() if value}
+
 
 class ApiError(Exception):
     """A request failed for a reason that the client can act on."""
@@ -61,9 +66,7 @@ class ApiError(Exception):
         if self.kind:
             details["kind"] = self.kind
         if self.causes:
-            details["causes"] = [
-                {"reason": c.reason, "message": c.message, "field": c.field} for c in self.causes
-            ]
+            details["causes"] = [c.to_object() for c in self.causes]
         if self.retry_after_s:
             details["retryAfterSeconds"] = self.retry_after_s
         status: dict[str, Any] = {

@@ -115,12 +115,10 @@ class MutatingAdmissionWebhook(Plugin):
         Raises:
             InternalError: the patch does not apply, or leaves what is no such object.
         """
-        from apiserver.registry.patches import JSON, change_of  # noqa: PLC0415 - it imports us
-
         before = request.obj
         assert before is not None
         try:
-            made = change_of(JSON, patch)(copy.deepcopy(before))  # type: ignore[arg-type]
+            made = self._context.patch(request.gvk, copy.deepcopy(before), patch)
             made = self._context.decode(request.gvk, made)
         except ApiError as error:
             raise InternalError(f"Internal error occurred: {error.message}") from error

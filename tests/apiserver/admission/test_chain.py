@@ -29,6 +29,8 @@ def test_plugins_stand_in_upstreams_order_and_hooks_before_the_quota() -> None:
         "DefaultTolerationSeconds",
         "RbacEscalation",
         "ours",
+        "MutatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy",
         "ResourceQuota",
     ]
 

@@ -14,9 +14,10 @@ import pytest
 from aiohttp import web
 
 from apiserver import notes
-from apiserver.admission import AdmissionContext, build_chain
+from apiserver.admission import build_chain
 from apiserver.admission.webhook.client import RESPONSE_BYTES_MAX, WebhookClient
 from apiserver.authz import Authorizer
+from apiserver.registry.admission_context import make_context
 from apiserver.registry.call import DeleteOptions
 from apiserver.registry.policy import Policy
 from apiserver.storage import codec
@@ -38,10 +39,7 @@ from tests.harness.eventually import eventually
 @pytest.fixture
 async def hooks(bench: Bench, pki: Path) -> AsyncIterator[HookServer]:
     """A bench whose writes go through the whole chain, and a server for its webhooks."""
-    machinery = bench.registry.machinery
-    context = AdmissionContext(
-        bench.reader, bench.writer, bench.clock, Random(1), machinery.decode_lenient
-    )
+    context = make_context(bench.registry.machinery, bench.reader, bench.writer, Random(1))
     client = WebhookClient(bench.reader, Random(1))
     chain = build_chain(context, Authorizer(bench.reader), webhooks=client)
     for name in ("default", "kube-system"):

@@ -1,0 +1,142 @@
+"""MutatingAdmissionPolicy: policies that change objects, by configurations or JSON patches.
+
+Source: Kubernetes documentation, "Mutating Admission Policy"; upstream's policy/generic (messages).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from apiserver.admission.conditions import ConditionError
+from apiserver.admission.matching import is_exempt
+from apiserver.admission.plugin import Plugin
+from apiserver.admission.policy.match import ConfigurationError, matches, parameters
+from apiserver.admission.policy.scope import Scope, namespace_object
+from apiserver.admission.policy.source import Bound, Policies
+from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
+from apiserver.admission.variables import checker
+from apiserver.authz import Authorizer
+from apiserver.cel import CelError
+from apiserver.cel.authorizer import deciding
+from kubraft.api.errors import ApiError, Cause, ForbiddenError
+from kubraft.api.gvk import MUTATING_ADMISSION_POLICY, MUTATING_ADMISSION_POLICY_BINDING
+from kubraft.api.object import Object
+
+_FIXED = ("apiVersion", "kind")
+_FIXED_METADATA = ("name", "namespace", "uid", "generateName")
+
+
+class MutatingAdmissionPolicy(Plugin):
+    """Applies all policies that are bound, one after the other."""
+
+    name = "MutatingAdmissionPolicy"
+
+    def __init__(self, context: AdmissionContext, authorizer: Authorizer) -> None:
+        self._context = context
+        self._authorizer = authorizer
+        self._policies = Policies(
+            context, MUTATING_ADMISSION_POLICY, MUTATING_ADMISSION_POLICY_BINDING
+        )
+
+    def handles(self, request: AdmissionRequest) -> bool:
+        return (
+            bool(self._policies.all())
+            and request.operation in (Operation.CREATE, Operation.UPDATE)
+            and request.obj is not None
+            and not is_exempt(request)
+        )
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        done: set[tuple[str, str]] | None = request.passes.get(self.name)
+        seen = request.passes.setdefault(self.name, set())
+        before = copy.deepcopy(request.obj)
+        for bound in self._policies.all():
+            again = bound.policy["spec"].get("reinvocationPolicy") == "IfNeeded"
+            if done is not None and not (again and bound.names in done):
+                continue  # asked once already, or not for the first time now
+            try:
+                await self._apply(bound, request)
+            except ConfigurationError as error:
+                if not bound.ignores_failure:
+                    raise _denied(request, bound, str(error)) from error
+            seen.add(bound.names)
+        if done is None and request.obj != before:
+            request.reinvoke = True
+
+    async def _apply(self, bound: Bound, request: AdmissionRequest) -> None:
+        spec, binding = bound.policy["spec"], bound.binding["spec"]
+        context = self._context
+        if not await matches(spec.get("matchConstraints"), request, context):
+            return
+        if not await matches(binding.get("matchResources"), request, context):
+            return
+        found = await parameters(spec.get("paramKind"), binding.get("paramRef"), request, context)
+        namespace = await namespace_object(request, context)
+        with deciding(checker(self._authorizer, request.user)):
+            for params in found:
+                self._mutate(spec, request, params, namespace)
+
+    def _mutate(
+        self,
+        spec: Mapping[str, Any],
+        request: AdmissionRequest,
+        params: Object | None,
+        namespace: Object | None,
+    ) -> None:
+        try:
+            if not Scope(spec, request, params, namespace).conditions_hold(spec):
+                return
+        except ConditionError as error:
+            raise ConfigurationError(str(error)) from error
+        for mutation in spec.get("mutations") or ():
+            # Each sees what the ones before have made.
+            scope = Scope(spec, request, params, namespace)
+            request.obj = self._mutated(mutation, scope, request)
+
+    def _mutated(
+        self, mutation: Mapping[str, Any], scope: Scope, request: AdmissionRequest
+    ) -> Object:
+        """The object as one mutation leaves it.
+
+        Raises:
+            ConfigurationError: the expression has no value, or none that makes sense.
+        """
+        before = request.obj
+        assert before is not None
+        by_patch = mutation.get("patchType") == "JSONPatch"
+        part = mutation.get("jsonPatch" if by_patch else "applyConfiguration") or {}
+        expression = str(part.get("expression", ""))
+        try:
+            value = scope.evaluate(expression)
+        except CelError as error:
+            raise ConfigurationError(
+                f"expression '{expression}' resulted in error: {error}"
+            ) from error
+        if not isinstance(value, list if by_patch else dict):
+            raise ConfigurationError(f"expression '{expression}' has a value of the wrong type")
+        try:
+            made = self._context.patch(request.gvk, copy.deepcopy(before), value)
+            made = self._context.decode(request.gvk, made)
+        except ApiError as error:
+            raise ConfigurationError(error.message) from error
+        for field in _FIXED_METADATA:
+            if made["metadata"].get(field) != before["metadata"].get(field):
+                raise ConfigurationError(f"metadata.{field} may not be changed")
+        for field in _FIXED:
+            if made.get(field) != before.get(field):
+                raise ConfigurationError(f"{field} may not be changed")
+        return made
+
+
+def _denied(request: AdmissionRequest, bound: Bound, why: str) -> ForbiddenError:
+    policy, binding = bound.names
+    message = f"policy '{policy}' with binding '{binding}' denied request: {why}"
+    return ForbiddenError(
+        message,
+        group=request.served_kind.group,
+        kind=request.resource,
+        name=request.shown_name,
+        causes=[Cause("", message, "")],
+    )

@@ -1,0 +1,107 @@
+"""What a validating policy decides on one request with one parameter object. Pure.
+
+Source: upstream's policy/validating validator (messages, fallbacks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from apiserver.admission.conditions import ConditionError
+from apiserver.admission.policy.scope import Scope
+from apiserver.cel import CelError, CompileError, EvaluationError
+
+MESSAGE_BYTES_MAX: Final = 5 * 1024
+_OVER = (
+    "validation failed due to running out of cost budget, no further validation rules will be run"
+)
+
+
+class Denial(NamedTuple):
+    """`expression` is its number; `failed` says that it has no value at all."""
+
+    expression: int
+    message: str
+    reason: str = ""
+    failed: bool = False
+
+
+class Outcome(NamedTuple):
+    """What the validations say against a request, and annotations for the audit log."""
+
+    denials: list[Denial]
+    annotations: dict[str, str]
+    annotation_errors: list[str]
+
+
+def judge(spec: Mapping[str, Any], scope: Scope) -> Outcome:
+    """Evaluate all expressions of a policy; failurePolicy Ignore drops failures."""
+    ignores = spec.get("failurePolicy") == "Ignore"
+    try:
+        if not scope.conditions_hold(spec):
+            return Outcome([], {}, [])
+    except ConditionError as error:
+        return Outcome([] if ignores else [Denial(0, str(error), failed=True)], {}, [])
+    denials: list[Denial] = []
+    for index, validation in enumerate(spec.get("validations") or ()):
+        denial, over = _decide(index, validation, scope)
+        if denial is not None and not (denial.failed and ignores):
+            denials.append(denial)
+        if over:
+            break
+    annotations, errors = _annotations(spec, scope)
+    return Outcome(denials, annotations, [] if ignores else errors)
+
+
+def _decide(index: int, validation: Mapping[str, Any], scope: Scope) -> tuple[Denial | None, bool]:
+    """The denial of one expression, and whether it is out of budget."""
+    expression = str(validation.get("expression", ""))
+    try:
+        value = scope.evaluate(expression)
+    except CompileError as error:
+        return Denial(index, f"compilation error: {error}", failed=True), False
+    except CelError as error:
+        over = isinstance(error, EvaluationError) and error.over_budget
+        said = _OVER if over else f"expression '{expression}' resulted in error: {error}"
+        return Denial(index, said, failed=True), over
+    if value is True:
+        return None, False
+    reason = str(validation.get("reason") or "Invalid")
+    return Denial(index, _message(validation, expression, scope), reason), False
+
+
+def _message(validation: Mapping[str, Any], expression: str, scope: Scope) -> str:
+    if wanted := validation.get("messageExpression"):
+        try:
+            value = scope.evaluate(str(wanted))
+        except CelError:
+            value = None
+        if isinstance(value, str):
+            text = value.strip()
+            if text and "\n" not in text and len(text.encode()) <= MESSAGE_BYTES_MAX:
+                return text
+    if text := str(validation.get("message") or "").strip():
+        return text
+    return f"failed expression: {expression.strip()}"
+
+
+def _annotations(spec: Mapping[str, Any], scope: Scope) -> tuple[dict[str, str], list[str]]:
+    made: dict[str, str] = {}
+    errors: list[str] = []
+    for annotation in spec.get("auditAnnotations") or ():
+        expression = str(annotation.get("valueExpression", ""))
+        try:
+            value = scope.evaluate(expression)
+        except CelError as error:
+            errors.append(f"expression '{expression}' resulted in error: {error}")
+            continue
+        if isinstance(value, str):
+            if text := value.strip():
+                made[str(annotation.get("key", ""))] = text
+        elif value is not None:
+            errors.append(
+                f"valueExpression '{expression}' resulted in unsupported return type. Return "
+                "type must be either string or null."
+            )
+    return made, errors

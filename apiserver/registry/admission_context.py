@@ -1,0 +1,58 @@
+"""What admission plugins are given to work with objects of all kinds."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from apiserver.admission.request import AdmissionContext
+from apiserver.reader import Reader, Writer
+from apiserver.registry.machinery import Machinery
+from apiserver.registry.patches import JSON, MERGE, STRATEGIC, change_of
+from apiserver.registry.strategic_merge import PatchSchema
+from apiserver.schema.schemas import FieldValidation
+from kubraft.api.errors import BadRequestError
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.object import Object
+
+
+def make_context(
+    machinery: Machinery, reader: Reader, writer: Writer, rng: Random
+) -> AdmissionContext:
+    """A context over the tables and schemas of the registry."""
+    tools = _Tools(machinery)
+    return AdmissionContext(
+        reader, writer, machinery.clock, rng, tools.decode, tools.patch, tools.is_namespaced
+    )
+
+
+class _Tools:
+    """See AdmissionContext."""
+
+    def __init__(self, machinery: Machinery) -> None:
+        self._machinery = machinery
+
+    def decode(self, kind: GroupVersionKind, obj: Object) -> Object:
+        machinery = self._machinery
+        resource = machinery.resources.find(kind.api_version, kind.kind)
+        if resource is None:
+            return machinery.schemas.decode(kind, obj, FieldValidation.IGNORE).obj
+        decoded = machinery.decode(resource, obj, FieldValidation.IGNORE).obj
+        try:
+            resource.strategy.default(decoded)
+        except (TypeError, AttributeError, KeyError) as error:
+            raise BadRequestError(f"the object cannot be defaulted: {error}") from error
+        return decoded
+
+    def patch(self, kind: GroupVersionKind, obj: Object, patch: Any) -> Object:
+        if isinstance(patch, list):
+            return change_of(JSON, patch)(obj)
+        resource = self._machinery.resources.find(kind.api_version, kind.kind)
+        if resource is not None and resource.custom is not None:
+            return change_of(MERGE, patch)(obj)
+        schema = PatchSchema.of(*self._machinery.schemas.definition(kind))
+        return change_of(STRATEGIC, patch, schema)(obj)
+
+    def is_namespaced(self, kind: GroupVersionKind) -> bool | None:
+        resource = self._machinery.resources.find(kind.api_version, kind.kind)
+        return None if resource is None else resource.namespaced
