@@ -41,6 +41,11 @@ ROWS = (
         "kr8s_story.py",
         "discovery, patch, label, wait for a condition, watch",
     ),
+    Row(
+        "[kopf](https://pypi.org/project/kopf/)",
+        "kopf_story.py",
+        "an operator on a CustomResourceDefinition: finalizer, status, daemon, events, owners",
+    ),
 )
 
 
