@@ -29,6 +29,7 @@ from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.mvcc.machine import KvMachine
 from store.paced_hash import hash_in_steps
+from store.raft.complaints import Complaints
 from store.raft.engine import Engine, EngineError, Role
 from store.raft.membership import present
 
@@ -59,6 +60,7 @@ class CorruptionCheck:
         self._ask = ask
         # One walk through the history at a time.
         self._walking = asyncio.Lock()
+        self._complaints = Complaints()
         # Up to where history was compared at a compaction.
         self._compared = 0
 
@@ -89,7 +91,7 @@ class CorruptionCheck:
                 raise CorruptMemberError(
                     f"{self._member_id:x} found data inconsistency with peers: {finding.cause}"
                 )
-            log.warning("members differ", member=f"{finding.member:x}", cause=finding.cause)
+            log.warning("members differ", member=self._name(finding.member), cause=finding.cause)
         log.info("compared with peers", peers=len(hashes) - 1)
 
     async def run(self, interval_s: float) -> NoReturn:
@@ -112,7 +114,7 @@ class CorruptionCheck:
         try:
             await self.check(revision)
         except (EngineError, MvccError) as error:
-            log.warning("members not compared", cause=str(error))
+            self._tell("members not compared", cause=str(error))
 
     async def check(self, revision: int = 0) -> list[Finding]:
         """Compare the members now, and raise the alarm for those that differ.
@@ -128,10 +130,21 @@ class CorruptionCheck:
         findings = corruption.compare(hashes, members=len(present(self._engine.members())))
         findings += corruption.ahead(hashes, newest=store.revision, compacted=store.compacted)
         for finding in findings:
-            log.error("members differ", member=f"{finding.member:x}", cause=finding.cause)
+            name = self._name(finding.member)
+            self._tell("members differ", member=name, cause=finding.cause)
             await self._raise_alarm(finding.member)
-        log.info("members compared", members=len(hashes), differ=len(findings))
+        log.debug("members compared", members=len(hashes), differ=len(findings))
         return findings
+
+    def _name(self, member_id: int) -> str:
+        told = self._machine.members.get(member_id)
+        return told.name if told is not None else f"{member_id:x}"
+
+    def _tell(self, event: str, **fields: str) -> None:
+        """Log what is wrong, once a minute."""
+        now = asyncio.get_running_loop().time()
+        if self._complaints.is_new((event, *fields.values()), now=now):
+            log.warning(event, **fields)
 
     async def _raise_alarm(self, member_id: int) -> None:
         if not self._machine.alarms.has(CORRUPT, member_id):
@@ -160,7 +173,7 @@ class CorruptionCheck:
             if isinstance(answered, MemberHash):
                 found.append(answered)
             elif isinstance(answered, OSError | ValueError | NoHashError):
-                log.warning("member not compared", member=f"{peer:x}", cause=cause_of(answered))
+                self._tell("member not compared", member=self._name(peer), cause=cause_of(answered))
             else:
                 raise answered
         return found

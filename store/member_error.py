@@ -16,4 +16,6 @@ def cause_of(error: BaseException) -> str:
         return str(getattr(error, "verify_message", "") or error.reason or error)
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
     return " ".join(str(error).split()) or type(error).__name__
