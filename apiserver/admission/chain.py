@@ -12,6 +12,7 @@ from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.plugin import AdmissionPlugin
+from apiserver.admission.pod_security.plugin import PodSecurity
 from apiserver.admission.policy.mutating import MutatingAdmissionPolicy
 from apiserver.admission.policy.validating import ValidatingAdmissionPolicy
 from apiserver.admission.priority import Priority
@@ -109,6 +110,7 @@ def build_chain(
         LimitRanger(context.reader),
         ServiceAccount(context),
         NodeRestriction(context.reader),
+        PodSecurity(context),
         Priority(context),
         DefaultTolerationSeconds(toleration_s),
         RbacEscalation(authorizer),

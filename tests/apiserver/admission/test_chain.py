@@ -25,6 +25,7 @@ def test_plugins_stand_in_upstreams_order_and_hooks_before_the_quota() -> None:
         "LimitRanger",
         "ServiceAccount",
         "NodeRestriction",
+        "PodSecurity",
         "Priority",
         "DefaultTolerationSeconds",
         "RbacEscalation",
