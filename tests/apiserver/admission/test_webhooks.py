@@ -442,7 +442,7 @@ async def test_warnings_and_annotations_reach_the_request(bench: Bench, hooks: H
     said = notes.begin()
     await bench.create(_pod())
     assert said.warnings == ["mind the gap"]
-    assert said.annotations == {"x.hooks.test/key": "value"}
+    assert said.annotations["x.hooks.test/key"] == "value"
 
 
 @pytest.mark.parametrize(
