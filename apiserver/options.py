@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from apiserver.authentication_options import AuthenticationOptions, add_flags, boolean, read_flags
+
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 
@@ -33,6 +35,7 @@ class Options:
     service_account_issuers: tuple[str, ...]  # the first one issues, all of them are accepted
     service_account_jwks_uri: str
     api_audiences: tuple[str, ...]
+    authentication: AuthenticationOptions
     encryption_provider_config: Path | None
     encryption_provider_config_automatic_reload: bool
     kubelet_certificate_authority: Path | None
@@ -73,9 +76,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--service-account-issuer", action="append", default=[], help=f"default: {ISSUER}")
     add("--service-account-jwks-uri", default="", help="where others find the public keys")
     add("--api-audiences", default="", help="comma-separated; the issuer where empty")
+    add_flags(parser)
     add("--encryption-provider-config", type=Path, help="EncryptionConfiguration, YAML")
     reload = "take over a changed --encryption-provider-config without a restart"
-    add("--encryption-provider-config-automatic-reload", type=_boolean, default=False, nargs="?",
+    add("--encryption-provider-config-automatic-reload", type=boolean, default=False, nargs="?",
         const=True, help=reload)  # fmt: skip
     for name in ("certificate-authority", "client-certificate", "client-key"):
         add(f"--kubelet-{name}", type=Path, help="TLS with node agents, PEM")
@@ -92,7 +96,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def parse(arguments: Sequence[str]) -> Options:
     """Read the command line; ends the process with a usage message where it is wrong."""
-    found = make_parser().parse_args(arguments)
+    parser = make_parser()
+    found = parser.parse_args(arguments)
+    try:
+        authentication = read_flags(found)
+    except ValueError as error:
+        parser.error(str(error))
     issuers = tuple(found.service_account_issuer) or (ISSUER,)
     audiences = _split(found.api_audiences) or issuers
     return Options(
@@ -114,6 +123,7 @@ def parse(arguments: Sequence[str]) -> Options:
         service_account_issuers=issuers,
         service_account_jwks_uri=found.service_account_jwks_uri,
         api_audiences=audiences,
+        authentication=authentication,
         encryption_provider_config=found.encryption_provider_config,
         encryption_provider_config_automatic_reload=found.encryption_provider_config_automatic_reload,
         kubelet_certificate_authority=found.kubelet_certificate_authority,
@@ -149,12 +159,6 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0")
     return int(text)
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() == "true"
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from random import SystemRandom
 from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.webhook.client import WebhookClient
 from apiserver.authn import Authenticator
+from apiserver.authn.assembly import TokenSources
 from apiserver.authn.certificate import CertificateAuthenticator
 from apiserver.authn.issuer_documents import JWKS_PATH, issuer_documents
 from apiserver.authn.service_account import ServiceAccountAuthenticator
@@ -119,6 +120,7 @@ class ApiServer:
         if self._has_flow_objects:
             follow(self.flow, self._reader)
         self._keys = load_verifying_keys(options.service_account_key_files)
+        self._sources = TokenSources(options.authentication, self._reader, self._now_s)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
         DefinitionFollower(self._reader, resources, self._end_watches)
@@ -231,6 +233,7 @@ class ApiServer:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._rest.stop(STOP_GRACE_S)
         await self._logs.close()
+        await self._sources.close()
         await self._webhooks.close()
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
@@ -261,6 +264,8 @@ class ApiServer:
             certificates=CertificateAuthenticator(self._now_s),
             tokens=load_token_file(tokens) if tokens else TokenFile(()),
             service_accounts=accounts if self._keys else None,
+            others=self._sources.authenticators,
+            audiences=options.api_audiences,
         )
 
     def _make_policy(self, rng: SystemRandom) -> Policy:
@@ -312,6 +317,7 @@ class ApiServer:
             is_ready=lambda: self._ready,
             issuer=documents,
             flow=self.flow,
+            anonymous=self._sources.anonymous,
         )
 
     async def _check_store(self) -> str:

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from apiserver.authn.certificate import CertificateAuthenticator
 from apiserver.authn.credentials import Credentials
-from apiserver.authn.service_account import ServiceAccountAuthenticator
 from apiserver.authn.token_file import TokenFile
 from apiserver.user import User
 from kubraft.api.errors import UnauthorizedError
 from kubraft.log import get_logger
 
 AUTHENTICATED_GROUP: Final = "system:authenticated"
+TOKEN_CHARS_MAX: Final = 16_384
 
 _log = get_logger("apiserver.authn")
 
 
+class TokenAuthenticator(Protocol):
+    """One way to know a bearer token."""
+
+    async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> User | None:
+        """The user; None where the token is not of its kind.
+
+        Raises:
+            UnauthorizedError: it is of its kind, and no good.
+        """
+        ...
+
+
 class Authenticator:
-    """The union of certificates, static tokens and ServiceAccount tokens, in this order.
+    """The union of certificates and tokens, in this order; the first that knows the caller decides.
 
     There is no anonymous user: a request that shows nothing is refused.
     """
@@ -29,11 +42,16 @@ class Authenticator:
         *,
         certificates: CertificateAuthenticator,
         tokens: TokenFile,
-        service_accounts: ServiceAccountAuthenticator | None,
+        service_accounts: TokenAuthenticator | None,
+        others: Sequence[TokenAuthenticator] = (),
+        audiences: Sequence[str] = (),
     ) -> None:
+        """`others` come after the token file and ServiceAccounts; `audiences` are the server's."""
         self._certificates = certificates
         self._tokens = tokens
         self._service_accounts = service_accounts
+        self._others = tuple(others)
+        self._audiences = frozenset(audiences)
 
     async def authenticate(self, credentials: Credentials) -> User:
         """The user who shows `credentials`, a member of system:authenticated.
@@ -48,15 +66,42 @@ class Authenticator:
             raise
 
     async def _identify(self, credentials: Credentials) -> User:
+        refusal = UnauthorizedError("Unauthorized")
         if credentials.client_certificate:
-            return self._certificates.authenticate(credentials.client_certificate)
-        if credentials.bearer_token:
-            user = self._tokens.authenticate(credentials.bearer_token)
+            try:
+                return self._certificates.authenticate(credentials.client_certificate)
+            except UnauthorizedError as error:
+                refusal = error
+        token = credentials.bearer_token
+        if token and (len(token) > TOKEN_CHARS_MAX or not token.isascii()):
+            refusal.add_note("the token is too long, or not ASCII")
+        elif token:
+            user = await self._of_token(token, credentials.audiences, refusal)
             if user is not None:
                 return user
-            if self._service_accounts is not None:
-                return await self._service_accounts.authenticate(credentials.bearer_token)
-        raise UnauthorizedError("Unauthorized")
+        raise refusal
+
+    async def _of_token(
+        self, token: str, audiences: tuple[str, ...], refusal: UnauthorizedError
+    ) -> User | None:
+        # Tokens that name no audience are for this server.
+        ours = not audiences or not self._audiences.isdisjoint(audiences)
+        user = self._tokens.authenticate(token) if ours else None
+        if user is not None:
+            return user
+        sources = [self._service_accounts] if self._service_accounts is not None else []
+        for source in (*sources, *self._others):
+            if source is not self._service_accounts and not ours:
+                continue
+            try:
+                user = await source.authenticate(token, audiences)
+            except UnauthorizedError as error:
+                for note in getattr(error, "__notes__", ()):
+                    refusal.add_note(note)
+            else:
+                if user is not None:
+                    return user
+        return None
 
 
 def _reason(error: UnauthorizedError) -> str:

@@ -48,6 +48,7 @@ class TokenClaims:
     service_account_uid: str
     bound: tuple[tuple[str, str, str], ...]  # ("pod", name, uid), ...
     token_id: str
+    audiences: tuple[str, ...]
     not_before_s: float
     expires_s: float
 
@@ -78,14 +79,16 @@ class ServiceAccountAuthenticator:
         self._now = now
         self._verified: BoundedCache[bytes, TokenClaims] = BoundedCache(VERIFIED_TOKENS_MAX)
 
-    async def authenticate(self, token: str) -> User:
-        """The ServiceAccount's user.
+    async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> User:
+        """The ServiceAccount's user, if the token is for one of `audiences` (none: for us).
 
         Raises:
             UnauthorizedError: its note (PEP 678) says what does not hold.
             ServiceUnavailableError: a bound object must be looked up and the store is away.
         """
         claims = self._verify(token)
+        if (frozenset(audiences) or self._audiences).isdisjoint(claims.audiences):
+            raise _refused("the token is for another audience")
         now = self._now()
         if now >= claims.expires_s:
             raise _refused("the token has expired")
@@ -110,7 +113,7 @@ class ServiceAccountAuthenticator:
         claims = self._verified.find(digest)
         if claims is None:
             payload = verified_payload(token, self._keys)
-            claims = parse_claims(payload, issuers=self._issuers, audiences=self._audiences)
+            claims = parse_claims(payload, issuers=self._issuers)
             self._verified.put(digest, claims)
         return claims
 
@@ -162,21 +165,19 @@ def verified_payload(token: str, keys: Sequence[VerifyingKey]) -> dict[str, Any]
     raise _refused("no key of this cluster signed the token")
 
 
-def parse_claims(
-    payload: dict[str, Any], *, issuers: frozenset[str], audiences: frozenset[str]
-) -> TokenClaims:
+def parse_claims(payload: dict[str, Any], *, issuers: frozenset[str]) -> TokenClaims:
     """Read the claims of a verified token.
 
     Raises:
-        UnauthorizedError: of another issuer or audience, or a claim is missing or of a wrong type.
+        UnauthorizedError: of another issuer, or a claim is missing or of a wrong type.
     """
     issuer = payload.get("iss")
     if not isinstance(issuer, str) or issuer not in issuers:
         raise _refused("the token is of another issuer")
     audience = payload.get("aud")
     named = [audience] if isinstance(audience, str) else audience
-    if not isinstance(named, list) or not any(a in audiences for a in named if isinstance(a, str)):
-        raise _refused("the token is for another audience")
+    if not isinstance(named, list):
+        raise _refused("the token is for no audience")
     try:
         private = payload["kubernetes.io"]
         account = private["serviceaccount"]
@@ -190,6 +191,7 @@ def parse_claims(
                 for kind, _ in _BINDINGS
                 if kind in private
             ),
+            audiences=tuple(one for one in named if isinstance(one, str)),
             token_id=str(payload.get("jti", "")),
             not_before_s=_number(payload.get("nbf", 0)),
             expires_s=_number(payload["exp"]),

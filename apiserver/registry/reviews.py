@@ -21,6 +21,8 @@ from kubraft.api.object import Object
 
 Authenticate = Callable[[Credentials], Awaitable[User]]
 
+AUDIENCES_MAX = 64
+
 _NOTHING = Columns((), lambda _obj, _now: [])
 
 
@@ -142,14 +144,24 @@ def _resource_rule(rule: Rule) -> Object:
 
 
 async def _token(authenticate: Authenticate, spec: Object) -> Object:
-    token = spec.get("token", "")
+    token, asked = spec.get("token", ""), list(spec.get("audiences") or ())
     if not token:
         raise BadRequestError("token is required for TokenReview in authentication")
-    try:
-        user = await authenticate(Credentials(bearer_token=token))
-    except UnauthorizedError:
+    if len(asked) > AUDIENCES_MAX:
+        raise BadRequestError(f"spec.audiences: Too many: must have at most {AUDIENCES_MAX} items")
+    found: User | None = None
+    good: list[str] = []
+    each: list[tuple[str, ...]] = [(audience,) for audience in asked]
+    for audiences in each or [()]:
+        try:
+            found = await authenticate(Credentials(bearer_token=token, audiences=audiences))
+        except UnauthorizedError:
+            continue
+        good += audiences
+    if found is None:
         return {"user": {}, "error": "invalid bearer token"}
-    return {"authenticated": True, "user": _shown(user)}
+    status: Object = {"authenticated": True, "user": _shown(found)}
+    return {**status, "audiences": good} if good else status
 
 
 def _shown(user: User) -> Object:

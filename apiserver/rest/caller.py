@@ -9,13 +9,14 @@ from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
 
+from apiserver.authn.anonymous import EVERYWHERE, AnonymousAccess
 from apiserver.authn.authenticator import AUTHENTICATED_GROUP
 from apiserver.authn.credentials import Credentials
 from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.registry.policy import Authorizer
 from apiserver.rpc.caller import Authenticator
 from apiserver.user import User
-from kubraft.api.errors import BadRequestError
+from kubraft.api.errors import BadRequestError, UnauthorizedError
 from kubraft.grpc_server.exchange import Exchange
 
 UNAUTHENTICATED_GROUP: Final = "system:unauthenticated"
@@ -25,11 +26,14 @@ _EXTRA = "impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
 
 
-async def user_of(exchange: Exchange, authenticator: Authenticator) -> User:
+async def user_of(
+    exchange: Exchange, authenticator: Authenticator, anonymous: AnonymousAccess = EVERYWHERE
+) -> User:
     """The user that the credentials of a request name; without any, the anonymous one.
 
     Raises:
-        UnauthorizedError: there are credentials, but they name nobody.
+        UnauthorizedError: there are credentials, but they name nobody; or there are none, and
+            `anonymous` does not let such in.
     """
     token: str | None = None
     text = exchange.request.header("authorization")
@@ -37,7 +41,9 @@ async def user_of(exchange: Exchange, authenticator: Authenticator) -> User:
         token = text[len(_BEARER) :].strip()
     pem = exchange.auth_context().get("x509_pem_cert")
     certificate = pem[0] if pem else None
-    if certificate is None and token is None:
+    if certificate is None and not token:
+        if not anonymous.allows(exchange.request.path):
+            raise UnauthorizedError("Unauthorized")
         return ANONYMOUS
     credentials = Credentials(client_certificate=certificate, bearer_token=token)
     return await authenticator.authenticate(credentials)

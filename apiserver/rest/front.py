@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from apiserver import notes
+from apiserver.authn.anonymous import EVERYWHERE, AnonymousAccess
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
 from apiserver.flow.control import FlowControl, Turn
@@ -55,12 +56,14 @@ class RestFront:
         is_ready: Callable[[], bool],
         issuer: Mapping[str, IssuerDocument] = NO_DOCUMENTS,
         flow: FlowControl | None = None,
+        anonymous: AnonymousAccess = EVERYWHERE,
     ) -> None:
         """`address` is where clients reach the server; until `is_ready` only probes are served.
 
         `issuer` has the public documents of who issues ServiceAccount tokens, by path.
         """
         self._issuer = issuer
+        self._anonymous = anonymous
         self._registry = registry
         self._authenticator = authenticator
         self._health = health
@@ -87,11 +90,13 @@ class RestFront:
         asked = request_info.read_query(request.query)
         found = await self._health.find(request.method, request.path, asked)
         if found is not None:
+            if not self._anonymous.allows(request.path):
+                await user_of(exchange, self._authenticator, self._anonymous)
             await exchange.respond(found)
             return
         if not self._is_ready():
             raise ServiceUnavailableError("the API server is starting or stopping", retry_after_s=1)
-        user = await user_of(exchange, self._authenticator)
+        user = await user_of(exchange, self._authenticator, self._anonymous)
         user = impersonated(exchange, user, self._registry.policy.authorizer)
         info = request_info.parse(request.method, request.path, asked)
         if not info.is_resource:

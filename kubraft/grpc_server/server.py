@@ -17,7 +17,7 @@ from kubraft.grpc_server.connection import Connection
 from kubraft.grpc_server.exchange import Handler
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.http1 import Http1Connection
-from kubraft.grpc_server.sniffer import Sniffer
+from kubraft.grpc_server.sniffer import Opening, Sniffer
 
 _BACKLOG = 1024
 # What a process needs besides its clients' connections. Source: etcd, server/embed.
@@ -129,6 +129,9 @@ class GrpcServer:
             )
 
     def _connection(self) -> asyncio.Protocol:
+        return Opening(self._opened)
+
+    def _opened(self) -> asyncio.Protocol:
         if len(self._connections) >= self._connections_max:
             return _Closing()
         if self._http is None:

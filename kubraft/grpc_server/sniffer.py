@@ -18,6 +18,21 @@ _SILENCE_S = 30.0
 _TELLING = PREFACE[:14]
 
 
+class Opening(asyncio.Protocol):
+    """Becomes what `make` makes once the connection is there.
+
+    A TLS handshake that fails never tells its protocol: nothing may be counted, or kept, before.
+    """
+
+    def __init__(self, make: Callable[[], asyncio.Protocol]) -> None:
+        self._make = make
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        protocol = self._make()
+        cast("asyncio.Transport", transport).set_protocol(protocol)
+        protocol.connection_made(transport)
+
+
 class Sniffer(asyncio.Protocol):
     """Hands its transport to what `choose` makes; `on_end` is called if it never does."""
 

@@ -101,7 +101,10 @@ async def _read(line: h11.Connection, reader: asyncio.StreamReader) -> Answer:
     while True:
         event = line.next_event()
         if event is h11.NEED_DATA:
-            line.receive_data(await reader.read(1 << 16))
+            data = await reader.read(1 << 16)
+            if not data:
+                raise ConnectionResetError("the server ended the connection")
+            line.receive_data(data)
         elif isinstance(event, h11.Response):
             status = event.status_code
             headers = [(name.decode(), value.decode("latin-1")) for name, value in event.headers]
