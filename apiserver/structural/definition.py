@@ -12,6 +12,7 @@ from apiserver.registry.causes import forbidden, invalid, required, unsupported
 from apiserver.structural.defaulting import default
 from apiserver.structural.form import form_causes
 from apiserver.structural.pruning import prune_value
+from apiserver.structural.rules import compilation_causes
 from apiserver.structural.schema import (
     EMBEDDED,
     LIST_KEYS,
@@ -72,7 +73,7 @@ def schema_causes(schema: Schema, path: str, *, has_status: bool) -> list[Cause]
     form = form_causes(schema, path)
     causes += form or _default_causes(schema, path)
     causes += _causes(schema, path, _Where(), root=True)
-    return causes
+    return causes or compilation_causes(schema, path)
 
 
 def _root_causes(schema: Schema, path: str) -> Iterator[Cause]:

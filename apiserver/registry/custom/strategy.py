@@ -10,6 +10,7 @@ from apiserver.registry.strategy import Strategy
 from apiserver.structural.embedded import embedded_causes
 from apiserver.structural.list_type import uniqueness_causes
 from apiserver.structural.pruning import prune
+from apiserver.structural.rules import has_rules, rule_causes
 from apiserver.structural.schema import EMPTY, properties_of
 from apiserver.structural.values import ABSENT, value_causes
 from kubraft.api.errors import Cause
@@ -26,6 +27,7 @@ class CustomStrategy(Strategy):
 
     def __init__(self, kind: CustomKind, *, has_status: bool) -> None:
         self._kind = kind
+        self._has_rules = has_rules(kind.schema)
         self.has_status = has_status
 
     def default(self, obj: Object) -> None:
@@ -59,7 +61,8 @@ class CustomStrategy(Strategy):
     def validate(self, obj: Object) -> list[Cause]:
         schema = self._kind.schema
         causes = value_causes(obj, schema) + self._scale_causes(obj)
-        return causes + embedded_causes(obj, schema) + uniqueness_causes(obj, schema)
+        causes += embedded_causes(obj, schema) + uniqueness_causes(obj, schema)
+        return self._with_rules(causes, obj, ABSENT)
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         schema = self._kind.schema
@@ -67,7 +70,7 @@ class CustomStrategy(Strategy):
         causes += embedded_causes(new, schema)
         if not uniqueness_causes(old, schema):
             causes += uniqueness_causes(new, schema)
-        return causes
+        return self._with_rules(causes, new, old)
 
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:
         schema = self._kind.schema
@@ -79,7 +82,12 @@ class CustomStrategy(Strategy):
         causes += self._scale_causes(new, of_spec=False)
         if not uniqueness_causes(old, schema):
             causes += uniqueness_causes(new, schema)
-        return causes
+        return self._with_rules(causes, new, old)
+
+    def _with_rules(self, causes: list[Cause], new: Object, old: Any) -> list[Cause]:
+        if not self._has_rules:
+            return causes
+        return causes + rule_causes(new, self._kind.schema, old, causes)
 
     def _scale_causes(self, obj: Object, *, of_spec: bool = True) -> list[Cause]:
         scale = self._kind.scale

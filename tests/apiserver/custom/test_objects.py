@@ -269,3 +269,32 @@ async def test_a_watch_sees_objects_and_ends_with_the_definition(cron: Rest) -> 
         await cron.ask("DELETE", f"{DEFINITIONS}/crontabs.{GROUP}")
         rest_of_it = b"".join([part async for part in parts])
         assert json.loads(rest_of_it.splitlines()[0])["type"] == "DELETED"
+
+
+async def test_rules_hold_on_create_and_on_change(rest: Rest) -> None:
+    ruled = json.loads(json.dumps(version(subresources={"status": {}})))
+    spec = ruled["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["x-kubernetes-validations"] = [
+        {"rule": "self.replicas < 5 || has(self.image)", "message": "many need an image"},
+        {"rule": "self.cronSpec == oldSelf.cronSpec", "message": "cronSpec is immutable"},
+    ]
+    await establish(rest, definition(ruled))
+    refused = await rest.ask("POST", OBJECTS, crontab(replicas=6))
+    assert refused.json()["message"] == (
+        f'CronTab.{GROUP} "one" is invalid: spec: Invalid value: many need an image'
+    )
+    assert (await rest.ask("POST", OBJECTS, crontab(replicas=4))).status == 201
+    patch = {"spec": {"cronSpec": "1 1 1 1 1"}}
+    changed = await rest.ask("PATCH", f"{OBJECTS}/one", patch, kind=MERGE)
+    assert changed.json()["message"] == (
+        f'CronTab.{GROUP} "one" is invalid: spec: Invalid value: cronSpec is immutable'
+    )
+
+
+async def test_a_rule_that_cannot_be_is_refused_with_the_definition(rest: Rest) -> None:
+    ruled = json.loads(json.dumps(version()))
+    spec = ruled["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["x-kubernetes-validations"] = [{"rule": "self.replica > 1"}]
+    refused = await rest.ask("POST", DEFINITIONS, definition(ruled))
+    assert refused.status == 422
+    assert "undefined field 'replica'" in refused.json()["message"]
