@@ -160,6 +160,20 @@ def _port(value: Any) -> str:
 
 _Row = tuple[str, bool, tuple[cel.Type, ...], cel.Type, Callable[..., Any]]
 
+
+def _for_both(
+    name: str, other: cel.Type, returns: cel.Type, function: Callable[..., Any]
+) -> tuple[_Row, _Row]:
+    """A member that takes one of its own kind, or a plain value.
+
+    Nothing is dispatched on a parameter without a type.
+    """
+    return (
+        (name, True, (_T.MAP, _T.MAP), returns, function),
+        (name, True, (_T.MAP, other), returns, function),
+    )
+
+
 _PATCHES: Final[tuple[_Row, ...]] = (
     (
         "jsonpatch.escapeKey",
@@ -198,8 +212,8 @@ _QUANTITIES: Final[tuple[_Row, ...]] = (
     ("isLessThan", True, (_T.MAP, _T.MAP), _T.BOOL, lambda a, b: _compared(a, b) < 0),
     ("isGreaterThan", True, (_T.MAP, _T.MAP), _T.BOOL, lambda a, b: _compared(a, b) > 0),
     ("compareTo", True, (_T.MAP, _T.MAP), _T.INT, _compared),
-    ("add", True, (_T.MAP, _T.DYN), _T.DYN, lambda a, b: _made(_nano(a) + _nano(b))),
-    ("sub", True, (_T.MAP, _T.DYN), _T.DYN, lambda a, b: _made(_nano(a) - _nano(b))),
+    *_for_both("add", _T.INT, _T.DYN, lambda a, b: _made(_nano(a) + _nano(b))),
+    *_for_both("sub", _T.INT, _T.DYN, lambda a, b: _made(_nano(a) - _nano(b))),
     ("sign", True, (_T.MAP,), _T.INT, lambda a: (_nano(a) > 0) - (_nano(a) < 0)),
     ("isInteger", True, (_T.MAP,), _T.BOOL, lambda a: _nano(a) % NANO == 0),
     ("asInteger", True, (_T.MAP,), _T.INT, lambda a: _nano(a) // NANO),
@@ -213,8 +227,8 @@ _ADDRESSES: Final[tuple[_Row, ...]] = (
     ("isLoopback", True, (_T.MAP,), _T.BOOL, lambda a: _address(a).is_loopback),
     ("cidr", False, (_T.STRING,), _T.DYN, _cidr),
     ("isCIDR", False, (_T.STRING,), _T.BOOL, lambda t: "/" in t and _can(_cidr)(t)),
-    ("containsIP", True, (_T.MAP, _T.DYN), _T.BOOL, _contains_ip),
-    ("containsCIDR", True, (_T.MAP, _T.DYN), _T.BOOL, _contains_cidr),
+    *_for_both("containsIP", _T.STRING, _T.BOOL, _contains_ip),
+    *_for_both("containsCIDR", _T.STRING, _T.BOOL, _contains_cidr),
     ("prefixLength", True, (_T.MAP,), _T.INT, lambda c: _interface(c).network.prefixlen),
     ("masked", True, (_T.MAP,), _T.DYN, lambda c: {_CIDR: str(_interface(c).network)}),
 )

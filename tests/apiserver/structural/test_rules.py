@@ -58,6 +58,9 @@ def causes(rule: dict[str, Any], spec: Any, old: Any = ABSENT, **properties: Any
         ("quantity(self.name).isGreaterThan(quantity('1Mi'))", {"name": "1Gi"}),
         ("isURL(self.name) && url(self.name).getHost() == 'a.b'", {"name": "https://a.b/c"}),
         ("isIP(self.name) && ip(self.name).family() == 4", {"name": "10.1.2.3"}),
+        ("cidr('10.0.0.0/8').containsIP(self.name)", {"name": "10.1.2.3"}),
+        ("cidr('10.0.0.0/8').containsIP(ip(self.name))", {"name": "10.1.2.3"}),
+        ("quantity(self.name).add(quantity('1')).asInteger() == 3", {"name": "2"}),
         ("self.?name.orValue('x') == 'x'", {}),
     ],
 )
