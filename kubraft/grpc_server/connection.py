@@ -57,7 +57,8 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        loop = asyncio.get_running_loop()
+        # Asked once: which loop is running takes a call of the system to find out.
+        self._loop = loop = asyncio.get_running_loop()
         self._out = Outlet(self._transport, self._forget)
         name = transport.get_extra_info("peername")
         peer_name = f"ipv4:{name[0]}:{name[1]}" if isinstance(name, tuple) else f"unix:{name}"
@@ -219,10 +220,9 @@ class Connection(asyncio.Protocol):
     def _begin(self, stream: int, method: Method, *, ended: bool) -> None:
         call = self.calls[stream] = Call(self._answers, stream, method, self._out.stream_window)
         if method.timeout_s is not None:
-            loop = asyncio.get_running_loop()
-            call.timer = loop.call_later(method.timeout_s, self._expire, call)
+            call.timer = self._loop.call_later(method.timeout_s, self._expire, call)
         if method.handler.request_streaming:
-            call.task = asyncio.create_task(run(call, None))
+            call.task = self._loop.create_task(run(call, None))
         if ended:
             self._end_of_requests(call)
 
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
         assert self._http is not None
         exchange = Http2Exchange(self._transport, self._out, stream, request)
         self.exchanges[stream] = exchange
-        exchange.task = asyncio.create_task(run_exchange(self._http, exchange))
+        exchange.task = self._loop.create_task(run_exchange(self._http, exchange))
         if ended:
             exchange.half_close()
 
@@ -297,7 +297,7 @@ class Connection(asyncio.Protocol):
         if call.method.handler.request_streaming:
             call.put(message, size)
         elif call.task is None:
-            call.task = asyncio.create_task(run(call, message))
+            call.task = self._loop.create_task(run(call, message))
         else:
             self._refuse(call, grpc.StatusCode.INTERNAL, "more than one request")
 

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 from kubraft.pb.etcdserverpb.rpc_pb2 import RangeRequest
 from kubraft.pb.mvccpb.kv_pb2 import KeyValue
 from store.figures import FIGURES
-from store.mvcc.key_index import range_end
+from store.mvcc.key_index import ONE_KEY, range_end
 from store.mvcc.revision import Revision
 from store.mvcc.store import MvccStore, Reply
 from store.mvcc.wire import field_bytes, field_varint, varint
 
 _KVS_TAG = varint(2 << 3 | 2)
 _MORE = field_varint(3, 1)
+_COUNT_ONE = field_varint(4, 1)
 
 _SORT_KEYS: dict[int, Callable[[KeyValue], Any]] = {
     RangeRequest.KEY: lambda kv: kv.key,
@@ -89,6 +90,11 @@ def _records(
 
 
 def _plain(store: MvccStore, request: RangeRequest, end: bytes | None, *, is_past: bool) -> bytes:
+    if end is ONE_KEY and not is_past:
+        found = store.find(request.key)
+        return (
+            b"" if found is None else _encoded((found,), keys_only=request.keys_only) + _COUNT_ONE
+        )
     page = range_page(
         store,
         request.key,

@@ -38,6 +38,8 @@ async def read(services: MemberServices, request: RangeRequest) -> Reply:
         CompactedError, FutureRevisionError: history does not reach the revision asked for.
     """
     store = services.store
+    if not request.range_end:
+        return range_reply(store, request)
     end = range_end(request.range_end)
     wanted = store.index.count(request.key, end)
     if 0 < request.limit < wanted:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import grpc
@@ -119,7 +120,7 @@ class StoreServer:
         for service, verbs in _UNARY.items():
             handlers = {
                 name: services.unary(
-                    _bound(verb, services),
+                    partial(verb, services),
                     FIGURES.calls_of(service, name, "unary"),
                     learners=(service, name) in _FOR_LEARNERS,
                 )
@@ -178,10 +179,3 @@ def bind(server: GrpcServer, address: Address, tls: ssl.SSLContext | None) -> in
         server.listen_at(address.path, tls)
         return 0
     return server.listen(address.host, address.port, tls)
-
-
-def _bound(verb: Verb, services: MemberServices) -> Callable[[bytes], Awaitable[bytes]]:
-    async def handle(data: bytes) -> bytes:
-        return await verb(services, data)
-
-    return handle

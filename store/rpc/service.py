@@ -107,6 +107,10 @@ class MemberServices:
         self.hub = WatchHub(machine.store.find_at)
         self._status: EngineStatus | None = None
         self._status_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # The last header, for its revision and term: reads get the same again and again.
+        self._header = b""
+        self._header_of = (0, 0)
         self._ids = field_varint(1, cluster_id) + field_varint(2, member_id)
 
     @property
@@ -145,12 +149,21 @@ class MemberServices:
 
     def header(self, revision: int) -> bytes:
         """Field 1 of a response."""
-        term = self.status().term
-        return field_bytes(1, self._ids + field_varint(3, revision) + field_varint(4, term))
+        shown = (revision, self.status().term)
+        if self._header_of != shown:
+            fields = self._ids + field_varint(3, revision) + field_varint(4, shown[1])
+            self._header, self._header_of = field_bytes(1, fields), shown
+        return self._header
+
+    def _now(self) -> float:
+        # To find out which loop is running takes longer than to ask it for the time.
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop.time()
 
     def status(self) -> EngineStatus:
         """The engine's status as of this turn of the event loop, asked for once in it."""
-        now = asyncio.get_running_loop().time()
+        now = self._now()
         if self._status is None or self._status_at != now:
             self._status, self._status_at = self.engine.status(), now
         return self._status
@@ -203,15 +216,14 @@ class MemberServices:
             EngineError: no quorum confirmed it.
         """
         self.check_voter()
-        now = asyncio.get_running_loop().time
-        began = now()
+        began = self._now()
         try:
             await self.engine.read_index()
         except EngineError:
             FIGURES.reads_failed += 1
             raise
         finally:
-            FIGURES.slow_reads += now() - began > _SLOW_READ_S
+            FIGURES.slow_reads += self._now() - began > _SLOW_READ_S
 
     def unary(
         self, handle: Callable[[bytes], Awaitable[bytes]], tally: CallTally, *, learners: bool
