@@ -18,7 +18,7 @@ PERIOD_S = 30.0
 # How soon a change of a definition is noticed.
 LOOK_S = 0.5
 # Events own nothing and are owned by nobody, and there are many of them.
-_NOT_FOLLOWED = frozenset({EVENT})
+_NOT_FOLLOWED = frozenset({EVENT, EVENT._replace(group="events.k8s.io")})
 
 Follower = Callable[[Kind, Informer], None]
 

@@ -37,8 +37,12 @@ class Selection(NamedTuple):
 
 
 def extract(resource: Resource, obj: Object) -> Attributes:
-    """The attributes of one object."""
-    fields = {path: field_value(obj, path) for path in (*_ALWAYS, *resource.selectable_fields)}
+    """The attributes of one object, in the form that the store has."""
+    paths = resource.conversion.fields if resource.conversion else {}
+    fields = {
+        path: field_value(obj, paths.get(path, path))
+        for path in (*_ALWAYS, *resource.selectable_fields)
+    }
     return Attributes(obj["metadata"].get("labels") or {}, fields)
 
 
@@ -73,7 +77,7 @@ def _predicate(
 
     def matches(entry: Entry) -> bool:
         # Custom kinds change what can be selected by, and each version has its own.
-        attributes: Attributes = of(entry.view()) if resource.custom else entry.attributes(of)
+        attributes: Attributes = of(entry.view()) if resource.form else entry.attributes(of)
         return labels.matches(attributes.labels) and fields.matches(attributes.fields.__getitem__)
 
     return matches

@@ -1,6 +1,6 @@
 """Objects as the store keeps them, and as the version that was asked for shows them.
 
-For built-in kinds, which have one version, both are the same.
+For most built-in kinds, which have one version, both are the same.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kubraft.api.object import Object
 
 def presented(resource: Resource, entry: Entry) -> Entry:
     """An entry of the store as a client gets it."""
-    return entry if resource.custom is None else resource.custom.presented(entry)
+    return entry if resource.form is None else resource.form.presented(entry)
 
 
 def presented_write(resource: Resource, written: Written) -> Written:
@@ -27,7 +27,7 @@ def presented_write(resource: Resource, written: Written) -> Written:
 
 def presented_list(resource: Resource, listing: Listing) -> Listing:
     """A page of a list."""
-    if resource.custom is None:
+    if resource.form is None:
         return listing
     return listing._replace(entries=[presented(resource, each) for each in listing.entries])
 
@@ -48,9 +48,9 @@ async def presented_events(
 
 def stored(resource: Resource, obj: Object) -> Object:
     """An object as it is written."""
-    return obj if resource.custom is None else resource.custom.stored(obj)
+    return obj if resource.form is None else resource.form.stored(obj)
 
 
 def is_current(resource: Resource, entry: Entry) -> bool:
     """Whether writing the object again would write the same: its version is still the one."""
-    return resource.custom is None or resource.custom.is_current(entry)
+    return resource.form is None or resource.form.is_current(entry)

@@ -130,7 +130,7 @@ class Registry:
         )
         within = call.resource.within(call.namespace)
         stream = self.machinery.reads.watch(call.resource.prefix, within, options)
-        return stream if call.resource.custom is None else presented_events(call.resource, stream)
+        return stream if call.resource.form is None else presented_events(call.resource, stream)
 
     async def create(self, call: Call, obj: Object, options: WriteOptions) -> Written:
         """Store a new object."""

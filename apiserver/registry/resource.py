@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from apiserver.registry.conversion import Conversion
 from apiserver.registry.custom.kind import CustomKind
 from apiserver.registry.strategy import Strategy
 from kubraft.api.gvk import GroupVersionKind
@@ -62,6 +63,8 @@ class Resource:
     # Where they are not made from the kind.
     singular_name: str = ""
     list_kind_name: str = ""
+    # Where another version of the kind is the one that the store has.
+    conversion: Conversion | None = None
     # What a kind that a CustomResourceDefinition made has beside all this.
     custom: CustomKind | None = None
 
@@ -72,6 +75,11 @@ class Resource:
     @property
     def list_kind(self) -> str:
         return self.list_kind_name or f"{self.gvk.kind}List"
+
+    @property
+    def form(self) -> CustomKind | Conversion | None:
+        """What brings objects from the store into this version; None where nothing is to do."""
+        return self.custom or self.conversion
 
     @property
     def warnings(self) -> tuple[str, ...]:

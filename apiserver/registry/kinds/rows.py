@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from apiserver.registry.kinds import (
     apps,
+    autoscaling,
     batch,
     claims,
     core,
     devices,
+    events,
     flowcontrol,
     ingress,
     networking,
@@ -22,6 +24,7 @@ ROWS: tuple[Resource, ...] = (
     *claims.ROWS,
     *apps.ROWS,
     *batch.ROWS,
+    *autoscaling.ROWS,
     *policy.ROWS,
     *ingress.ROWS,
     *networking.ROWS,
@@ -29,4 +32,5 @@ ROWS: tuple[Resource, ...] = (
     *node.ROWS,
     *flowcontrol.ROWS,
     *devices.ROWS,
+    *events.ROWS,
 )

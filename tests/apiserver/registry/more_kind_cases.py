@@ -233,4 +233,40 @@ OTHER_CASES = (
     ),
 )  # fmt: skip
 
-MORE_CASES = (*NETWORKING_CASES, *STORAGE_CASES, *OTHER_CASES)
+REGARDING = {"kind": "Pod", "name": "p", "namespace": "default"}
+
+VERSIONED_CASES = (
+    Case(
+        thing("autoscaling/v2", "HorizontalPodAutoscaler", spec={
+            "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}),
+        "horizontalpodautoscalers",
+        {"spec.minReplicas": 1, "spec.metrics": [{"type": "Resource", "resource": {
+            "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}}]},
+        ("x", "Deployment/web", "cpu: <unknown>/80%", "1", 3, 0, "0s"),
+        "Name Reference Targets MinPods MaxPods Replicas Age",
+        ("hpa",),
+        {"currentReplicas": 2, "desiredReplicas": 2},
+    ),
+    Case(
+        thing("autoscaling/v1", "HorizontalPodAutoscaler", spec={
+            "scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}),
+        "horizontalpodautoscalers",
+        {"spec.minReplicas": 1, "spec.targetCPUUtilizationPercentage": 80},
+        ("x", "Deployment/web", "cpu: <unknown>/80%", "1", 3, 0, "0s"),
+        "Name Reference Targets MinPods MaxPods Replicas Age",
+        ("hpa",),
+        {"currentReplicas": 2, "desiredReplicas": 2, "currentCPUUtilizationPercentage": 40},
+    ),
+    Case(
+        thing("events.k8s.io/v1", "Event", regarding=REGARDING, reason="Why", note="How",
+              action="Do", type="Normal", reportingController="a.b/c", reportingInstance="c-0",
+              eventTime="2026-01-02T03:04:05.000000Z"),
+        "events",
+        {},
+        ("0s", "Normal", "Why", "pod/p", "", "a.b/c, c-0", "How", "0s", 1, "x"),
+        "Last Seen Type Reason Object Subobject Source Message First Seen Count Name",
+        ("ev",),
+    ),
+)  # fmt: skip
+
+MORE_CASES = (*VERSIONED_CASES, *NETWORKING_CASES, *STORAGE_CASES, *OTHER_CASES)
