@@ -14,8 +14,11 @@ from pathlib import Path
 
 GROUPS = (
     "admissionregistration apps authentication authorization autoscaling batch certificates "
-    "coordination core discovery events flowcontrol networking node policy rbac scheduling storage"
+    "coordination core discovery events flowcontrol networking node policy rbac resource "
+    "scheduling storage storagemigration"
 )
+# Groups with a second version that is served, and what the table calls that.
+SECOND = {"autoscalingv2": "autoscaling/v2"}
 _FIELD = re.compile(
     r'^\t(?:(?P<name>\w+)[ \t]+)?(?P<type>[\w.*\[\]]+)[ \t]+`json:"(?P<json>[^",]*)[^"]*"'
     r'[^`]*protobuf:"(?P<wire>\w+),(?P<number>\d+),(?P<rule>\w+)[^`]*`'
@@ -105,8 +108,11 @@ def main() -> None:
     """Write the table."""
     api, machinery = map(Path, sys.argv[1:])
     sources = {name: api / name / "v1/types.go" for name in GROUPS.split()}
-    sources["meta"] = machinery / "pkg/apis/meta/v1/types.go"
-    packages = {name: Package(name, path.read_text()) for name, path in sources.items()}
+    sources |= {name: api / path / "types.go" for name, path in SECOND.items()}
+    texts = {name: path.read_text() for name, path in sources.items()}
+    meta = machinery / "pkg/apis/meta/v1"
+    texts["meta"] = "".join((meta / n).read_text() for n in ("types.go", "group_version.go"))
+    packages = {name: Package(name, text) for name, text in texts.items()}
     lines = []
     for name, package in sorted(packages.items()):
         for struct, fields in sorted(package.structs.items()):

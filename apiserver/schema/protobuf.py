@@ -68,7 +68,8 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 
 def _message_of(api_version: str, kind: str) -> str:
-    group = api_version.rpartition("/")[0].partition(".")[0]
+    whole, _, version = api_version.rpartition("/")
+    group = whole.partition(".")[0] + ("" if version == "v1" else version)
     name = "meta.DeleteOptions" if kind == "DeleteOptions" else f"{group or 'core'}.{kind}"
     if name not in _table():
         raise MalformedError(

@@ -59,6 +59,14 @@ NAME = message((1, "x"), (2, ""), (3, "default"), (8, message((1, 0), (2, 0))))
             id="a zero counts where it is a pointer",
         ),
         pytest.param(
+            body("autoscaling/v2", "HorizontalPodAutoscaler", (2, message((3, 2), (4, message(
+                (1, "Resource"), (4, message((1, "cpu"), (2, message(
+                    (1, "Utilization"), (4, 50)))))))))),
+            {"spec": {"maxReplicas": 2, "metrics": [{"type": "Resource", "resource": {
+                "name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}},
+            id="a second version has messages of its own",
+        ),
+        pytest.param(
             body("v1", "Pod", (2, message((1, message((1, "v"), (2, message((2, b"")))))))),
             {"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}},
             id="a source is inlined, and kept though empty",
