@@ -13,7 +13,8 @@ AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryLi
 async def test_discovery_old_and_aggregated_say_the_same(rest: Rest) -> None:
     old = {}
     groups = (await rest.ask("GET", "/apis")).json()["groups"]
-    places = ["/api/v1", *(f"/apis/{g['preferredVersion']['groupVersion']}" for g in groups)]
+    versions = [version for group in groups for version in group["versions"]]
+    places = ["/api/v1", *(f"/apis/{version['groupVersion']}" for version in versions)]
     for place in places:
         listed = (await rest.ask("GET", place)).json()
         group, _, version = listed["groupVersion"].rpartition("/")
@@ -33,6 +34,8 @@ async def test_discovery_old_and_aggregated_say_the_same(rest: Rest) -> None:
                         name = f"{each['resource']}/{sub['subresource']}"
                         new[*key[:2], name] = (sub["responseKind"]["kind"], tuple(sub["verbs"]))
     assert old == new
+    # The newest version of a group is its preferred one.
+    assert {"autoscaling/v2", "apps/v1"} <= {g["preferredVersion"]["groupVersion"] for g in groups}
     assert {("apps", "v1", "deployments/scale"), ("", "v1", "pods/log")} <= new.keys()
     assert {(r.gvk.group, r.gvk.version, r.plural) for r in Resources()} <= new.keys()
 
