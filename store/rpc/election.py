@@ -32,7 +32,11 @@ _NO_LEADER_KEY = '"leader" field must be provided'
 
 @line.as_client
 async def campaign(services: MemberServices, data: bytes) -> bytes:
-    """Wait until the caller leads; one who gives up leaves the line."""
+    """Wait until the caller leads; one who gives up leaves the line.
+
+    Raises:
+        RefusedError: the key is gone, as its lease ended or somebody deleted it.
+    """
     request = parse(CampaignRequest, data)
     lease_id = await line.session(services, request.lease)
     key, prefix = line.key_of(request.name, lease_id), line.prefix_of(request.name)
@@ -46,10 +50,15 @@ async def campaign(services: MemberServices, data: bytes) -> bytes:
         if before.value != request.value:
             await _proclaim(services, leader, request.value)
     try:
-        await line.wait_for_turn(services, prefix, leader.rev)
-    except asyncio.CancelledError:
+        if await line.wait_for_turn(services, prefix, leader.rev):
+            # While it waited, the lease may have ended where this member cannot see it yet.
+            await services.make_linearizable()
+    except (asyncio.CancelledError, EngineError):
         await line.give_up(services, key)
         raise
+    elected = line.find(services, key)
+    if elected is None or elected.create_revision != leader.rev:
+        raise RefusedError(grpc.StatusCode.UNKNOWN, _NOT_LEADER)
     response = CampaignResponse(leader=leader)
     return services.header(reply.revision) + response.SerializeToString()
 
