@@ -76,6 +76,7 @@ def services(
             password_cost=config.password_cost,
         ),
         callers=_callers(config, machine),
+        announced=config.joined.places.get(config.member_id, "") if config.joined else "",
     )
 
 

@@ -34,7 +34,6 @@ from store.mvcc.command import Kind
 from store.mvcc.errors import MvccError
 from store.paced_hash import hash_in_steps
 from store.raft.engine import EngineError, MemberID, Role
-from store.raft.membership import is_learner
 from store.rpc.caller import Context
 from store.rpc.disk import disk_work
 from store.rpc.errors import NO_LEADER, TRANSFER_TIMED_OUT, Refusal, RefusedError
@@ -78,7 +77,7 @@ async def status(services: MemberServices, _: bytes) -> bytes:
                 for alarm in services.machine.alarms.get()
             ),
         ],
-        isLearner=is_learner(services.engine.members().get(services.member_id, "")),
+        isLearner=services.is_learner(),
         storageVersion="3.6.0",
     )
     return services.header(services.store.revision) + response.SerializeToString()

@@ -94,11 +94,14 @@ class MemberServices:
         expiry: LeaseExpiry,
         options: ServiceOptions,
         callers: Callers,
+        announced: str = "",
     ) -> None:
+        """`announced` is this member's place in the cluster as the others told it at the start."""
         self.cluster_id = cluster_id
         self.member_id = member_id
         # Under which names the flags know the members of the start.
         self._first_members = members
+        self._announced = announced
         self.engine = engine
         self.machine = machine
         self.expiry = expiry
@@ -138,13 +141,17 @@ class MemberServices:
         names = {member.id: member.name for member in self._first_members.values()}
         return names | {m.id: m.name for m in self.members.values() if m.name}
 
+    def is_learner(self) -> bool:
+        """Whether this member is one; before its log says so, the others have said it."""
+        return is_learner(self.engine.members().get(self.member_id, self._announced))
+
     def check_voter(self) -> None:
         """Refuse what a learner does not serve.
 
         Raises:
             RefusedError: this member is a learner.
         """
-        if is_learner(self.engine.members().get(self.member_id, "")):
+        if self.is_learner():
             raise RefusedError(grpc.StatusCode.FAILED_PRECONDITION, NOT_FOR_LEARNERS)
 
     def header(self, revision: int) -> bytes:

@@ -94,6 +94,7 @@ class OneMember:
         *,
         member: int = 1,
         members: Sequence[int] = (1,),
+        announced: str = "",
     ) -> None:
         self.driver = MachineDriver(directory)
         machine = self.driver.machine
@@ -108,6 +109,7 @@ class OneMember:
             expiry=LeaseExpiry(),
             options=options or ServiceOptions(),
             callers=Callers(machine.auth, tokens, client_cert_auth=False),
+            announced=announced,
         )
         hub, store = self.services.hub, machine.store
         machine.on_events = lambda events: hub.notify(events, store.revision)
