@@ -38,6 +38,11 @@ class Options:
     authentication: AuthenticationOptions
     encryption_provider_config: Path | None
     encryption_provider_config_automatic_reload: bool
+    audit_policy_file: Path | None
+    audit_log_path: str
+    audit_log_age_days_max: int
+    audit_log_backups_max: int
+    audit_log_mebibytes_max: int
     kubelet_certificate_authority: Path | None
     kubelet_client_certificate: Path | None
     kubelet_client_key: Path | None
@@ -81,6 +86,14 @@ def make_parser() -> argparse.ArgumentParser:
     reload = "take over a changed --encryption-provider-config without a restart"
     add("--encryption-provider-config-automatic-reload", type=boolean, default=False, nargs="?",
         const=True, help=reload)  # fmt: skip
+    add("--audit-policy-file", type=Path, help="audit.k8s.io/v1 Policy: what is logged how")
+    add("--audit-log-path", default="", help="JSON lines of the audit log; -: standard output")
+    for name, most, text in (
+        ("age", 0, "days that old files are kept"),
+        ("backup", 0, "old files that are kept"),
+        ("size", 100, "MiB of a file"),
+    ):
+        add(f"--audit-log-max{name}", type=_count, default=most, help=f"{text}; 0: no bound")
     for name in ("certificate-authority", "client-certificate", "client-key"):
         add(f"--kubelet-{name}", type=Path, help="TLS with node agents, PEM")
     for name, most in (("max-requests", 400), ("max-mutating-requests", 200)):
@@ -126,6 +139,11 @@ def parse(arguments: Sequence[str]) -> Options:
         authentication=authentication,
         encryption_provider_config=found.encryption_provider_config,
         encryption_provider_config_automatic_reload=found.encryption_provider_config_automatic_reload,
+        audit_policy_file=found.audit_policy_file,
+        audit_log_path=found.audit_log_path,
+        audit_log_age_days_max=found.audit_log_maxage,
+        audit_log_backups_max=found.audit_log_maxbackup,
+        audit_log_mebibytes_max=found.audit_log_maxsize,
         kubelet_certificate_authority=found.kubelet_certificate_authority,
         kubelet_client_certificate=found.kubelet_client_certificate,
         kubelet_client_key=found.kubelet_client_key,

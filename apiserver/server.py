@@ -7,10 +7,15 @@ import contextlib
 import os
 import ssl
 import uuid
+from datetime import timedelta
 from random import SystemRandom
 
 from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.webhook.client import WebhookClient
+from apiserver.audit.log_file import LogFile
+from apiserver.audit.policy import Policy as AuditPolicy
+from apiserver.audit.policy import load_policy
+from apiserver.audit.record import Auditor
 from apiserver.authn import Authenticator
 from apiserver.authn.assembly import TokenSources
 from apiserver.authn.certificate import CertificateAuthenticator
@@ -110,6 +115,7 @@ class ApiServer:
         )
         self._writer = InternalWriter(machinery, lambda: self._registry.policy)
         self._machinery = machinery
+        self._audit_policy, self._audit_log = _audit_log(options, self._clock)
         self._webhooks = WebhookClient(self._reader, rng)
         self._authorizer = Authorizer(self._reader)
         self.flow = FlowControl(
@@ -235,6 +241,8 @@ class ApiServer:
         await self._logs.close()
         await self._sources.close()
         await self._webhooks.close()
+        if self._audit_log is not None:
+            await asyncio.to_thread(self._audit_log.close)
         await self._store.close()
         _log.info("stopped", identity=self._options.identity)
 
@@ -308,6 +316,7 @@ class ApiServer:
             jwks_uri=self._options.service_account_jwks_uri or f"https://{address}{JWKS_PATH}",
             keys=self._keys,
         )
+        log = self._audit_log
         return RestFront(
             self._registry,
             self._authenticator,
@@ -318,6 +327,7 @@ class ApiServer:
             issuer=documents,
             flow=self.flow,
             anonymous=self._sources.anonymous,
+            audit=Auditor(self._audit_policy, log.put, self._clock.now) if log else None,
         )
 
     async def _check_store(self) -> str:
@@ -345,6 +355,20 @@ class ApiServer:
 
     def _now_s(self) -> float:
         return self._clock.now().timestamp()
+
+
+def _audit_log(options: Options, clock: Clock) -> tuple[AuditPolicy, LogFile | None]:
+    """The policy and the log; without both flags nothing is logged, as upstream."""
+    if options.audit_policy_file is None or not options.audit_log_path:
+        return AuditPolicy(()), None
+    days = options.audit_log_age_days_max
+    return load_policy(options.audit_policy_file), LogFile(
+        options.audit_log_path,
+        now=clock.now,
+        size_max=options.audit_log_mebibytes_max << 20,
+        age_max=timedelta(days=days) if days else None,
+        backups_max=options.audit_log_backups_max,
+    )
 
 
 def _store_tls(options: Options) -> StoreTls | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from apiserver import notes
 from apiserver.admission.request import AdmissionRequest
 from apiserver.authz.attributes import Attributes, Decision, forbidden_error
 from apiserver.authz.rule import Rule
@@ -58,6 +59,7 @@ class Policy:
             field_selector=field_selector,
         )
         decision = self.authorizer.authorize(attributes)
+        note_decision(decision)
         if not decision.allowed:
             raise forbidden_error(attributes, decision.reason)
 
@@ -65,3 +67,9 @@ class Policy:
         """Both phases of admission, for what is not defaulted and validated between them."""
         await self.admission.mutate(request)
         await self.admission.validate(request)
+
+
+def note_decision(decision: Decision) -> None:
+    """Tell the audit log what authorization said; only its first answer of a request stays."""
+    notes.annotate("authorization.k8s.io/decision", "allow" if decision.allowed else "forbid")
+    notes.annotate("authorization.k8s.io/reason", decision.reason)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from apiserver import notes
+from apiserver.audit.record import Auditor, Record
 from apiserver.authn.anonymous import EVERYWHERE, AnonymousAccess
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
@@ -15,6 +16,7 @@ from apiserver.flow.figures import figures
 from apiserver.flow.schema import Request
 from apiserver.health.front import HealthFront
 from apiserver.registry.call import Call
+from apiserver.registry.policy import note_decision
 from apiserver.registry.registry import Registry
 from apiserver.registry.resource import Resource
 from apiserver.registry.reviews import REVIEWS
@@ -57,6 +59,7 @@ class RestFront:
         issuer: Mapping[str, IssuerDocument] = NO_DOCUMENTS,
         flow: FlowControl | None = None,
         anonymous: AnonymousAccess = EVERYWHERE,
+        audit: Auditor | None = None,
     ) -> None:
         """`address` is where clients reach the server; until `is_ready` only probes are served.
 
@@ -72,10 +75,21 @@ class RestFront:
         self._documents = Documents(registry.resources, REVIEWS, address)
         self._flow = flow or FlowControl()
         self._is_ready = is_ready
+        self._audit = audit
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request; no exception leaves but those of a connection that is gone."""
-        notes.begin()
+        said = notes.begin()
+        if self._audit is None:
+            await self._answer(exchange)
+            return
+        record = self._audit.open(exchange, said)
+        try:
+            await self._answer(record)
+        finally:
+            record.close()
+
+    async def _answer(self, exchange: Exchange) -> None:
         try:
             await self._handle(exchange)
         except ApiError as error:
@@ -97,8 +111,8 @@ class RestFront:
         if not self._is_ready():
             raise ServiceUnavailableError("the API server is starting or stopping", retry_after_s=1)
         user = await user_of(exchange, self._authenticator, self._anonymous)
-        user = impersonated(exchange, user, self._registry.policy.authorizer)
         info = request_info.parse(request.method, request.path, asked)
+        user = self._acting(exchange, user, info)
         if not info.is_resource:
             turn = await self._turn(exchange, user, info, 1)
             try:
@@ -125,6 +139,17 @@ class RestFront:
             await self._objects.handle(exchange, call, info, asked)
         finally:
             turn.end()
+
+    def _acting(self, exchange: Exchange, user: User, info: RequestInfo) -> User:
+        """The user as whom a request is carried out; the audit log is told of both."""
+        acting: User | None = None
+        try:
+            acting = impersonated(exchange, user, self._registry.policy.authorizer)
+        finally:
+            if isinstance(exchange, Record):
+                other = acting if acting is not user else None
+                exchange.identify(user, info, impersonated=other)
+        return acting
 
     async def _turn(self, exchange: Exchange, user: User, info: RequestInfo, width: int) -> Turn:
         named = f"{info.resource}/{info.subresource}" if info.subresource else info.resource
@@ -163,6 +188,7 @@ class RestFront:
 
     def _authorize(self, attributes: Attributes) -> None:
         decision = self._registry.policy.authorizer.authorize(attributes)
+        note_decision(decision)
         if not decision.allowed:
             raise forbidden_error(attributes, decision.reason)
 

@@ -198,6 +198,11 @@ class Exchange(ABC):
     def abandon(self) -> None:
         """The response will never be whole; the client must see that."""
 
+    @property
+    def peer(self) -> str:
+        """The client's address, without port; "" where it has none."""
+        return ""
+
     @abstractmethod
     def auth_context(self) -> Mapping[str, Sequence[bytes]]:
         """The client's certificate, under grpcio's names."""
@@ -209,6 +214,12 @@ class Exchange(ABC):
     @abstractmethod
     def _taken(self, size: int) -> None:
         """So much of the body was read."""
+
+
+def peer_of(transport: asyncio.BaseTransport) -> str:
+    """The address of who is at the other end."""
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 Handler = Callable[[Exchange], Awaitable[None]]

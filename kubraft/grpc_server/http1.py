@@ -22,6 +22,7 @@ from kubraft.grpc_server.exchange import (
     Headers,
     HttpRequest,
     HttpResponse,
+    peer_of,
     run,
     target,
 )
@@ -302,6 +303,10 @@ class _Exchange(Exchange):
     def __init__(self, line: Http1Connection, request: HttpRequest) -> None:
         super().__init__(request)
         self._line = line
+
+    @property
+    def peer(self) -> str:
+        return peer_of(self._line.transport)
 
     def _send_head(self, status: int, headers: Headers) -> None:
         self._line.send_head(status, headers)

@@ -8,7 +8,13 @@ from collections.abc import Mapping, Sequence
 from kubraft.grpc_server import frames as f
 from kubraft.grpc_server import headers as h
 from kubraft.grpc_server.certificate import auth_context
-from kubraft.grpc_server.exchange import WRITE_TIMEOUT_S, Exchange, Headers, HttpRequest
+from kubraft.grpc_server.exchange import (
+    WRITE_TIMEOUT_S,
+    Exchange,
+    Headers,
+    HttpRequest,
+    peer_of,
+)
 from kubraft.grpc_server.outlet import Outlet, OutStream
 
 _UNSENT_BYTES_MAX = 64 << 10
@@ -24,6 +30,10 @@ class Http2Exchange(Exchange, OutStream):
         self._out = outlet
         self.half_closed = False
         self.unread = 0
+
+    @property
+    def peer(self) -> str:
+        return peer_of(self._transport)
 
     # From the connection.
 
