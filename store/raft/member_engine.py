@@ -96,7 +96,9 @@ class RaftEngine:
         self._waits: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._batch: Batch | None = None
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
+        # When it is due is kept beside it: uvloop's handle of a time that has passed does not know.
+        self._timer: asyncio.Handle | None = None
+        self._timer_due = 0.0
         self._pinger: asyncio.TimerHandle | None = None
         self._stopping = False
         self._writer: LogWriter
@@ -469,17 +471,17 @@ class RaftEngine:
         """Arm the timer; one that fires too early only plans again."""
         wakeup = self._driver.wakeup()
         if self._timer is not None:
-            if self._timer.when() <= wakeup:
+            if self._timer_due <= wakeup:
                 return
             self._timer.cancel()
-        self._timer = self._loop.call_at(wakeup, self._wake)
+        self._timer, self._timer_due = self._loop.call_at(wakeup, self._wake), wakeup
 
     def _wake(self) -> None:
         # uvloop may fire up to half a millisecond early: whether a timer is still to come is
         # known only by forgetting it here.
-        timer, self._timer = self._timer, None
-        if timer is not None and self._driver.status().role is Role.LEADER:
-            self._note_lateness(self._loop.time() - timer.when())
+        self._timer = None
+        if self._driver.status().role is Role.LEADER:
+            self._note_lateness(self._loop.time() - self._timer_due)
         self._kick()
 
     def _note_lateness(self, late_s: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from store.raft.engine import NoLeaderError, UnknownOutcomeError
 from store.raft.framing import BOOTSTRAPPED
@@ -162,3 +163,27 @@ async def test_single_member_serves_alone(tmp_path: Path) -> None:
     assert await single.engines[single.ids[0]].propose(b"alone") == 1
     assert await single.engines[single.ids[0]].read_index() > 1
     await single.stop()
+
+
+def test_wakeup_that_is_late_already_is_made_up_for_on_uvloop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that was held up plans times that have passed, and uvloop forgets which they were."""
+    faults: list[object] = []
+
+    async def late() -> object:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: faults.append(context))
+        single = Cluster(tmp_path, size=1)
+        await single.start()
+        engine = single.engines[await single.leader()]
+        monkeypatch.setattr(engine._driver, "wakeup", lambda: loop.time() - 1)
+        for _ in range(3):
+            engine._plan()
+        await asyncio.sleep(0.05)
+        result = await engine.propose(b"after")
+        await single.close()
+        return result
+
+    assert uvloop.run(late()) == 1
+    assert faults == []
