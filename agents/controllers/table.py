@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
 from agents.controllers.deployment.controller import DeploymentController
 from agents.controllers.garbage.controller import GarbageCollector
@@ -50,4 +51,5 @@ CONTROLLERS = (
     Row("serviceaccount-controller", ServiceAccountController),
     Row("root-ca-certificate-publisher-controller", RootCaPublisher),
     Row("resourcequota-controller", ResourceQuotaController),
+    Row("clusterrole-aggregation-controller", ClusterRoleAggregation),
 )

@@ -50,7 +50,8 @@ async def ensure_bootstrap_policy(reader: Reader, writer: Writer) -> int:
 
 async def _ensure(reader: Reader, writer: Writer, wanted: Object) -> bool:
     gvk, name = gvk_of(wanted), wanted["metadata"]["name"]
-    existing = reader.get(gvk, "", name)
+    namespace = wanted["metadata"].get("namespace", "")
+    existing = reader.get(gvk, namespace, name)
     for _ in range(_ATTEMPTS_MAX):
         try:
             if existing is None:
@@ -61,7 +62,7 @@ async def _ensure(reader: Reader, writer: Writer, wanted: Object) -> bool:
                 return False
             await writer.update(completed)
         except (AlreadyExistsError, ConflictError):
-            existing = await writer.get(gvk, "", name)  # another API server was faster
+            existing = await writer.get(gvk, namespace, name)  # another API server was faster
             continue
         return True
     return False
@@ -88,7 +89,7 @@ def reconciled(existing: Object, wanted: Object) -> Object | None:
         changed["aggregationRule"] = {
             selectors: _joined(rule.get(selectors), wanted["aggregationRule"][selectors])
         }
-        changed.setdefault("rules", wanted["rules"])
+        changed.setdefault("rules", wanted["rules"])  # the rest is the controller's
     else:
         held, needed = parse_rules(existing.get("rules")), parse_rules(wanted["rules"])
         missing = [

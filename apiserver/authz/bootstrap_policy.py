@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from apiserver.authz import standard_roles
 from kubraft.api.object import Object
 
 RuleObject = dict[str, Any]
@@ -273,7 +274,8 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
 
 def bootstrap_objects() -> list[Object]:
     """Every ClusterRole and ClusterRoleBinding that must exist, roles first."""
-    objects = [_cluster_role(name, rules) for name, rules in CLUSTER_ROLES.items()]
+    roles = {**CLUSTER_ROLES, **standard_roles.CLUSTER_ROLES}
+    objects = [_cluster_role(name, rules) for name, rules in roles.items()]
     rules: list[RuleObject] = []
     for index, (name, own) in enumerate(AGGREGATED):
         rules = [*rules, *own]
@@ -282,12 +284,32 @@ def bootstrap_objects() -> list[Object]:
         role = _cluster_role(name, rules, aggregate_to="".join(following))
         selector = {"matchLabels": {f"{_RBAC}/aggregate-to-{name}": "true"}}
         objects.append({**role, "aggregationRule": {"clusterRoleSelectors": [selector]}})
-    for name, rules in CONTROLLER_ROLES.items():
+    controllers = {**standard_roles.CONTROLLER_ROLES, **CONTROLLER_ROLES}
+    for name, rules in controllers.items():
         objects.append(_cluster_role(f"system:controller:{name}", rules))
     objects += [_binding(role, subjects) for role, subjects in BINDINGS.items()]
-    for name in CONTROLLER_ROLES:
-        subjects = (("ServiceAccount", name), _CONTROLLER_MANAGER)
+    for name in controllers:
+        subjects: tuple[tuple[str, str], ...] = (("ServiceAccount", name),)
+        if name in CONTROLLER_ROLES:  # ours, which run as the controller manager
+            subjects = (*subjects, _CONTROLLER_MANAGER)
         objects.append(_binding(f"system:controller:{name}", subjects))
+    objects += _namespaced()
+    return objects
+
+
+def _namespaced() -> list[Object]:
+    """The Roles and RoleBindings of the system's namespaces."""
+    objects: list[Object] = []
+    for namespace, roles in standard_roles.ROLES.items():
+        for name, rules in roles.items():
+            role = _cluster_role(name, rules)
+            metadata = {**role["metadata"], "namespace": namespace}
+            objects.append({**role, "kind": "Role", "metadata": metadata})
+    for namespace, name, role_name, subjects in standard_roles.ROLE_BINDINGS:
+        bound = _binding(name, subjects)
+        metadata = {**bound["metadata"], "namespace": namespace}
+        ref = {"apiGroup": _RBAC, "kind": "Role", "name": role_name}
+        objects.append({**bound, "kind": "RoleBinding", "metadata": metadata, "roleRef": ref})
     return objects
 
 

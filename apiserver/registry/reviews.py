@@ -17,6 +17,7 @@ from apiserver.registry.strategy import Strategy
 from apiserver.user import User
 from kubraft.api import gvk
 from kubraft.api.errors import BadRequestError, InvalidError, UnauthorizedError
+from kubraft.api.fields import escape
 from kubraft.api.object import Object
 
 Authenticate = Callable[[Credentials], Awaitable[User]]
@@ -79,6 +80,7 @@ def _access(policy: Policy, user: User, spec: Object, kind: str) -> Object:
     if url is not None:
         attributes = Attributes(user, url.get("verb", ""), path=url.get("path", ""))
     else:
+        _check_selectors(resource, kind)
         text = {name: value for name, value in resource.items() if isinstance(value, str)}
         attributes = Attributes(
             user,
@@ -89,12 +91,53 @@ def _access(policy: Policy, user: User, spec: Object, kind: str) -> Object:
             subresource=text.get("subresource", ""),
             namespace=text.get("namespace", ""),
             name=text.get("name", ""),
+            field_selector=_field_selector(resource.get("fieldSelector") or {}),
         )
     decision = policy.authorizer.authorize(attributes)
     status: dict[str, Any] = {"allowed": decision.allowed}
     if decision.reason:
         status["reason"] = decision.reason
     return status
+
+
+def _check_selectors(resource: Object, kind: str) -> None:
+    """A selector is either raw or parsed, as upstream has it."""
+    for field in ("fieldSelector", "labelSelector"):
+        selector = resource.get(field)
+        if selector is None:
+            continue
+        at = f"spec.resourceAttributes.{field}"
+        raw, requirements = selector.get("rawSelector"), selector.get("requirements")
+        if raw and requirements:
+            problem = (
+                f'{at}.rawSelector: Invalid value: "{raw}": '
+                "may not specified at the same time as requirements"
+            )
+        elif not raw and not requirements:
+            problem = (
+                f"{at}.requirements: Required value: when {at} is specified, "
+                "requirements or rawSelector is required"
+            )
+        else:
+            continue
+        raise InvalidError(
+            f'{kind}.authorization.k8s.io "" is invalid: {problem}',
+            group="authorization.k8s.io",
+            kind=kind,
+        )
+
+
+def _field_selector(selector: Object) -> str:
+    """As text; requirements that no text can say are left out: then more is asked for."""
+    if raw := selector.get("rawSelector"):
+        return str(raw)
+    terms = []
+    for requirement in selector.get("requirements") or ():
+        values = list(requirement.get("values") or ())
+        sign = {"In": "=", "NotIn": "!="}.get(requirement.get("operator", ""))
+        if sign and len(values) == 1:
+            terms.append(f"{requirement.get('key', '')}{sign}{escape(values[0])}")
+    return ",".join(terms)
 
 
 def _subject(spec: Object, kind: str) -> User:

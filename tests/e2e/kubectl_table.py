@@ -34,6 +34,12 @@ ENV = '{"name":"web","env":[{"name":"A","value":"1"}]}'
 PATCH = f'{{"spec":{{"template":{{"spec":{{"containers":[{ENV}]}}}}}}}}'
 JSON_PATCH = '[{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
 
+READERS = """\
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: of-kubectl-readers}
+rules: [{apiGroups: [''], resources: [pods], verbs: [get, list]}]
+"""
 
 CRD = """\
 apiVersion: apiextensions.k8s.io/v1
@@ -112,6 +118,11 @@ ROWS = (
     Row("create secret generic keys --from-literal=p=q", r"secret/keys created"),
     Row("create serviceaccount robot", r"serviceaccount/robot created"),
     Row("create token robot", r"^eyJ"),
+    Row("create token robot --audience=vault --duration=10m", r"^eyJ"),
+    Row("auth whoami --as=ann --as-group=dev --as-uid=7", r"Groups +\[dev system:authenticated\]"),
+    Row("auth reconcile -f -", r"reconciliation required create", stdin=READERS),
+    Row("get flowschemas", r"global-default +global-default +9900 +ByUser"),
+    Row("get prioritylevelconfigurations", r"workload-low +Limited +100"),
     Row("create role reader --verb=get,list --resource=pods", r"role\S+/reader created"),
     Row("create rolebinding readers --role=reader --user=ann", r"rolebinding\S+/readers created"),
     Row("get pods --as=ann", r"No resources found"),

@@ -73,10 +73,119 @@ def test_who_switched_reconciling_off_is_left_alone() -> None:
 
 def test_no_rule_names_a_thing_twice_and_all_names_are_unique() -> None:
     objects = bootstrap_objects()
-    names = [(o["kind"], o["metadata"]["name"]) for o in objects]
+    names = [
+        (o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects
+    ]
     assert len(names) == len(set(names))
     for obj in objects:
         for rule in obj.get("rules", ()):
             for field in ("verbs", "resources", "apiGroups", "nonResourceURLs"):
                 values = rule.get(field, [])
                 assert len(values) == len(set(values)), (obj["metadata"]["name"], rule)
+
+
+# Source: Kubernetes 1.37, bootstrappolicy; what is behind feature gates that are off is left out.
+UPSTREAM = [
+    "admin",
+    "cluster-admin",
+    "edit",
+    "view",
+    "system:aggregate-to-admin",
+    "system:aggregate-to-edit",
+    "system:aggregate-to-view",
+    "system:auth-delegator",
+    "system:basic-user",
+    "system:discovery",
+    "system:heapster",
+    "system:kube-aggregator",
+    "system:kube-controller-manager",
+    "system:kube-dns",
+    "system:kube-scheduler",
+    "system:kubelet-api-admin",
+    "system:monitoring",
+    "system:node",
+    "system:node-bootstrapper",
+    "system:node-problem-detector",
+    "system:node-proxier",
+    "system:persistent-volume-provisioner",
+    "system:public-info-viewer",
+    "system:service-account-issuer-discovery",
+    "system:volume-scheduler",
+    "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+    "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+    "system:certificates.k8s.io:kube-apiserver-client-approver",
+    "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
+    "system:certificates.k8s.io:kubelet-serving-approver",
+    "system:certificates.k8s.io:legacy-unknown-approver",
+]
+CONTROLLERS = [
+    "attachdetach-controller",
+    "certificate-controller",
+    "clusterrole-aggregation-controller",
+    "cronjob-controller",
+    "daemon-set-controller",
+    "deployment-controller",
+    "disruption-controller",
+    "endpoint-controller",
+    "endpointslice-controller",
+    "endpointslicemirroring-controller",
+    "ephemeral-volume-controller",
+    "expand-controller",
+    "generic-garbage-collector",
+    "horizontal-pod-autoscaler",
+    "job-controller",
+    "legacy-service-account-token-cleaner",
+    "namespace-controller",
+    "node-controller",
+    "persistent-volume-binder",
+    "pod-garbage-collector",
+    "pv-protection-controller",
+    "pvc-protection-controller",
+    "replicaset-controller",
+    "replication-controller",
+    "resource-claim-controller",
+    "resourcequota-controller",
+    "root-ca-cert-publisher",
+    "route-controller",
+    "selinux-warning-controller",
+    "service-account-controller",
+    "service-cidrs-controller",
+    "service-controller",
+    "statefulset-controller",
+    "ttl-after-finished-controller",
+    "ttl-controller",
+    "validatingadmissionpolicy-status-controller",
+    "volumeattributesclass-protection-controller",
+]
+
+
+def test_default_roles_and_bindings_have_upstreams_names() -> None:
+    found: dict[str, set[str]] = {}
+    for obj in bootstrap_objects():
+        found.setdefault(obj["kind"], set()).add(obj["metadata"]["name"])
+    controllers = {f"system:controller:{name}" for name in CONTROLLERS}
+    assert found["ClusterRole"] == {*UPSTREAM, *controllers}
+    assert controllers < found["ClusterRoleBinding"]
+    assert found["Role"] == {
+        "extension-apiserver-authentication-reader",
+        "system::leader-locking-kube-controller-manager",
+        "system::leader-locking-kube-scheduler",
+        "system:controller:bootstrap-signer",
+        "system:controller:cloud-provider",
+        "system:controller:token-cleaner",
+    }
+    assert found["RoleBinding"] == {
+        "system::extension-apiserver-authentication-reader",
+        *(found["Role"] - {"extension-apiserver-authentication-reader"}),
+    }
+
+
+def test_every_binding_is_of_a_role_that_there_is() -> None:
+    objects = bootstrap_objects()
+    roles = {
+        (o["kind"], o["metadata"].get("namespace", ""), o["metadata"]["name"]) for o in objects
+    }
+    for obj in objects:
+        if ref := obj.get("roleRef"):
+            namespace = obj["metadata"].get("namespace", "") if ref["kind"] == "Role" else ""
+            assert (ref["kind"], namespace, ref["name"]) in roles
