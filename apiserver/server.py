@@ -26,6 +26,7 @@ from apiserver.authn.token_file import TokenFile, load_token_file
 from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
+from apiserver.conversion_webhook import WebhookConverter
 from apiserver.definition_controller import DefinitionController
 from apiserver.flow.control import FlowControl
 from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
@@ -129,7 +130,12 @@ class ApiServer:
         self._sources = TokenSources(options.authentication, self._reader, self._now_s)
         self._authenticator = self._make_authenticator()
         self._registry = Registry(machinery, self._make_policy(rng))
-        DefinitionFollower(self._reader, resources, self._end_watches)
+        DefinitionFollower(
+            self._reader,
+            resources,
+            self._end_watches,
+            lambda name, webhook: WebhookConverter(self._webhooks, name, webhook),
+        )
         self._definitions = DefinitionController(
             self._reader, self._writer, machinery, self._registry.policy
         )

@@ -187,7 +187,7 @@ def default(call: Call, obj: Object) -> None:
 async def _write(machinery: Machinery, call: Call, obj: Object, options: WriteOptions) -> Entry:
     strategy = call.resource.strategy
     key = call.resource.key(call.namespace, obj["metadata"]["name"])
-    value = codec.encode(stored(call.resource, obj))
+    value = codec.encode(await stored(call.resource, obj))
     if options.dry_run:
         if await machinery.reads.get(call.resource.prefix, key) is not None:
             raise KeyExistsError(key)

@@ -51,7 +51,9 @@ async def delete_authorized(
             entry, fresh = await _stored(machinery, call), True
             continue
         if not options.trusted:
-            await policy.admit(_admission_request(call, entry, options))
+            await policy.admit(
+                _admission_request(call, await presented(call.resource, entry), options)
+            )
         plan = deletion.plan(
             obj,
             call.resource.strategy,
@@ -125,7 +127,7 @@ def _admission_request(call: Call, entry: Entry, options: DeleteOptions) -> Admi
         resource=call.resource.plural,
         namespace=call.namespace,
         name=call.name,
-        old=presented(call.resource, entry).decode(),
+        old=entry.decode(),
         dry_run=options.dry_run,
         options=options.as_object(),
     )

@@ -15,21 +15,27 @@ from apiserver.storage.reads import Listing
 from kubraft.api.object import Object
 
 
-def presented(resource: Resource, entry: Entry) -> Entry:
+async def presented(resource: Resource, entry: Entry) -> Entry:
     """An entry of the store as a client gets it."""
-    return entry if resource.form is None else resource.form.presented(entry)
+    if resource.form is None:
+        return entry
+    if resource.custom is not None:
+        await resource.custom.ready([entry])
+    return resource.form.presented(entry)
 
 
-def presented_write(resource: Resource, written: Written) -> Written:
+async def presented_write(resource: Resource, written: Written) -> Written:
     """The answer to a write."""
-    return written._replace(entry=presented(resource, written.entry))
+    return written._replace(entry=await presented(resource, written.entry))
 
 
-def presented_list(resource: Resource, listing: Listing) -> Listing:
+async def presented_list(resource: Resource, listing: Listing) -> Listing:
     """A page of a list."""
     if resource.form is None:
         return listing
-    return listing._replace(entries=[presented(resource, each) for each in listing.entries])
+    if resource.custom is not None:
+        await resource.custom.ready(listing.entries)
+    return listing._replace(entries=[resource.form.presented(each) for each in listing.entries])
 
 
 async def presented_events(
@@ -39,15 +45,17 @@ async def presented_events(
     async with aclosing(stream):
         async for event in stream:
             entry = event.entry
-            shown = entry and presented(resource, entry)
+            shown = entry and await presented(resource, entry)
             if shown is entry:
                 yield event
             else:
                 yield WatchEvent(event.type, shown, event.revision, initial_end=event.initial_end)
 
 
-def stored(resource: Resource, obj: Object) -> Object:
+async def stored(resource: Resource, obj: Object) -> Object:
     """An object as it is written."""
+    if resource.custom is not None:
+        return await resource.custom.storable(obj)
     return obj if resource.form is None else resource.form.stored(obj)
 
 

@@ -89,11 +89,11 @@ class Registry:
         )
         if entry is None:
             raise failures.not_found(call.resource, call.name)
-        return presented(call.resource, entry)
+        return await presented(call.resource, entry)
 
     async def list(self, call: Call, query: ListQuery) -> Listing:
         """A page of objects in key order."""
-        return presented_list(call.resource, await self._list(call, "list", query))
+        return await presented_list(call.resource, await self._list(call, "list", query))
 
     async def _list(self, call: Call, verb: str, query: ListQuery) -> Listing:
         self.policy.check(
@@ -137,24 +137,24 @@ class Registry:
         if call.subresource:
             raise failures.not_supported(call.resource, "create")
         written = await create(self.machinery, self.policy, call, obj, options)
-        return presented_write(call.resource, written)
+        return await presented_write(call.resource, written)
 
     async def update(self, call: Call, obj: Object, options: WriteOptions) -> Written:
         """Replace an object or one of its subresources."""
         _check_writable(call)
         written = await update(self.machinery, self.policy, call, obj, options)
-        return presented_write(call.resource, written)
+        return await presented_write(call.resource, written)
 
     async def patch(self, call: Call, change: Change, options: WriteOptions) -> Written:
         """Change an object or one of its subresources."""
         _check_writable(call)
         written = await patch(self.machinery, self.policy, call, change, options)
-        return presented_write(call.resource, written)
+        return await presented_write(call.resource, written)
 
     async def delete(self, call: Call, options: DeleteOptions) -> Written:
         """Delete an object, or begin to."""
         written = await delete(self.machinery, self.policy, call, options)
-        return presented_write(call.resource, written)
+        return await presented_write(call.resource, written)
 
     async def delete_collection(
         self, call: Call, query: ListQuery, options: DeleteOptions
@@ -170,12 +170,12 @@ class Registry:
             with contextlib.suppress(NotFoundError):  # somebody else was faster
                 written = await delete_authorized(self.machinery, self.policy, one, options)
                 gone.append(written.entry)
-        return presented_list(call.resource, listing._replace(entries=gone))
+        return await presented_list(call.resource, listing._replace(entries=gone))
 
     async def get_scale(self, call: Call) -> Object:
         """The scale of a workload; `call` names the subresource."""
         self.policy.check(call, "get")
-        return self._scale(call, await self._find(call))
+        return await self._scale(call, await self._find(call))
 
     async def change_scale(
         self, call: Call, verb: str, change: Change, options: WriteOptions
@@ -186,7 +186,7 @@ class Registry:
         change = rescaled(change, self.machinery.schemas, options.field_validation, paths)
         whole = replace(call, subresource="")
         written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
-        return self._scale(call, written.entry)
+        return await self._scale(call, written.entry)
 
     async def evict(self, call: Call, obj: Object, options: DeleteOptions) -> Object:
         """Create pods/eviction: deletes the Pod where it may go; the answer is a Status."""
@@ -261,9 +261,9 @@ class Registry:
         await self.policy.admit(admission)
         return await self.policy.issuer.issue(entry.decode(), admission.obj or decoded)
 
-    def _scale(self, call: Call, entry: Entry) -> Object:
+    async def _scale(self, call: Call, entry: Entry) -> Object:
         paths = call.resource.custom.scale if call.resource.custom else None
-        return scale_of(presented(call.resource, entry).decode(), paths)
+        return scale_of((await presented(call.resource, entry)).decode(), paths)
 
     async def _find(self, call: Call) -> Entry:
         entry = await self.machinery.reads.get(call.resource.prefix, call.key)

@@ -119,7 +119,7 @@ async def _attempt(
 ) -> _Attempt:
     """Compute the new object from the one at hand; writes nothing."""
     resource, strategy = call.resource, call.resource.strategy
-    shown = presented(resource, entry)
+    shown = await presented(resource, entry)
     old = shown.decode()
     decoded = machinery.decode(resource, change(shown.decode()), options.field_validation)
     new = decoded.obj
@@ -191,7 +191,7 @@ async def _write(
     machinery: Machinery, call: Call, entry: Entry, attempt: _Attempt, options: WriteOptions
 ) -> Written:
     new, old, warnings = attempt
-    value = codec.encode(stored(call.resource, new))
+    value = codec.encode(await stored(call.resource, new))
     outdated = machinery.store.outdated(entry.key) or not is_current(call.resource, entry)
     if _same(new, old) and (options.dry_run or not outdated):
         return Written(entry, warnings)

@@ -57,6 +57,10 @@ class Entry:
             self._variant = key, make(self)
         return self._variant[1]
 
+    def has_variant(self, key: object) -> bool:
+        """Whether `variant` has its answer to that `key` at hand."""
+        return self._variant is not None and self._variant[0] is key
+
     def deleted_at(self, revision: int) -> Entry:
         """The last state, as the event of its deletion shows it."""
         return Entry(self.key, revision, codec.at_revision(self.raw, self.revision, revision))

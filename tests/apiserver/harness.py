@@ -12,9 +12,11 @@ from random import Random
 from typing import Any
 
 from apiserver.admission.request import AdmissionRequest
+from apiserver.admission.webhook.client import WebhookClient
 from apiserver.authn.credentials import Credentials
 from apiserver.authz.attributes import Attributes, Decision
 from apiserver.authz.rule import Rule
+from apiserver.conversion_webhook import WebhookConverter
 from apiserver.definition_controller import DefinitionController
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.call import Call, WriteOptions
@@ -120,7 +122,13 @@ async def running_registry(store: Store | None = None) -> AsyncIterator[Bench]:
     policy = Policy(allow, allow)
     writer = InternalWriter(machinery, lambda: policy)
     gone = ServiceUnavailableError("gone")
-    DefinitionFollower(reader, resources, lambda prefix: cache.resources[prefix].close(gone))
+    webhooks = WebhookClient(reader, rng)
+    DefinitionFollower(
+        reader,
+        resources,
+        lambda prefix: cache.resources[prefix].close(gone),
+        lambda name, webhook: WebhookConverter(webhooks, name, webhook),
+    )
     definitions = DefinitionController(reader, writer, machinery, policy)
     tasks = [asyncio.create_task(cache.run()), asyncio.create_task(definitions.run())]
     async with asyncio.timeout(10):
@@ -131,6 +139,7 @@ async def running_registry(store: Store | None = None) -> AsyncIterator[Bench]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await webhooks.close()
         await store.close()
 
 

@@ -198,6 +198,8 @@ ROWS = (
     Row('patch ct tab --type=merge -p {"spec":{"image":"a"}}', r"stable.example.com/tab patched"),
     Row('patch ct tab --subresource=status --type=merge -p {"status":{"replicas":2}}', r"patched"),
     Row("create quota tabs --hard=count/crontabs.stable.example.com=1", r"tabs created"),
+    Row("wait --for=jsonpath={.status.used.count/crontabs\\.stable\\.example\\.com}=1 quota/tabs",
+        r"condition met"),
     Row("create -f -", r"exceeded quota: tabs", CRON.replace("tab}", "more}"), why="as it must be"),
     Row("delete crd crontabs.stable.example.com", r'"crontabs.stable.example.com" deleted'),
     Row("get ct", r"could not find|doesn't have a resource type", why="as it must be"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from apiserver.reader import Reader
+from apiserver.registry.custom.kind import Converter
 from apiserver.registry.custom.rows import rows_of
 from apiserver.registry.resources import Resources
 from kubraft.api.gvk import CUSTOM_RESOURCE_DEFINITION
@@ -12,14 +14,23 @@ from kubraft.api.object import Object
 
 # Told of a key prefix whose objects are no longer served, or not as they were.
 OnGone = Callable[[str], None]
+# From the name of a definition and its `spec.conversion.webhook`.
+MakeConverter = Callable[[str, dict[str, Any]], Converter]
 
 
 class DefinitionFollower:
     """Puts rows in and takes them out, before any reader can see the definition's change."""
 
-    def __init__(self, reader: Reader, resources: Resources, on_gone: OnGone) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        resources: Resources,
+        on_gone: OnGone,
+        make_converter: MakeConverter | None = None,
+    ) -> None:
         self._resources = resources
         self._on_gone = on_gone
+        self._make_converter = make_converter
         reader.add_handler(CUSTOM_RESOURCE_DEFINITION, self._on_change)
 
     def _on_change(self, old: Object | None, new: Object | None) -> None:
@@ -29,11 +40,17 @@ class DefinitionFollower:
             return
         name = changed["metadata"]["name"]
         before = {row.gvk: row for row in self._resources.custom(name)}
-        rows = rows_of(new) if new is not None else []
+        rows = rows_of(new, self._converter(new)) if new is not None else []
         self._resources.set_custom(name, rows)
         gone = before.keys() - {row.gvk for row in rows}
         for prefix in {before[gvk].prefix for gvk in gone}:
             self._on_gone(prefix)
+
+    def _converter(self, definition: Object) -> Converter | None:
+        conversion = definition["spec"].get("conversion") or {}
+        if conversion.get("strategy") != "Webhook" or self._make_converter is None:
+            return None
+        return self._make_converter(definition["metadata"]["name"], conversion["webhook"])
 
 
 def _same(old: Object, new: Object) -> bool:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from apiserver.registry.custom.columns import columns_of
-from apiserver.registry.custom.kind import CustomKind, ScalePaths
+from apiserver.registry.custom.kind import Converter, CustomKind, ScalePaths
 from apiserver.registry.custom.strategy import CustomStrategy
 from apiserver.registry.resource import Resource
 from kubraft.api.conditions import is_true
@@ -28,17 +28,20 @@ def version_priority(version: str) -> tuple[int, int, int, str]:
     return 0, -_STAGES[match[2]] * 10**9 - int(match[1]), -int(match[3] or 0), ""
 
 
-def rows_of(definition: Object) -> list[Resource]:
-    """The rows of a definition that is served; none until its names are accepted."""
+def rows_of(definition: Object, converter: Converter | None = None) -> list[Resource]:
+    """The rows of a definition that is served; none until its names are accepted.
+
+    `converter` is that of definitions whose versions a webhook converts.
+    """
     if not (is_true(definition, "NamesAccepted") or is_true(definition, "Established")):
         return []
     spec = definition["spec"]
     served = [version for version in spec["versions"] if version.get("served")]
     served.sort(key=lambda version: version_priority(version["name"]))
-    return [_row(definition, version) for version in served]
+    return [_row(definition, version, converter) for version in served]
 
 
-def _row(definition: Object, version: dict[str, Any]) -> Resource:
+def _row(definition: Object, version: dict[str, Any], converter: Converter | None) -> Resource:
     spec = definition["spec"]
     names = (definition.get("status") or {}).get("acceptedNames") or spec["names"]
     subresources = version.get("subresources") or {}
@@ -50,6 +53,7 @@ def _row(definition: Object, version: dict[str, Any]) -> Resource:
         scale=_scale(subresources.get("scale")),
         warnings=_warnings(spec, version),
         terminating=is_terminating(definition),
+        converter=converter,
     )
     served = [name for name in ("status", "scale") if subresources.get(name) is not None]
     return Resource(
