@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from apiserver.admission.claim_resize import PersistentVolumeClaimResize
+from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
 from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
 from apiserver.admission.plugin import AdmissionPlugin
 from apiserver.admission.pod_security.plugin import PodSecurity
+from apiserver.admission.pod_topology_labels import PodTopologyLabels
 from apiserver.admission.policy.mutating import MutatingAdmissionPolicy
 from apiserver.admission.policy.validating import ValidatingAdmissionPolicy
 from apiserver.admission.priority import Priority
 from apiserver.admission.rbac_escalation import RbacEscalation
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from apiserver.admission.resource_quota import ResourceQuota
+from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.service_account import ServiceAccount
 from apiserver.admission.webhook.call import Caller
 from apiserver.admission.webhook.client import WebhookClient
@@ -113,6 +117,11 @@ def build_chain(
         PodSecurity(context),
         Priority(context),
         DefaultTolerationSeconds(toleration_s),
+        DefaultStorageClass(context),
+        PersistentVolumeClaimResize(context),
+        RuntimeClass(context),
+        DefaultIngressClass(context),
+        PodTopologyLabels(context),
         RbacEscalation(authorizer),
         *hooks,
         MutatingAdmissionPolicy(context, authorizer),

@@ -52,15 +52,16 @@ async def bind(
         raise InvalidError(
             f'Binding "{call.name}" is invalid: {cause}', kind="Binding", causes=[cause]
         )
-    await _admit(policy, call, binding, options)
+    binding = await _admit(policy, call, binding, options)
     wanted = binding["metadata"]
     own = (wanted.get("uid", ""), wanted.get("resourceVersion", ""))
 
     def assign(pod: Object) -> Object:
         _check_free(call, pod)
-        for field in ("labels", "annotations"):
-            if extra := wanted.get(field):
-                pod["metadata"][field] = {**(pod["metadata"].get(field) or {}), **extra}
+        if labels := wanted.get("labels"):  # those that the Pod has stay, as upstream
+            pod["metadata"]["labels"] = {**labels, **(pod["metadata"].get("labels") or {})}
+        if extra := wanted.get("annotations"):
+            pod["metadata"]["annotations"] = {**(pod["metadata"].get("annotations") or {}), **extra}
         for field, value in zip(("uid", "resourceVersion"), own, strict=True):
             if value:
                 pod["metadata"][field] = value
@@ -77,9 +78,10 @@ async def bind(
     return await patch(machinery, policy, call, assign, trusted)
 
 
-async def _admit(policy: Policy, call: Call, binding: Object, options: WriteOptions) -> None:
+async def _admit(policy: Policy, call: Call, binding: Object, options: WriteOptions) -> Object:
+    """The binding as admission leaves it; the node stays whose name was asked for."""
     if options.trusted:
-        return
+        return binding
     request = AdmissionRequest(
         Operation.CREATE,
         call.user,
@@ -94,6 +96,7 @@ async def _admit(policy: Policy, call: Call, binding: Object, options: WriteOpti
         parent=call.resource.gvk,
     )
     await policy.admit(request)
+    return request.obj or binding
 
 
 def _check_free(call: Call, pod: Object) -> None:
