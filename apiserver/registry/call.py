@@ -29,12 +29,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class WriteOptions:
-    """How a write is to be done. `trusted` writes are the server's own: no policy is asked."""
+    """How a write is to be done. `trusted` writes are the server's own: no policy is asked.
+
+    `managed` says that the object comes with managedFields of the server's own making (an apply);
+    else `field_manager` takes over what the write changes.
+    """
 
     dry_run: bool = False
     field_manager: str = ""
     field_validation: FieldValidation = FieldValidation.STRICT
     trusted: bool = False
+    managed: bool = False
 
     def as_object(self, kind: str) -> dict[str, Any]:
         """As admission is told; `kind` is CreateOptions and the like."""

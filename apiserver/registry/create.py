@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from apiserver.admission.request import AdmissionRequest, Operation
-from apiserver.registry import failures, metadata
+from apiserver.registry import failures, managed_fields, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
@@ -153,11 +153,15 @@ async def _complete(
     assert obj is not None
     metadata.wipe_system_fields(obj["metadata"])
     default(call, obj)
+    if not options.managed:
+        managed_fields.track_create(machinery, call, obj, options)
     if not options.trusted:
+        managed = obj["metadata"].get("managedFields")
         await policy.admission.mutate(request)
         assert request.obj is not None
         obj = request.obj
         default(call, obj)
+        managed_fields.keep_sound(obj, managed)
     metadata.tidy(obj["metadata"])
     obj["metadata"]["uid"] = machinery.new_uid()
     obj["metadata"]["creationTimestamp"] = machinery.now()

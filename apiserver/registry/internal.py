@@ -20,6 +20,9 @@ from apiserver.user import SYSTEM
 from kubraft.api.gvk import GroupVersionKind, gvk_of
 from kubraft.api.object import Object
 
+# As upstream's loopback client, by its User-Agent.
+MANAGER = "kube-apiserver"
+
 
 class CacheReader:
     """Implements apiserver.reader.Reader over the watch cache."""
@@ -65,14 +68,14 @@ class InternalWriter:
     async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
         metadata = obj["metadata"]
         call = self._call(gvk_of(obj), metadata.get("namespace", ""), metadata.get("name", ""))
-        options = WriteOptions(dry_run=dry_run, trusted=True)
+        options = WriteOptions(dry_run=dry_run, trusted=True, field_manager=MANAGER)
         fresh = codec.decode(codec.json_copy(obj))
         return (await create(self._machinery, self._policy(), call, fresh, options)).entry.decode()
 
     async def update(self, obj: Object, subresource: str = "", *, dry_run: bool = False) -> Object:
         metadata = obj["metadata"]
         call = self._call(gvk_of(obj), metadata.get("namespace", ""), metadata["name"], subresource)
-        options = WriteOptions(dry_run=dry_run, trusted=True)
+        options = WriteOptions(dry_run=dry_run, trusted=True, field_manager=MANAGER)
         return (await update(self._machinery, self._policy(), call, obj, options)).entry.decode()
 
     async def delete(

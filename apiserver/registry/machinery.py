@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from random import Random, SystemRandom
 
+from apiserver.apply.types import Type
 from apiserver.registry.allocator import ServiceAllocator
+from apiserver.registry.custom.kind import CustomKind
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.registry.strategy import Strategy
@@ -17,6 +20,9 @@ from apiserver.storage.store import Store
 from kubraft.api.errors import Cause
 from kubraft.api.object import Object
 from kubraft.api.time import Clock, format_time
+
+# Types of custom kinds that are kept; one that was dropped is made anew.
+CUSTOM_TYPES_MAX = 512
 
 
 def _new_uid() -> str:
@@ -50,9 +56,20 @@ class Machinery:
         """Required fields that are missing; custom kinds look for them in their strategy."""
         return [] if resource.custom else self.schemas.validate(resource.gvk, obj)
 
+    def merge_type(self, resource: Resource) -> Type:
+        """How objects of a kind merge, for those who manage their fields."""
+        if resource.custom is None:
+            return self.schemas.merge_type(resource.gvk)
+        return _custom_type(self.schemas, resource.custom)
+
     def allocate(self, resource: Resource, obj: Object) -> list[Cause]:
         """Fill in what the cluster gives to an object of this kind."""
         return self.services.allocate(obj) if claims_things(resource.strategy) else []
+
+
+@lru_cache(maxsize=CUSTOM_TYPES_MAX)
+def _custom_type(schemas: Schemas, kind: CustomKind) -> Type:
+    return schemas.types.of_custom(kind.schema)
 
 
 def claims_things(strategy: Strategy) -> bool:

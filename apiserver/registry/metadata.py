@@ -21,7 +21,7 @@ from kubraft.api.object import Object
 
 ANNOTATIONS_BYTES_MAX = 256 * 1024
 # Set by the server; what a client sends is ignored on create and kept as it was on update.
-SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "selfLink", "managedFields")
+SYSTEM_FIELDS = ("uid", "creationTimestamp", "generation", "selfLink")
 _STANDARD_FINALIZERS = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 _BANNED_OWNERS = frozenset({("v1", "Event")})
 

@@ -18,6 +18,7 @@ from kubraft.api.patch import merge_patch
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
 OPERATIONS_MAX = 10_000
 # What the copies of a patch may come to: each could double the object.
 COPIED_BYTES_MAX = 3 * 1024 * 1024

@@ -11,7 +11,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 
 from apiserver.admission.request import AdmissionRequest, Operation
-from apiserver.registry import attributes, binding, eviction, failures, reviews
+from apiserver.apply.updater import Write
+from apiserver.registry import apply as applying
+from apiserver.registry import attributes, binding, eviction, failures, managed_fields, reviews
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
 from apiserver.registry.create import create, placed
 from apiserver.registry.delete import delete, delete_authorized
@@ -26,12 +28,13 @@ from apiserver.registry.presentation import (
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.registry.scale import rescaled, scale_of
+from apiserver.registry.scale_managers import only_spec, tracked
 from apiserver.registry.strategic_merge import PatchSchema
 from apiserver.registry.update import Change, guaranteed_update, patch, update
 from apiserver.storage.entry import Entry, WatchEvent
 from apiserver.storage.reads import Listing, ListOptions, WatchOptions
 from kubraft.api.errors import ApiError, BadRequestError, NotFoundError, ServiceUnavailableError
-from kubraft.api.gvk import CUSTOM_RESOURCE_DEFINITION, EVICTION, TOKEN_REQUEST
+from kubraft.api.gvk import CUSTOM_RESOURCE_DEFINITION, EVICTION, SCALE, TOKEN_REQUEST
 from kubraft.api.object import Object
 
 
@@ -151,6 +154,16 @@ class Registry:
         written = await patch(self.machinery, self.policy, call, change, options)
         return await presented_write(call.resource, written)
 
+    async def apply(
+        self, call: Call, config: Object, options: WriteOptions, *, force: bool
+    ) -> tuple[Written, bool]:
+        """Server-side apply to an object or its status; whether it had to be created."""
+        _check_writable(call)
+        written, made = await applying.apply(
+            self.machinery, self.policy, call, config, options, force=force
+        )
+        return presented_write(call.resource, written), made
+
     async def delete(self, call: Call, options: DeleteOptions) -> Written:
         """Delete an object, or begin to."""
         written = await delete(self.machinery, self.policy, call, options)
@@ -182,9 +195,27 @@ class Registry:
     ) -> Object:
         """Change the scale of a workload; `verb` is update or patch, and asked for as such."""
         self.policy.check(call, verb)
+        write = self._scale_write(call, options)
+        return await self._change_scale(call, tracked(change, write), options)
+
+    async def apply_scale(
+        self, call: Call, config: Object, options: WriteOptions, *, force: bool
+    ) -> Object:
+        """Server-side apply of a scale."""
+        self.policy.check(call, "patch")
+        applying.check_config(SCALE, config)
+        change = applying.change_of(self._scale_write(call, options), config, force=force)
+        return await self._change_scale(call, change, options)
+
+    def _scale_write(self, call: Call, options: WriteOptions) -> Write:
+        machinery = self.machinery
+        whole = managed_fields.write_of(machinery, call, options)
+        return replace(whole, type=machinery.schemas.merge_type(SCALE), keeps=only_spec)
+
+    async def _change_scale(self, call: Call, change: Change, options: WriteOptions) -> Object:
         paths = call.resource.custom.scale if call.resource.custom else None
         change = rescaled(change, self.machinery.schemas, options.field_validation, paths)
-        whole = replace(call, subresource="")
+        whole, options = replace(call, subresource=""), replace(options, managed=True)
         written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
         return await self._scale(call, written.entry)
 

@@ -6,6 +6,7 @@ Source: Kubernetes API reference, autoscaling/v1 Scale; upstream's texts.
 from __future__ import annotations
 
 from apiserver.registry.custom.kind import ScalePaths, value_at
+from apiserver.registry.scale_managers import carried_over, shown
 from apiserver.registry.update import Change
 from apiserver.schema.schemas import FieldValidation, Schemas
 from kubraft.api.errors import BadRequestError, Cause, InternalError, InvalidError
@@ -82,7 +83,7 @@ def rescaled(
     mode: FieldValidation,
     paths: ScalePaths | None = None,
 ) -> Change:
-    """A change of a Scale as one of the workload behind it.
+    """A change of a Scale, with its managedFields, as one of the workload behind it.
 
     The change that is returned raises:
         BadRequestError: what comes out is no Scale.
@@ -90,7 +91,9 @@ def rescaled(
     """
 
     def changed(obj: Object) -> Object:
-        wanted = change(_scale_to_change(obj, paths))
+        before = _scale_to_change(obj, paths)
+        before["metadata"]["managedFields"] = shown(obj, paths)
+        wanted = change(before)
         wanted.setdefault("kind", SCALE.kind)
         wanted.setdefault("apiVersion", SCALE.api_version)
         scale = schemas.decode(SCALE, wanted, mode).obj
@@ -116,7 +119,8 @@ def rescaled(
             )
         own = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
         kept = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
-        new = {**obj, "metadata": {**kept, **own}}
+        managed = {"managedFields": carried_over(obj, scale, paths)}
+        new = {**obj, "metadata": {**kept, **managed, **own}}
         _put(new, paths.spec_replicas if paths else ("spec", "replicas"), replicas)
         return new
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from apiserver.admission.request import AdmissionRequest, Operation
-from apiserver.registry import failures, metadata
+from apiserver.registry import failures, managed_fields, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.create import create, default, merged, placed, validate_content
 from apiserver.registry.machinery import Machinery, claims_things
@@ -67,10 +67,20 @@ async def patch(
 
 
 async def guaranteed_update(
-    machinery: Machinery, policy: Policy, call: Call, change: Change, options: WriteOptions
+    machinery: Machinery,
+    policy: Policy,
+    call: Call,
+    change: Change,
+    options: WriteOptions,
+    *,
+    stale_ok: bool = True,
 ) -> Written:
-    """As `patch`, where it is known already that the caller may."""
-    entry = await _cached(machinery, call)
+    """As `patch`, where it is known already that the caller may.
+
+    Args:
+        stale_ok: begin with what the cache has; what is found to be old is read anew.
+    """
+    entry = await _cached(machinery, call) if stale_ok else None
     fresh = False
     for _ in range(ATTEMPTS_MAX):
         if entry is None and not fresh:
@@ -133,6 +143,9 @@ async def _attempt(
     }[call.subresource]
     if call.subresource != "status":
         default(call, new)
+    if not options.managed:
+        managed_fields.track_update(machinery, call, new, old, options)
+    managed = new["metadata"].get("managedFields")
     request = _admission_request(call, new, old, options)
     if not options.trusted:
         await policy.admission.mutate(request)
@@ -140,6 +153,7 @@ async def _attempt(
         new = request.obj
         if call.subresource != "status":
             default(call, new)
+        managed_fields.keep_sound(new, managed)
     prepare(new, old)
     metadata.tidy(new["metadata"])
     _set_generation(strategy.has_generation, new, old, call)
@@ -241,7 +255,8 @@ def _prepare_finalize(new: Object, old: Object) -> None:
     spec, meta = new.get("spec") or {}, new["metadata"]
     new.clear()
     new.update(old)
-    new["metadata"] = {**old["metadata"], "finalizers": meta.get("finalizers")}
+    kept = {name: meta[name] for name in ("finalizers", "managedFields") if meta.get(name)}
+    new["metadata"] = {**old["metadata"], "finalizers": None, **kept}
     new["spec"] = {**(old.get("spec") or {}), "finalizers": spec.get("finalizers") or []}
     if not new["spec"]["finalizers"]:
         del new["spec"]["finalizers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import orjson
@@ -9,6 +10,7 @@ import orjson
 from apiserver.rest import media
 from apiserver.rpc.body import DEPTH_MAX, read_json
 from apiserver.schema import protobuf
+from apiserver.schema.decoder import UNKNOWN_FIELDS_MAX
 from kubraft.api.errors import BadRequestError
 
 YAML_NODES_MAX = 100_000
@@ -63,6 +65,56 @@ def read_yaml(raw: bytes) -> Any:
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         first = str(error).partition("\n")[0][:256]
         raise BadRequestError(f"yaml: {first}") from error
+
+
+def read_config(raw: bytes) -> dict[str, Any]:
+    """The configuration that an apply sends, in YAML or in JSON.
+
+    Raises:
+        BadRequestError: it is neither, or over a bound.
+    """
+    if raw.lstrip()[:1] == b"{":
+        with contextlib.suppress(ValueError):
+            orjson.loads(raw)
+            return read_object(raw, media.JSON, strict=False)
+    try:
+        value = read_yaml(raw)
+    except BadRequestError as error:
+        raise BadRequestError(f"error decoding YAML: {error.message}") from error
+    if not isinstance(value, dict):
+        raise BadRequestError(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot "
+            "unmarshal the configuration into Go value of type map[string]interface {}"
+        )
+    return value
+
+
+def repeated_keys(raw: bytes) -> tuple[str, ...]:
+    """What is to be said of an applied configuration that names fields twice; empty where none."""
+    try:
+        if orjson.dumps(orjson.loads(raw)) == raw:
+            return ()
+    except ValueError:
+        pass  # YAML
+    import yaml  # noqa: PLC0415 - see above
+
+    found: list[str] = []
+    todo = [yaml.compose(raw, yaml.CSafeLoader)]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, yaml.SequenceNode):
+            todo += reversed(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    found.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set')
+                seen.add(str(key.value))
+                todo.append(value)
+    if not found:
+        return ()
+    lines = "\n".join(f"  {line} in map" for line in found[:UNKNOWN_FIELDS_MAX])
+    return (f"error converting YAML to JSON: yaml: unmarshal errors:\n{lines}",)
 
 
 def write_yaml(raw: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from apiserver.registry.call import Call, WriteOptions, Written
-from apiserver.registry.patches import JSON, MERGE, STRATEGIC, change_of
+from apiserver.registry.patches import APPLY, JSON, MERGE, STRATEGIC, change_of
 from apiserver.registry.registry import Registry
 from apiserver.registry.resource import Resource
 from apiserver.registry.reviews import Authenticate
@@ -38,7 +38,7 @@ from kubraft.pb.v1 import objects_pb2 as pb
 
 # How long a watch lasts that does not say: so long at least, and at most twice that.
 WATCH_S_MIN = 1800.0
-PATCH_TYPES = (JSON, MERGE, STRATEGIC)
+PATCH_TYPES = (JSON, MERGE, STRATEGIC, APPLY)
 _RETURNED_WHEN_GONE = (gvk.POD, gvk.SERVICE, gvk.SERVICE_ACCOUNT, gvk.RESOURCE_QUOTA)
 _OPTIONS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
 _TEXT = (("content-type", "text/plain"), *answer.COMMON)
@@ -177,14 +177,33 @@ class ObjectsRest:
 
     async def _patch(self, ask: Ask, body: bytes, options: WriteOptions) -> None:
         kind = media.media_type(ask.header("content-type"))
+        force = query.is_forced(ask.query, applying=kind == APPLY)
+        if kind == APPLY:
+            await self._apply(ask, body, options, force=force)
+            return
         schema = self._registry.patch_schema(ask.call.resource)
-        check_patch_type(kind, PATCH_TYPES if schema else (JSON, MERGE))
+        check_patch_type(kind, PATCH_TYPES if schema else (JSON, MERGE, APPLY))
         change = change_of(kind, read_json(body, strict=False), schema)
         if ask.call.subresource == "scale":
             scale = await self._registry.change_scale(ask.call, "patch", change, options)
             await ask.answer(200, orjson.dumps(scale))
             return
         await self._written(ask, 200, await self._registry.patch(ask.call, change, options))
+
+    async def _apply(self, ask: Ask, body: bytes, options: WriteOptions, *, force: bool) -> None:
+        config = content.read_config(body)
+        repeated: tuple[str, ...] = ()
+        if options.field_validation is not FieldValidation.IGNORE:
+            repeated = content.repeated_keys(body)
+        if repeated and options.field_validation is FieldValidation.STRICT:
+            raise BadRequestError(f"error strict decoding YAML: {repeated[0]}")
+        if ask.call.subresource == "scale":
+            scale = await self._registry.apply_scale(ask.call, config, options, force=force)
+            await ask.answer(200, orjson.dumps(scale), repeated)
+            return
+        written, made = await self._registry.apply(ask.call, config, options, force=force)
+        written = written._replace(warnings=(*repeated, *written.warnings))
+        await self._written(ask, 201 if made else 200, written)
 
     async def _delete(self, ask: Ask, body: dict[str, Any] | None) -> None:
         call, options = ask.call, query.delete_options(ask.query, body)

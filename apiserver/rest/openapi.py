@@ -25,7 +25,7 @@ from kubraft.api.gvk import GroupVersionKind
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 _QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
-_PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json")
+_PATCHES = ("json-patch+json", "merge-patch+json", "strategic-merge-patch+json", "apply-patch+yaml")
 _METHODS = {"get": "get", "list": "get", "create": "post", "update": "put", "patch": "patch"}
 _METHODS |= {"delete": "delete", "deletecollection": "delete"}
 _ACTIONS = {"create": "post", "update": "put"}

@@ -8,14 +8,20 @@ from __future__ import annotations
 from typing import Any
 
 from apiserver.registry.call import DeleteOptions, WriteOptions
+from apiserver.registry.causes import shown
 from apiserver.registry.registry import ListQuery, WatchQuery
 from apiserver.rest.request_info import Query, is_set
 from apiserver.schema.schemas import FieldValidation
 from kubraft.api.errors import BadRequestError, Cause, InvalidError
 
-MANAGER_CHARS_MAX = 128
+MANAGER_BYTES_MAX = 128
 _INT64_MAX = 2**63 - 1
-_FORBIDDEN, _UNSUPPORTED = "FieldValueForbidden", "FieldValueNotSupported"
+_REASONS = {
+    "Forbidden": "FieldValueForbidden",
+    "Unsupported value": "FieldValueNotSupported",
+    "Required value": "FieldValueRequired",
+    "Too long": "FieldValueTooLong",
+}
 
 
 def first(query: Query, name: str) -> str:
@@ -99,15 +105,46 @@ def write_options(query: Query, kind: str, user_agent: str) -> WriteOptions:
         choices = '"", "Ignore", "Strict", "Warn"'
         raise _invalid(kind, "fieldValidation", _unsupported(mode, choices)) from error
     manager = first(query, "fieldManager")
-    if len(manager) > MANAGER_CHARS_MAX:
+    if len(manager.encode()) > MANAGER_BYTES_MAX:
         raise _invalid(
-            kind, "fieldManager", f"Too long: may not be more than {MANAGER_CHARS_MAX} bytes"
+            kind, "fieldManager", f"Too long: may not be more than {MANAGER_BYTES_MAX} bytes"
         )
+    for at, sign in enumerate(manager):
+        if not sign.isprintable():
+            name = f"U+{ord(sign):04X}"
+            raise _invalid(
+                kind,
+                "fieldManager",
+                f"Invalid value: {shown(manager)}: invalid character {name} (at position {at})",
+            )
     return WriteOptions(
         dry_run=_dry_run(query.get("dryRun", ()), kind),
-        field_manager=manager or user_agent.partition("/")[0][:MANAGER_CHARS_MAX],
+        field_manager=manager or program_of(user_agent),
         field_validation=validation,
     )
+
+
+def is_forced(query: Query, *, applying: bool) -> bool:
+    """Whether a patch takes fields from others; checks what applies, and only they, must say.
+
+    Raises:
+        InvalidError: an apply without fieldManager, or another patch with force.
+    """
+    manager = first(query, "fieldManager")
+    if applying and not manager:
+        why = "Required value: is required for apply patch"
+        raise _invalid("PatchOptions", "fieldManager", why)
+    if "force" in query and not applying:
+        raise _invalid(
+            "PatchOptions", "force", "Forbidden: may not be specified for non-apply patch"
+        )
+    return is_set(query, "force")
+
+
+def program_of(user_agent: str) -> str:
+    """Who writes where nobody says: the first word of the User-Agent."""
+    word = "".join(sign for sign in user_agent.partition("/")[0] if sign.isprintable())
+    return word.encode()[:MANAGER_BYTES_MAX].decode(errors="ignore")
 
 
 def delete_options(query: Query, body: dict[str, Any] | None) -> DeleteOptions:
@@ -197,9 +234,7 @@ def _invalid_list(field: str, message: str) -> InvalidError:
 
 
 def _invalid(kind: str, field: str, message: str) -> InvalidError:
-    reason = {"Forbidden": _FORBIDDEN, "Unsupported value": _UNSUPPORTED}.get(
-        message.partition(":")[0], "FieldValueInvalid"
-    )
+    reason = _REASONS.get(message.partition(":")[0], "FieldValueInvalid")
     cause = Cause(reason, message, field)
     return InvalidError(
         f'{kind}.meta.k8s.io "" is invalid: {cause}',

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jsonschema_rs
 
+from apiserver.apply.types import Type, Types
 from apiserver.schema.decoder import UNKNOWN_FIELDS_MAX, Decoder, TypeMismatchError
 from apiserver.schema.definitions import Schema, load
 from apiserver.schema.strict import compile_strict
@@ -42,6 +43,7 @@ class Schemas:
         self._kinds = tuple(kinds)
         self._definitions: dict[str, Schema] = {}
         self._roots: dict[GroupVersionKind, str] = {}
+        self._types: Types | None = None
         self._strict: dict[GroupVersionKind, jsonschema_rs.Draft7Validator] = {}
 
     def decode(
@@ -105,6 +107,18 @@ class Schemas:
         """All definitions, and the name of that of `gvk`: for patch strategies."""
         self._load()
         return self._definitions, self._roots[gvk]
+
+    def merge_type(self, gvk: GroupVersionKind) -> Type:
+        """How objects of a kind merge, and which of their fields are told apart."""
+        return self.types.named(self._roots[gvk])
+
+    @property
+    def types(self) -> Types:
+        """The types of all definitions."""
+        if self._types is None:
+            self._load()
+            self._types = Types(self._definitions)
+        return self._types
 
     def _load(self) -> None:
         if not self._definitions:

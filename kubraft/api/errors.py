@@ -75,9 +75,10 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
-            "code": self.code,
         }
+        if self.reason:
+            status["reason"] = self.reason
+        status["code"] = self.code
         if details:
             status["details"] = details
         return status
@@ -159,6 +160,12 @@ class TooManyRequestsError(ApiError):
     """The server asks the client to wait `retry_after_s`."""
 
     code, reason, GRPC_CODE = 429, "TooManyRequests", "RESOURCE_EXHAUSTED"
+
+
+class UnexplainedError(ApiError):
+    """A failure without a reason that clients could match on, as upstream's unnamed errors."""
+
+    code, reason, GRPC_CODE = 500, "", "INTERNAL"
 
 
 class InternalError(ApiError):

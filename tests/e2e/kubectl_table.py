@@ -33,6 +33,12 @@ WRONG = "{apiVersion: v1, kind: ConfigMap, metadata: {name: wrong}, dtaa: {}}"
 ENV = '{"name":"web","env":[{"name":"A","value":"1"}]}'
 PATCH = f'{{"spec":{{"template":{{"spec":{{"containers":[{ENV}]}}}}}}}}'
 JSON_PATCH = '[{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
+MOVED = "{apiVersion: v1, kind: ConfigMap, metadata: {name: moved}, data: {a: b, c: d}}"
+MOVED_2 = "{apiVersion: v1, kind: ConfigMap, metadata: {name: moved}, data: {a: e}}"
+CONFLICT = (
+    r"Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using "
+    r"apps/v1: \.spec\.replicas\nPlease review the fields above"
+)
 
 READERS = """\
 apiVersion: rbac.authorization.k8s.io/v1
@@ -205,8 +211,21 @@ ROWS = (
     Row("get ct", r"could not find|doesn't have a resource type", why="as it must be"),
     Row("delete configmaps --all", r'configmap "settings" deleted'),
     Row("delete deployment web", r'deployment.apps "web" deleted'),
-    Row("apply --server-side -f -", r"Server-side apply not available", WEB,
-        why="server-side apply is not there yet"),
+    Row("apply --server-side -f -", r"web serverside-applied", WEB),
+    Row("apply --server-side -f -", r"web serverside-applied", WEB),
+    Row("get deployment web --show-managed-fields -o yaml", r"kubectl\n    operation: Apply"),
+    Row("diff --server-side -f -", r"-  replicas: 1\n\+  replicas: 2", WEB_2,
+        why="1 is a difference"),
+    Row("scale deployment web --replicas=3", r"deployment.apps/web scaled"),
+    Row("apply --server-side -f -", CONFLICT, WEB_2, why="as it must be"),
+    Row("apply --server-side --force-conflicts -f -", r"web serverside-applied", WEB_2),
+    Row("annotate deployment web note=x --field-manager=notes", r"deployment.apps/web annotated"),
+    Row("apply -f -", r"configmap/moved created", MOVED),
+    Row("apply --server-side -f -", r"configmap/moved serverside-applied", MOVED_2),
+    Row("get configmap moved -o jsonpath={.data}", r'^{"a":"e"}$'),
+    Row("apply --server-side -f -", r"\.dtaa: field not declared in schema", WRONG,
+        why="as it must be"),
+    Row("delete deployment web", r'deployment.apps "web" deleted'),
     Row("top nodes", r"Metrics API not available", why="no metrics server"),
     Row("create job once --image=kubraft/web:v1", r"job.batch/once created"),
     Row("get job once", r"once +(Running|Complete) +./1"),

@@ -84,7 +84,7 @@ async def test_strategic_merge_is_refused(cron: Rest) -> None:
     assert refused.status == 415
     assert refused.json()["message"] == (
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json-patch+json, application/merge-patch+json"
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
     )
 
 

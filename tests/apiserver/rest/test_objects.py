@@ -51,7 +51,7 @@ async def test_a_pod_that_is_deleted_is_returned(rest: Rest) -> None:
         ("application/strategic-merge-patch+json", {"data": {"b": "2"}}, 200),
         ("application/strategic-merge-patch+json", [], 400),
         ("application/json", {"data": {"b": "2"}}, 415),
-        ("application/apply-patch+yaml", {"data": {"b": "2"}}, 415),
+        ("application/apply-patch+yaml", {"data": {"b": "2"}}, 422),
         ("", {"data": {"b": "2"}}, 415),
         (MERGE, b"{", 400),
     ],
