@@ -162,12 +162,6 @@ class DeniedError(ApiError):
         self.reason = reason if isinstance(reason, str) else ""  # type: ignore[misc]
         self.GRPC_CODE = "PERMISSION_DENIED"  # type: ignore[misc]
 
-    def to_status(self) -> dict[str, Any]:
-        status = super().to_status()
-        if not self.reason:
-            del status["reason"]
-        return status
-
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
