@@ -162,7 +162,7 @@ class Registry:
         written, made = await applying.apply(
             self.machinery, self.policy, call, config, options, force=force
         )
-        return presented_write(call.resource, written), made
+        return await presented_write(call.resource, written), made
 
     async def delete(self, call: Call, options: DeleteOptions) -> Written:
         """Delete an object, or begin to."""
