@@ -24,7 +24,6 @@ EXPIRATION_S_MIN: Final = 600
 EXPIRATION_S_MAX: Final = 1 << 32
 
 _BOUND_KINDS: Final = {("v1", "Pod"): POD, ("v1", "Secret"): SECRET, ("v1", "Node"): NODE}
-_PLURALS: Final = {POD: "pods", SECRET: "secrets", NODE: "nodes"}
 
 
 class TokenIssuer:
@@ -108,12 +107,11 @@ class TokenIssuer:
         bound = await self._writer.get(gvk, namespace, ref["name"])
         uid = bound["metadata"]["uid"]
         if ref.get("uid") and ref["uid"] != uid:
-            plural = _PLURALS[gvk]
             raise ConflictError(
-                f'Operation cannot be fulfilled on {plural} "{ref["name"]}": the UID in the bound '
-                f"object reference ({ref['uid']}) does not match the UID in record. "
+                f'Operation cannot be fulfilled on {gvk.kind} "{ref["name"]}": the UID in the '
+                f"bound object reference ({ref['uid']}) does not match the UID in record. "
                 "The object might have been deleted and then recreated",
-                kind=plural,
+                kind=gvk.kind,
                 name=ref["name"],
             )
         claims = {gvk.kind.lower(): {"name": ref["name"], "uid": uid}}
@@ -153,9 +151,10 @@ def _check_expiration(expiration_s: Any) -> None:
 def _bound_kind(ref: dict[str, Any]) -> GroupVersionKind:
     gvk = _BOUND_KINDS.get((ref.get("apiVersion", ""), ref.get("kind", "")))
     if gvk is None:
+        api_version = str(ref.get("apiVersion", ""))
+        qualified = api_version if "/" in api_version else f"/{api_version}"
         raise BadRequestError(
-            f"cannot bind token to object of type {ref.get('apiVersion', '')}, "
-            f"Kind={ref.get('kind', '')}"
+            f"cannot bind token to object of type {qualified}, Kind={ref.get('kind', '')}"
         )
     if not ref.get("name"):
         raise _invalid("FieldValueRequired", "Required value", "spec.boundObjectRef.name")

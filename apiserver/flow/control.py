@@ -38,20 +38,23 @@ class Flow(NamedTuple):
 class Turn:
     """Seats that a request holds until `end`."""
 
-    __slots__ = ("_began_s", "_level", "_queue", "_width")
+    __slots__ = ("_began_s", "_clock", "_level", "_queue", "_width")
 
-    def __init__(self, level: Level, width: int, queue: Queue | None, began_s: float) -> None:
+    def __init__(
+        self, level: Level, width: int, queue: Queue | None, clock: Callable[[], float]
+    ) -> None:
         self._level = level
         self._width = width
         self._queue = queue
-        self._began_s = began_s
+        self._clock = clock
+        self._began_s = 0.0 if queue is None else clock()
 
     def end(self) -> None:
         """Give the seats back; a second time does nothing."""
         width, self._width = self._width, 0
         if width:
             queue = self._queue
-            cost_s = time.monotonic() - self._began_s if queue is not None else 0.0
+            cost_s = self._clock() - self._began_s if queue is not None else 0.0
             self._level.give_back(width, queue, cost_s)
 
 
@@ -63,16 +66,18 @@ class FlowControl:
         seats: int = SEATS,
         wait_s_max: float = WAIT_S_MAX,
         count: Callable[[str], int] = lambda _prefix: 0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`seats` are shared out among the levels; the defaults are in force at first.
 
-        `count` answers how many objects there are under a key prefix.
+        `count` answers how many objects there are under a key prefix; `clock` in seconds.
         """
         self._seats = seats
         self._count = count
+        self._clock = clock
         # Set where the configuration has changed: it is read when somebody asks.
         self.reload: Callable[[], None] | None = None
-        self._wait_s_max = wait_s_max
+        self.wait_s_max = wait_s_max
         self.levels: dict[str, Level] = {}
         self._schemas: tuple[FlowSchema, ...] = ()
         self._flows: BoundedCache[Request, Flow] = BoundedCache(FLOWS_MAX)
@@ -118,9 +123,9 @@ class FlowControl:
         """
         level = flow.level
         if level.take(width):
-            return Turn(level, width, None, 0.0)
-        queue = await level.wait(f"{flow.schema.name}\n{flow.name}", width, self._wait_s_max)
-        return Turn(level, width, queue, time.monotonic())
+            return Turn(level, width, None, self._clock)
+        queue = await level.wait(f"{flow.schema.name}\n{flow.name}", width, self.wait_s_max)
+        return Turn(level, width, queue, self._clock)
 
     def _classify(self, request: Request) -> Flow:
         for schema in self._schemas:

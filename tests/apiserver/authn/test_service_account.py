@@ -329,7 +329,8 @@ async def test_a_cache_that_lags_does_not_refuse_a_young_token() -> None:
         pytest.param(
             {"boundObjectRef": {**POD_REF, "uid": "x"}},
             ConflictError,
-            "the UID in the bound object reference (x) does not match the UID in record",
+            'Operation cannot be fulfilled on Pod "web-1": the UID in the bound object '
+            "reference (x) does not match the UID in record",
             id="another uid",
         ),
         pytest.param(
@@ -341,7 +342,7 @@ async def test_a_cache_that_lags_does_not_refuse_a_young_token() -> None:
         pytest.param(
             {"boundObjectRef": {"apiVersion": "v1", "kind": "Service", "name": "x"}},
             BadRequestError,
-            "cannot bind token to object of type v1, Kind=Service",
+            "cannot bind token to object of type /v1, Kind=Service",
             id="a kind that is no binding",
         ),
         pytest.param(

@@ -38,13 +38,16 @@ def test_hardly_two_flows_have_the_same_hand() -> None:
 
 
 async def test_one_greedy_flow_waits_for_itself() -> None:
-    control = FlowControl(seats=20)
+    now_s = 0.0
+    control = FlowControl(seats=20, clock=lambda: now_s)
     order: list[str] = []
 
     async def work(request: Request) -> None:
+        nonlocal now_s
         turn = await control.turn(control.find(request))
         try:
             for _ in range(3):
+                now_s += 0.0001
                 await asyncio.sleep(0)
         finally:
             turn.end()

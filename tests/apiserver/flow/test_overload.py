@@ -12,6 +12,7 @@ from apiserver.storage.memory_store import MemoryStore
 from tests.apiserver.in_process import Served, serving
 
 PODS = "/api/v1/namespaces/default/configmaps/x"
+FLOW = "/apis/flowcontrol.apiserver.k8s.io/v1"
 GREEDY, SEATS, PLACES = 60, 4, 10
 
 
@@ -34,6 +35,7 @@ async def test_one_greedy_client_starves_neither_others_nor_agents(
     store = GatedStore()
     async with serving(tmp_path, pki, store=store) as served:
         await _prepare(served)
+        served.server.flow.wait_s_max = 120.0  # however slow the machine is
         level = served.server.flow.levels["global-default"]
         store.gate.clear()
         greedy = [asyncio.create_task(served.ask("GET", PODS, token="bob-token"))
@@ -57,6 +59,9 @@ async def test_one_greedy_client_starves_neither_others_nor_agents(
         assert refused.json()["reason"] == "TooManyRequests"
         assert refused.json()["details"] == {"retryAfterSeconds": 1}
         assert (level.in_use, level.waiting) == (0, 0)
+        exempt = await served.ask("GET", f"{FLOW}/flowschemas/exempt")
+        uid = exempt.json()["metadata"]["uid"]
+        assert exempt.headers["x-kubernetes-pf-flowschema-uid"] == uid
         figures = (await served.ask("GET", "/metrics")).body.decode()
         name = "apiserver_flowcontrol_rejected_requests_total"
         assert f'{name}{{priority_level="global-default",reason="queue-full"}} 46' in figures
@@ -98,7 +103,11 @@ async def _prepare(served: Served) -> None:
                 }  # fmt: skip
             else:
                 limited["nominalConcurrencyShares"] = 25
-    served.server.flow.configure(levels, default_schemas())
+    schemas = [
+        (await served.ask("GET", f"{FLOW}/flowschemas/{s['metadata']['name']}")).json()
+        for s in default_schemas()
+    ]
+    served.server.flow.configure(levels, schemas)
     assert served.server.flow.levels["global-default"].config.seats == SEATS
     await served.create("/api/v1/namespaces/default/configmaps", {"metadata": {"name": "x"}})
     path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
