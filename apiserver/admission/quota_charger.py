@@ -38,7 +38,7 @@ from kubraft.api.gvk import (
 )
 from kubraft.api.object import Object
 from kubraft.api.pods import Resources
-from kubraft.api.quota import status_of, total_usage
+from kubraft.api.quota import count_name, status_of, total_usage
 
 # Conflicts with other writers before giving up; each one means that somebody else got through.
 ATTEMPTS_MAX: Final = 32
@@ -56,6 +56,9 @@ COUNTED: Final[tuple[tuple[GroupVersionKind, str], ...]] = (
     (REPLICA_SET, "replicasets"),
     (LEASE, "leases"),
 )
+
+
+Kinds = Callable[[], Iterable[tuple[GroupVersionKind, str]]]
 
 
 @dataclass(slots=True)
@@ -86,7 +89,9 @@ class Charge:
 class QuotaCharger:
     """One worker task for each namespace that has charges waiting."""
 
-    def __init__(self, reader: Reader, writer: Writer) -> None:
+    def __init__(self, reader: Reader, writer: Writer, kinds: Kinds = tuple) -> None:
+        """`kinds` are counted where a quota has no count yet, beside those of COUNTED."""
+        self._kinds = kinds
         self._reader = reader
         self._writer = writer
         self._waiting: dict[str, list[Charge]] = {}
@@ -187,7 +192,7 @@ class QuotaCharger:
         """The usage of all that the quota limits; what has no count yet is counted now."""
         hard, used = hard_of(quota), used_of(quota)
         if hard.keys() - used.keys():
-            used = {**count(self._reader, quota), **used}
+            used = {**count(self._reader, quota, self._kinds()), **used}
         return {name: used[name] for name in hard}
 
     def _on_change(self, _old: Object | None, new: Object | None) -> None:
@@ -222,10 +227,19 @@ def plan(
     return used, refused
 
 
-def count(reader: Reader, quota: Object) -> Resources:
-    """What the objects in the cache use of `quota`."""
+def count(
+    reader: Reader, quota: Object, others: Iterable[tuple[GroupVersionKind, str]] = ()
+) -> Resources:
+    """What the objects in the cache use of `quota`; `others` are kinds beside those of COUNTED."""
     namespace = quota["metadata"]["namespace"]
-    objects = ((o, plural) for gvk, plural in COUNTED for o in reader.list(gvk, namespace))
+    kinds = dict((*COUNTED, *others)).items()
+    hard = (quota.get("spec") or {}).get("hard") or {}
+    wanted = [
+        (gvk, plural)
+        for gvk, plural in kinds
+        if (gvk, plural) in COUNTED or count_name(plural, gvk.group) in hard or plural in hard
+    ]
+    objects = ((o, plural) for gvk, plural in wanted for o in reader.list(gvk, namespace))
     return total_usage(quota, objects)
 
 

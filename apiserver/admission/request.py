@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random, SystemRandom
@@ -109,8 +109,9 @@ class AdmissionContext:
     `decode` gives an object that a program made the shape of its kind: unknown fields are
     dropped, defaults filled in; it raises BadRequestError where a field has the wrong type.
     `patch` applies a JSON patch (a list) or an applied configuration (an object), and raises as
-    patches of clients do; `is_namespaced` is None for a kind that is not served. Tests that need
-    none of them leave them out.
+    patches of clients do; `is_namespaced` is None for a kind that is not served; `kinds` are those
+    that have namespaces, each resource once, with their plurals. Tests that need none of them leave
+    them out.
     """
 
     reader: Reader
@@ -120,3 +121,4 @@ class AdmissionContext:
     decode: Callable[[GroupVersionKind, Object], Object] = _as_it_is
     patch: Callable[[GroupVersionKind, Object, Any], Object] = _unpatched
     is_namespaced: Callable[[GroupVersionKind], bool | None] = _unknown
+    kinds: Callable[[], Iterable[tuple[GroupVersionKind, str]]] = tuple

@@ -25,7 +25,7 @@ class ResourceQuota(Plugin):
 
     def __init__(self, context: AdmissionContext) -> None:
         self._reader = context.reader
-        self._charger = QuotaCharger(context.reader, context.writer)
+        self._charger = QuotaCharger(context.reader, context.writer, context.kinds)
 
     def handles(self, request: AdmissionRequest) -> bool:
         if not request.namespace or request.subresource or request.obj is None:

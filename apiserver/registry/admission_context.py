@@ -22,7 +22,14 @@ def make_context(
     """A context over the tables and schemas of the registry."""
     tools = _Tools(machinery)
     return AdmissionContext(
-        reader, writer, machinery.clock, rng, tools.decode, tools.patch, tools.is_namespaced
+        reader,
+        writer,
+        machinery.clock,
+        rng,
+        tools.decode,
+        tools.patch,
+        tools.is_namespaced,
+        tools.kinds,
     )
 
 
@@ -52,6 +59,10 @@ class _Tools:
             return change_of(MERGE, patch)(obj)
         schema = PatchSchema.of(*self._machinery.schemas.definition(kind))
         return change_of(STRATEGIC, patch, schema)(obj)
+
+    def kinds(self) -> list[tuple[GroupVersionKind, str]]:
+        first = {row.prefix: row for row in reversed(list(self._machinery.resources))}
+        return [(row.gvk, row.plural) for row in first.values() if row.namespaced]
 
     def is_namespaced(self, kind: GroupVersionKind) -> bool | None:
         resource = self._machinery.resources.find(kind.api_version, kind.kind)

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from kubraft.api.errors import (
     InternalError,
     ServiceUnavailableError,
 )
-from kubraft.api.gvk import RESOURCE_QUOTA
+from kubraft.api.gvk import RESOURCE_QUOTA, GroupVersionKind
 from kubraft.api.object import Object, ObjectKey
 from kubraft.api.quantity import Quantity, from_milli, from_units
 from kubraft.api.time import ManualClock
@@ -287,3 +288,20 @@ def test_what_is_added_and_given_back_is_gone(
     back = {name: -amount for name, amount in delta.items()}
     assert added(added(used, delta), back) == used
     assert all(amount >= from_units(0) for amount in added(used, back).values())
+
+
+async def test_kinds_that_come_and_go_are_counted_too() -> None:
+    kind = GroupVersionKind("stable.example.com", "v1", "CronTab")
+    name = "count/crontabs.stable.example.com"
+    tab = {**namespaced("CronTab", "one"), "apiVersion": kind.api_version}
+    cluster = MemoryCluster(quota({name: "2"}), tab)
+    served = replace(context(cluster), kinds=lambda: [(kind, "crontabs")])
+    plugin = ResourceQuota(served)
+    two, three = (cluster_copy(tab, each) for each in ("two", "three"))
+    assert await create(plugin, two, resource="crontabs") == ""
+    assert used_in(cluster) == {name: "2"}
+    assert "exceeded quota: q" in await create(plugin, three, resource="crontabs")
+
+
+def cluster_copy(obj: Object, name: str) -> Object:
+    return {**obj, "metadata": {**obj["metadata"], "name": name}}
