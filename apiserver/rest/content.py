@@ -90,13 +90,39 @@ def read_config(raw: bytes) -> dict[str, Any]:
 
 
 def repeated_keys(raw: bytes) -> tuple[str, ...]:
-    """What is to be said of an applied configuration that names fields twice; empty where none."""
+    """What is to be said of a configuration that names fields twice; empty where none.
+
+    `raw` has been read by `read_config`, which holds it within bounds.
+    """
     try:
-        if orjson.dumps(orjson.loads(raw)) == raw:
-            return ()
+        found = [] if orjson.dumps(orjson.loads(raw)) == raw else _repeated_in_json(raw)
     except ValueError:
-        pass  # YAML
-    import yaml  # noqa: PLC0415 - see above
+        found = _repeated_in_yaml(raw)
+    if not found:
+        return ()
+    lines = "\n".join(f"  {line} already set in map" for line in found[:UNKNOWN_FIELDS_MAX])
+    return (f"error converting YAML to JSON: yaml: unmarshal errors:\n{lines}",)
+
+
+def _repeated_in_json(raw: bytes) -> list[str]:
+    import json  # noqa: PLC0415 - only for bodies that are not in canonical form
+
+    found: list[str] = []
+    line = "" if b"\n" in raw.strip() else "line 1: "
+
+    def pairs(items: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in items:
+            if name in seen:
+                found.append(f'{line}key "{name}"')
+            seen.add(name)
+
+    json.loads(raw, object_pairs_hook=pairs)
+    return found
+
+
+def _repeated_in_yaml(raw: bytes) -> list[str]:
+    import yaml  # noqa: PLC0415 - rare, and slow to import
 
     found: list[str] = []
     todo = [yaml.compose(raw, yaml.CSafeLoader)]
@@ -107,14 +133,12 @@ def repeated_keys(raw: bytes) -> tuple[str, ...]:
         elif isinstance(node, yaml.MappingNode):
             seen: set[str] = set()
             for key, value in node.value:
-                if key.value in seen:
-                    found.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set')
-                seen.add(str(key.value))
+                name = str(key.value)
+                if name in seen:
+                    found.append(f'line {key.start_mark.line + 1}: key "{name}"')
+                seen.add(name)
                 todo.append(value)
-    if not found:
-        return ()
-    lines = "\n".join(f"  {line} in map" for line in found[:UNKNOWN_FIELDS_MAX])
-    return (f"error converting YAML to JSON: yaml: unmarshal errors:\n{lines}",)
+    return found
 
 
 def write_yaml(raw: bytes) -> bytes:

@@ -89,3 +89,25 @@ async def test_updates_are_noted(cron: Rest) -> None:
     obj = (await cron.ask("PATCH", f"{OBJECTS}/one?fieldManager=two", edit, kind=kind)).json()
     assert fields_by(obj, "two") == {"f:spec": {"f:image": {}}}
     assert "f:cronSpec" in fields_by(obj, "maker")["f:spec"]
+
+
+async def test_a_scale_has_the_managers_of_the_replicas(rest: Rest) -> None:
+    scale = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    await establish(rest, definition(version(subresources={"scale": scale})))
+    await apply(rest, cron_tab(cronSpec="* * * * *", replicas=1), "one")
+    body = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": "one"},
+        "spec": {"replicas": 3},
+    }
+    url = f"{OBJECTS}/one/scale?fieldManager=scaler"
+    refused = await rest.ask("PATCH", url, body, kind=APPLY)
+    assert refused.json()["message"] == (
+        'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+    )
+    taken = await rest.ask("PATCH", f"{url}&force=true", body, kind=APPLY)
+    assert taken.json()["spec"] == {"replicas": 3}, taken.body
+    obj = (await rest.ask("GET", f"{OBJECTS}/one")).json()
+    assert fields_by(obj, "scaler") == {"f:spec": {"f:replicas": {}}}
+    assert fields_by(obj, "one") == {"f:spec": {"f:cronSpec": {}}}

@@ -16,6 +16,7 @@ PODS = "/api/v1/namespaces/default/pods"
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 CONTAINER = {"name": "c", "env": [{"name": "A", "value": "1"}]}
+HEAD = b'{"apiVersion":"v1","kind":"ConfigMap",'
 NOW = "2026-01-02T03:04:05Z"
 
 
@@ -197,6 +198,35 @@ async def test_fields_given_twice(rest: Rest, validation: str, status: int, warn
     told = answer.headers.get("warning", "") if warned else answer.json().get("message", "")
     if validation != "Ignore":
         assert 'line 7: key \\"a\\" already set in map' in told.replace('"a"', '\\"a\\"')
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(HEAD + b'\t"metadata":{"name":"c"}}', 201, id="a tab"),
+        pytest.param(
+            HEAD + b'"metadata":{"name":"c"},"data":{"a":"1","a":"2"}}',
+            400,
+            id="twice",
+        ),
+        pytest.param(b"? [a]\n: b\n", 400, id="a key that is a list"),
+        pytest.param(b'{"apiVersion":1,"kind":[],"metadata":{}}', 400, id="no kind"),
+        pytest.param(HEAD + b'"metadata":[]}', 400, id="no metadata"),
+        pytest.param(HEAD + b'"metadata":{"name":3}}', 400, id="name"),
+        pytest.param(
+            HEAD + b'"metadata":{"labels":[]}}', 500, id="labels"
+        ),
+        pytest.param(b"a: &a [*a]\n", 400, id="itself"),
+        pytest.param(b"[" * 100_000, 400, id="deep"),
+    ],
+)  # fmt: skip
+async def test_strange_bodies_are_answered(rest: Rest, body: bytes, status: int) -> None:
+    answer = await apply(rest, body, query="&fieldValidation=Strict")
+    assert (answer.status, answer.json()["kind"]) == (
+        status,
+        "ConfigMap" if status == 201 else "Status",
+    ), answer.body
+    assert b"Traceback" not in answer.body
 
 
 async def test_a_stale_version_is_a_conflict(rest: Rest) -> None:
