@@ -88,6 +88,31 @@ metadata: {name: tab}
 spec: {cronSpec: "* * * * */5", image: first}
 """
 
+# Two objects, for this namespace alone.
+POLICY = """\
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: names}
+spec:
+  matchConstraints:
+    namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: of-kubectl}}
+    resourceRules:
+    - {apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}
+  validations:
+  - {expression: "object.metadata.name != 'denied'", message: not this name}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: names}
+spec: {policyName: names, validationActions: [Deny]}
+"""
+HOST_POD = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: host}
+spec: {hostNetwork: true, containers: [{name: a, image: "kubraft/web:v1"}]}
+"""
+
 
 class Row(NamedTuple):
     """One command. `stdin` is its input; `why` says what is missing where it must fail."""
@@ -143,6 +168,17 @@ ROWS = (
     Row("diff -f -", r"-  replicas: 1\n\+  replicas: 2", WEB_2,
         why="1 is a difference"),
     Row("apply -f -", r"deployment.apps/web configured", WEB_2),
+    Row("apply -f -", r"validatingadmissionpolicybinding\S+/names created", POLICY),
+    Row("get validatingadmissionpolicies", r"names +1 +<unset>"),
+    Row("get validatingadmissionpolicybindings", r"names +names +<unset>"),
+    Row("create configmap denied", r"ValidatingAdmissionPolicy 'names' .* denied request: not this",
+        why="as it must be"),
+    Row("delete -f -", r"validatingadmissionpolicybinding\S+ \"names\" deleted", POLICY),
+    Row("label namespace of-kubectl pod-security.kubernetes.io/warn=baseline", r"labeled"),
+    Row("get namespace of-kubectl -o name", r"of-kubectl"),
+    Row("create -f - --dry-run=server -o name",
+        r'Warning: would violate PodSecurity "baseline:latest": host namespaces', HOST_POD),
+    Row("label namespace of-kubectl pod-security.kubernetes.io/warn-", r"unlabeled"),
     Row("rollout status deployment/web --timeout=60s", r"successfully rolled out"),
     Row("wait --for=condition=Available deployment/web --timeout=60s", r"condition met"),
     Row("describe quota few", r"pods +\d+ +20"),
