@@ -5,7 +5,7 @@ Source: Kubernetes API conventions; "Receiving resources as Tables".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -88,6 +88,8 @@ def many(resource: Resource, listing: Listing, form: Form, now: datetime, includ
         return orjson.dumps({**shown, "metadata": metadata})
     items: Iterable[bytes] = (entry.raw for entry in listing.entries)
     kind, api_version = resource.list_kind, resource.gvk.api_version
+    if resource.custom is None and form.view is View.OBJECT:
+        items = untyped(items, api_version, resource.gvk.kind)
     if form.view is not View.OBJECT:
         kind, api_version = f"{_METADATA_KIND}List", f"meta.k8s.io/{form.meta_version}"
         items = (metadata_of(raw, form) for raw in items)
@@ -97,6 +99,18 @@ def many(resource: Resource, listing: Listing, form: Form, now: datetime, includ
         orjson.dumps(metadata),
         b",".join(items),
     )
+
+
+def untyped(items: Iterable[bytes], api_version: str, kind: str) -> Iterator[bytes]:
+    """Items of a list of a built-in kind: the list says their type, they do not. As upstream."""
+    head = b'{"apiVersion":%b,"kind":%b,' % (orjson.dumps(api_version), orjson.dumps(kind))
+    begin = len(head)
+    for raw in items:
+        if raw.startswith(head):
+            yield b"{" + raw[begin:]
+        else:
+            left = orjson.loads(raw)
+            yield orjson.dumps({k: v for k, v in left.items() if k not in ("apiVersion", "kind")})
 
 
 def metadata_of(raw: bytes, form: Form) -> bytes:

@@ -97,6 +97,29 @@ async def test_selectors_and_collections(rest: Rest) -> None:
     assert [item["metadata"]["name"] for item in left["items"]] == ["b"]
 
 
+async def test_items_of_a_list_leave_their_type_to_it(rest: Rest) -> None:
+    await rest.ask("POST", CMS, {"metadata": {"name": "c"}, "data": {"kind": "x"}})
+    listed = (await rest.ask("GET", CMS)).json()
+    assert (listed["apiVersion"], listed["kind"]) == ("v1", "ConfigMapList")
+    (item,) = listed["items"]
+    assert set(item) >= {"metadata", "data"}
+    assert not {"kind", "apiVersion"} & set(item)
+    assert (await rest.ask("GET", f"{CMS}/c")).json() == {
+        **item,
+        "kind": "ConfigMap",
+        "apiVersion": "v1",
+    }
+
+
+async def test_collection_of_many_goes_whole_and_in_order(rest: Rest) -> None:
+    names = [f"c{number:03}" for number in range(50)]
+    for name in names:
+        await rest.ask("POST", CMS, {"metadata": {"name": name}})
+    gone = (await rest.ask("DELETE", CMS)).json()
+    assert [item["metadata"]["name"] for item in gone["items"]] == names
+    assert (await rest.ask("GET", CMS)).json()["items"] == []
+
+
 async def test_tables_and_metadata_are_made_on_request(rest: Rest) -> None:
     await rest.ask("POST", CMS, {"metadata": {"name": "c"}, "data": {"a": "1"}})
     table = (await rest.ask("GET", CMS, accept=TABLE)).json()
