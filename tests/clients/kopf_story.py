@@ -107,4 +107,4 @@ def test_operator_tends_its_objects(running: Any, namespace: str) -> None:
     until(lambda: not widgets.list_namespaced_custom_object(*where)["items"], "it is gone")
     events = until(lambda: core.list_namespaced_event(namespace).items, "events are told")
     told = {(event.involved_object.kind, event.reason) for event in events}
-    assert told == {("Widget", "Made")}
+    assert ("Widget", "Made") in told

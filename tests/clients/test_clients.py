@@ -14,7 +14,7 @@ from tests.clients.conftest import KUBECONFIG
 from tests.clients.control_plane import ROOT, ControlPlane, running_control_plane
 from tests.clients.table import PAGE, ROWS, Row, page
 
-STORY_S = 110
+STORY_S = 240
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,7 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.mark.e2e
+@pytest.mark.timeout(300)  # a story on a machine that is busy with nine others
 @pytest.mark.xdist_group("clients")
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.story) for row in ROWS])
 def test_client_works(row: Row, plane: ControlPlane) -> None:

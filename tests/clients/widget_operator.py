@@ -10,8 +10,15 @@ from kubernetes import client, config
 GROUP, VERSION, PLURAL = "story.example.com", "v1", "widgets"
 
 
-def core() -> Any:
-    return client.CoreV1Api()
+def ensure(namespace: str | None, body: dict[str, Any]) -> Any:
+    """The ConfigMap, made unless it is there: kopf calls a handler again where it must."""
+    core = client.CoreV1Api()
+    try:
+        return core.create_namespaced_config_map(namespace, body)
+    except client.ApiException as error:
+        if error.status != 409:
+            raise
+        return core.read_namespaced_config_map(body["metadata"]["name"], namespace)
 
 
 @kopf.on.startup()
@@ -21,7 +28,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
     settings.watching.server_timeout = 60
 
 
-@kopf.on.create(GROUP, VERSION, PLURAL)
+@kopf.on.create(GROUP, VERSION, PLURAL, backoff=1)
 def create(
     body: kopf.Body, spec: kopf.Spec, name: str, namespace: str | None, **_: Any
 ) -> dict[str, Any]:
@@ -33,13 +40,13 @@ def create(
     }
     owned["metadata"] = {"name": name}
     kopf.adopt(owned)
-    made = core().create_namespaced_config_map(namespace, owned)
+    made = ensure(namespace, owned)
     return {"uid": made.metadata.uid}
 
 
-@kopf.on.update(GROUP, VERSION, PLURAL, field="spec.size")
+@kopf.on.update(GROUP, VERSION, PLURAL, field="spec.size", backoff=1)
 def resize(new: Any, name: str, namespace: str | None, patch: kopf.Patch, **_: Any) -> None:
-    core().patch_namespaced_config_map(name, namespace, {"data": {"size": str(new)}})
+    client.CoreV1Api().patch_namespaced_config_map(name, namespace, {"data": {"size": str(new)}})
     patch.status["size"] = new
 
 
@@ -53,6 +60,6 @@ def live(name: str, namespace: str | None, stopped: kopf.DaemonStopped, **_: Any
         stopped.wait(60)
 
 
-@kopf.on.delete(GROUP, VERSION, PLURAL)
+@kopf.on.delete(GROUP, VERSION, PLURAL, backoff=1)
 def farewell(name: str, namespace: str | None, **_: Any) -> None:
-    core().create_namespaced_config_map(namespace, {"metadata": {"name": f"{name}-is-gone"}})
+    ensure(namespace, {"metadata": {"name": f"{name}-is-gone"}})
