@@ -6,14 +6,13 @@ nothing of rules.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.apply.updater import Write
+from apiserver.concurrent import all_of
 from apiserver.registry import apply as applying
 from apiserver.registry import attributes, binding, eviction, failures, managed_fields, reviews
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
@@ -194,7 +193,7 @@ class Registry:
                     written = await delete_authorized(self.machinery, self.policy, one, options)
                     gone[entry.key] = written.entry
 
-        await _all_of(work() for _ in range(min(DELETES_AT_ONCE, len(listing.entries))))
+        await all_of(work() for _ in range(min(DELETES_AT_ONCE, len(listing.entries))))
         in_order = [gone[entry.key] for entry in listing.entries if entry.key in gone]
         return await presented_list(call.resource, listing._replace(entries=in_order))
 
@@ -314,17 +313,6 @@ class Registry:
         if entry is None:
             raise failures.not_found(call.resource, call.name)
         return entry
-
-
-async def _all_of(works: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run them all; the first that fails ends the others, and its error is raised."""
-    tasks = [asyncio.ensure_future(work) for work in works]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _check_writable(call: Call) -> None:
