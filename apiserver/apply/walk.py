@@ -98,8 +98,11 @@ def _all(type_: Type, value: Any, *, exists: bool) -> FieldSet:
 
 def _compare(type_: Type, old: Any, new: Any) -> Changes | None:
     """Changes as nodes; None where there are none."""
-    if old == new:
-        return None
+    return None if old == new else _differing(type_, old, new)
+
+
+def _differing(type_: Type, old: Any, new: Any) -> Changes | None:
+    """Changes of values that are not equal; None where only the order of a set differs."""
     if not old and not new:  # {} and null
         return Changes(modified=LEAF_NODE)
     if type_.shape in _MAPS and _is(old, dict) and _is(new, dict):
@@ -144,7 +147,7 @@ def _compare_maps(type_: Type, old: dict[str, Any], new: dict[str, Any]) -> Chan
     found = _Collector()
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name, MISSING), new.get(name, MISSING)
-        if before is after:
+        if before == after:
             continue
         child, element = type_.child(name), of_field(name)
         exists = name in type_.always
@@ -153,8 +156,8 @@ def _compare_maps(type_: Type, old: dict[str, Any], new: dict[str, Any]) -> Chan
         elif after is MISSING:
             found.removed[element] = LEAF if child is None else _all(child, before, exists=exists)
         elif child is not None:
-            found.put(element, _compare(child, before, after))
-        elif before != after:
+            found.put(element, _differing(child, before, after))
+        else:
             found.modified[element] = LEAF
     return found.result()
 
