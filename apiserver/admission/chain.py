@@ -7,6 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from apiserver.admission.certificates import (
+    CertificateApproval,
+    CertificateSigning,
+    CertificateSubjectRestriction,
+)
 from apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
@@ -123,6 +128,9 @@ def build_chain(
         DefaultIngressClass(context),
         PodTopologyLabels(context),
         RbacEscalation(authorizer),
+        CertificateApproval(authorizer),
+        CertificateSigning(authorizer),
+        CertificateSubjectRestriction(),
         *hooks,
         MutatingAdmissionPolicy(context, authorizer),
         *mutating,

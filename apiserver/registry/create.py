@@ -166,6 +166,7 @@ async def _complete(
     obj["metadata"]["uid"] = machinery.new_uid()
     obj["metadata"]["creationTimestamp"] = machinery.now()
     strategy.prepare_for_create(obj)
+    strategy.note_requester(obj, call.user)
     if strategy.has_generation:
         obj["metadata"]["generation"] = 1
     validate_new(machinery, call, obj)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import Enum
 
+from apiserver.user import User
 from kubraft.api.errors import Cause
 from kubraft.api.names import dns1123_subdomain_errors
 from kubraft.api.object import Object
@@ -82,6 +83,16 @@ class Strategy:
             new["status"] = status
         for field in ("deletionTimestamp", "ownerReferences", "generation"):
             _take(metadata, old["metadata"], field)
+
+    def note_requester(self, obj: Object, user: User) -> None:
+        """Write into a new object who asked for it."""
+
+    def prepare_for_approval(self, new: Object, old: Object, now: str) -> None:
+        """Leave everything but what the approval subresource may change as it was."""
+
+    def validate_approval(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Rules on a write of the approval subresource."""
+        return []
 
     def validate_status_update(self, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
         """Rules on a change of status."""

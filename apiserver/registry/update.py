@@ -139,6 +139,7 @@ async def _attempt(
         "": strategy.prepare_for_update,
         "status": strategy.prepare_for_status_update,
         "finalize": _prepare_finalize,
+        "approval": lambda new, old: strategy.prepare_for_approval(new, old, machinery.now()),
         "binding": _keep_all,
     }[call.subresource]
     if call.subresource != "status":
@@ -191,6 +192,8 @@ def _validate(machinery: Machinery, call: Call, new: Object, old: Object) -> Non
     )
     if call.subresource == "status":
         causes += strategy.validate_status_update(new, old)
+    elif call.subresource == "approval":
+        causes += strategy.validate_approval(new, old)
     elif call.subresource == "":
         schema = machinery.schema_causes(resource, new)
         causes += merged(schema, strategy.validate_update(new, old))

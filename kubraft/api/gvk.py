@@ -66,6 +66,9 @@ CLUSTER_ROLE_BINDING = GroupVersionKind("rbac.authorization.k8s.io", "v1", "Clus
 CUSTOM_RESOURCE_DEFINITION = GroupVersionKind(
     "apiextensions.k8s.io", "v1", "CustomResourceDefinition"
 )
+CERTIFICATE_SIGNING_REQUEST = GroupVersionKind(
+    "certificates.k8s.io", "v1", "CertificateSigningRequest"
+)
 POD_DISRUPTION_BUDGET = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
 PRIORITY_CLASS = GroupVersionKind("scheduling.k8s.io", "v1", "PriorityClass")
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")

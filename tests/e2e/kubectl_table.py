@@ -31,6 +31,24 @@ spec:
 WEB_2 = WEB.replace("replicas: 1", "replicas: 2")
 WRONG = "{apiVersion: v1, kind: ConfigMap, metadata: {name: wrong}, dtaa: {}}"
 ENV = '{"name":"web","env":[{"name":"A","value":"1"}]}'
+# Of a key that nobody has.
+REQUEST = (
+    "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURSBSRVFVRVNULS0tLS0KTUlISU1IQUNBUUF3RGpFTU1Bb0dBMVVFQXd3"
+    "RFlXNXVNRmt3RXdZSEtvWkl6ajBDQVFZSUtvWkl6ajBEQVFjRApRZ0FFMHlzS2tpam1yQzN1SEtpSVV5QmlX"
+    "aDB3cFQzRlp3ZVpiT2c4eXpyT1YvRGtIVURnN09LUkgybXlRdWExCjVGK203c3RMcGJPMjlnRHlFbFA1MG50"
+    "Qm9LQUFNQW9HQ0NxR1NNNDlCQU1DQTBnQU1FVUNJQS9qZGNWL3NLcW4KSXh3QnkzcFFxVk0vUEUzeWZmTGNX"
+    "c3lwS3dVTCt3QzlBaUVBMzZ4c2loSjcvbWpOcm5NLzJpdGpYSHdzOUlqKwo3ekUxMzhQUnRKcGFwYlE9Ci0t"
+    "LS0tRU5EIENFUlRJRklDQVRFIFJFUVVFU1QtLS0tLQo="
+)
+SIGNING_REQUEST = f"""\
+apiVersion: certificates.k8s.io/v1
+kind: CertificateSigningRequest
+metadata: {{name: ann}}
+spec:
+  request: {REQUEST}
+  signerName: kubernetes.io/kube-apiserver-client
+  usages: [client auth]
+"""
 PATCH = f'{{"spec":{{"template":{{"spec":{{"containers":[{ENV}]}}}}}}}}'
 JSON_PATCH = '[{"op":"add","path":"/metadata/labels","value":{"a":"b"}}]'
 MOVED = "{apiVersion: v1, kind: ConfigMap, metadata: {name: moved}, data: {a: b, c: d}}"
@@ -275,6 +293,11 @@ ROWS = (
     Row("create ingress front --class=nginx --rule=a.example.com/*=web:80", r"front created"),
     Row("describe ingress front", r"a\.example\.com"),
     Row("get ingress,netpol,pvc,sts,ds", r"front +nginx +a\.example\.com +80"),
+    Row("create -f -", r"certificatesigningrequest\S+/ann created", SIGNING_REQUEST),
+    Row("certificate approve ann", r"certificatesigningrequest\S+/ann approved"),
+    Row("get csr ann", r"ann +\d+s +kubernetes\.io/kube-apiserver-client .*Approved"),
+    Row("certificate deny ann", r"mutually exclusive", why="as it must be"),
+    Row("delete csr ann", r'"ann" deleted'),
     Row("delete jobs,cronjobs,pdb,ingress --all", r'"nightly" deleted'),
     Row("create namespace scratch-kubectl", r"namespace/scratch-kubectl created"),
     Row("delete namespace scratch-kubectl", r'namespace "scratch-kubectl" deleted'),

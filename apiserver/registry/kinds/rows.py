@@ -6,6 +6,7 @@ from apiserver.registry.kinds import (
     apps,
     autoscaling,
     batch,
+    certificates,
     claims,
     core,
     devices,
@@ -33,4 +34,5 @@ ROWS: tuple[Resource, ...] = (
     *flowcontrol.ROWS,
     *devices.ROWS,
     *events.ROWS,
+    *certificates.ROWS,
 )

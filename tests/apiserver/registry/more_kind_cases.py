@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
 from tests.apiserver.registry.kind_cases import SELECTOR, Case, thing
 
 NETWORKING = "networking.k8s.io/v1"
+
+
+def signing_request(name: str, *groups: str) -> str:
+    """A PKCS#10 request of a new key, as the API has it."""
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    names += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    return base64.b64encode(made.sign(key, SHA256()).public_bytes(Encoding.PEM)).decode()
+
+
 STORAGE = "storage.k8s.io/v1"
 FLOW = "flowcontrol.apiserver.k8s.io/v1"
 DEVICES = "resource.k8s.io/v1"
@@ -269,4 +288,28 @@ VERSIONED_CASES = (
     ),
 )  # fmt: skip
 
-MORE_CASES = (*VERSIONED_CASES, *NETWORKING_CASES, *STORAGE_CASES, *OTHER_CASES)
+CERTIFICATE_CASES = (
+    Case(
+        thing("certificates.k8s.io/v1", "CertificateSigningRequest", spec={
+            "request": signing_request("ann"), "usages": ["client auth"],
+            "signerName": "kubernetes.io/kube-apiserver-client", "username": "somebody else"}),
+        "certificatesigningrequests",
+        {"spec.username": "admin", "spec.groups": ["system:masters"]},
+        ("x", "0s", "kubernetes.io/kube-apiserver-client", "admin", "<none>", "Pending"),
+        "Name Age SignerName Requestor RequestedDuration Condition",
+        ("csr",),
+        {"conditions": [{"type": "Failed", "status": "True"}]},
+        namespaced=False,
+    ),
+    Case(
+        thing("certificates.k8s.io/v1", "ClusterTrustBundle", "acme.io:ca:x", spec={
+            "signerName": "acme.io/ca", "trustBundle": "-----BEGIN CERTIFICATE-----"}),
+        "clustertrustbundles",
+        {},
+        ("acme.io:ca:x", "acme.io/ca"),
+        "Name SignerName",
+        namespaced=False,
+    ),
+)  # fmt: skip
+
+MORE_CASES = (*CERTIFICATE_CASES, *VERSIONED_CASES, *NETWORKING_CASES, *STORAGE_CASES, *OTHER_CASES)
