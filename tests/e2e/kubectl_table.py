@@ -296,7 +296,7 @@ ROWS = (
     Row("create -f -", r"certificatesigningrequest\S+/ann created", SIGNING_REQUEST),
     Row("certificate approve ann", r"certificatesigningrequest\S+/ann approved"),
     Row("get csr ann", r"ann +\d+s +kubernetes\.io/kube-apiserver-client .*Approved"),
-    Row("certificate deny ann", r"mutually exclusive", why="as it must be"),
+    Row("certificate deny ann", r"already Approved", why="as it must be"),
     Row("delete csr ann", r'"ann" deleted'),
     Row("delete jobs,cronjobs,pdb,ingress --all", r'"nightly" deleted'),
     Row("create namespace scratch-kubectl", r"namespace/scratch-kubectl created"),
