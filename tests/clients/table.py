@@ -46,6 +46,11 @@ ROWS = (
         "kopf_story.py",
         "an operator on a CustomResourceDefinition: finalizer, status, daemon, events, owners",
     ),
+    Row(
+        "[helm 4](https://pypi.org/project/helm-python-sdk/), as a library",
+        "helm_story.py",
+        "install, upgrade, rollback, history and uninstall of a chart",
+    ),
 )
 
 
