@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import ssl
 import uuid
 from datetime import timedelta
 from random import SystemRandom
@@ -30,6 +29,7 @@ from apiserver.conversion_webhook import WebhookConverter
 from apiserver.definition_controller import DefinitionController
 from apiserver.flow.control import FlowControl
 from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
+from apiserver.flow.status import FlowStatus
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.options import Options, check_files
@@ -43,7 +43,7 @@ from apiserver.registry.registry import Registry
 from apiserver.registry.resources import Resources, kinds
 from apiserver.rest.front import RestFront
 from apiserver.rpc.body import BODY_BYTES_MAX
-from apiserver.rpc.logs import NodeTls, PodLogs, PodsService
+from apiserver.rpc.logs import PodLogs, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
 from apiserver.schema.schemas import Schemas
@@ -51,11 +51,12 @@ from apiserver.storage.cached_reads import CachedReads
 from apiserver.storage.compactor import Compactor
 from apiserver.storage.encrypted_store import EncryptedStore, KnownReads
 from apiserver.storage.encryption_file import EncryptionFile
-from apiserver.storage.endpoints import Endpoints, StoreTls
+from apiserver.storage.endpoints import Endpoints
 from apiserver.storage.etcd_store import EtcdStore
 from apiserver.storage.reads import Reads
 from apiserver.storage.store import Store
 from apiserver.storage.watch_cache import CacheBehindError, WatchCache
+from apiserver.tls import https_context, node_tls, store_tls
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
@@ -90,7 +91,7 @@ class ApiServer:
         self._failed: RuntimeError | None = None
         # Replicas begin with different members, so that not all of them lose the same one.
         store = store or EtcdStore(
-            Endpoints(options.etcd_servers, _store_tls(options), first=os.getpid())
+            Endpoints(options.etcd_servers, store_tls(options), first=os.getpid())
         )
         resources = Resources()
         config = options.encryption_provider_config
@@ -139,7 +140,7 @@ class ApiServer:
         self._definitions = DefinitionController(
             self._reader, self._writer, machinery, self._registry.policy
         )
-        self._logs = PodLogs(self._registry, _node_tls(options))
+        self._logs = PodLogs(self._registry, node_tls(options))
         self._rpc = RpcServer(
             ObjectsService(self._registry, self._authenticator, self.flow),
             PodsService(self._logs, self._authenticator),
@@ -166,6 +167,9 @@ class ApiServer:
             assert isinstance(self._store, EncryptedStore)
             following = self._encryption.follow(self._store.use)
             tasks.append(asyncio.create_task(following, name="encryption-config"))
+        if self._has_flow_objects:
+            status = FlowStatus(self._reader, self._writer, self._clock)
+            tasks.append(asyncio.create_task(status.run(), name="flow-status"))
         for task in tasks:
             task.add_done_callback(self._on_end)
         try:
@@ -181,7 +185,7 @@ class ApiServer:
     async def _listen(self) -> None:
         host, port = self._options.bind_address, self._options.secure_port
         try:
-            self._rest.listen(host, port, _https(self._options), reuse_port=True)
+            self._rest.listen(host, port, https_context(self._options), reuse_port=True)
         except OSError as error:
             raise OSError(f"cannot listen on {host}:{port}: {error.strerror or error}") from error
         await self._rest.start()
@@ -375,29 +379,3 @@ def _audit_log(options: Options, clock: Clock) -> tuple[AuditPolicy, LogFile | N
         age_max=timedelta(days=days) if days else None,
         backups_max=options.audit_log_backups_max,
     )
-
-
-def _store_tls(options: Options) -> StoreTls | None:
-    files = (options.etcd_cafile, options.etcd_certfile, options.etcd_keyfile)
-    ca, cert, key = files
-    if ca and cert and key:
-        return StoreTls(ca, cert, key)
-    if any(files):
-        raise ValueError("--etcd-cafile, --etcd-certfile and --etcd-keyfile go together")
-    return None
-
-
-def _node_tls(options: Options) -> NodeTls | None:
-    ca = options.kubelet_certificate_authority
-    cert, key = options.kubelet_client_certificate, options.kubelet_client_key
-    return NodeTls(ca, cert, key) if ca and cert and key else None
-
-
-def _https(options: Options) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(options.tls_cert_file, options.tls_private_key_file)
-    context.load_verify_locations(options.client_ca_file)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context

@@ -130,7 +130,9 @@ class WatchCache:
         except TimeoutError:
             return False
         finally:
-            if waiter.cancelled():  # nothing may be left of one whose revision never comes
+            # Nothing may be left of one whose revision never comes; one that was cancelled as it
+            # came is not there any more.
+            if waiter.cancelled() and waiting in self._waiters:
                 self._waiters.remove(waiting)
                 heapq.heapify(self._waiters)
         return True

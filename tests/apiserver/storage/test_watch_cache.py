@@ -147,3 +147,14 @@ async def test_an_outage_is_told_once_and_so_is_its_end(monkeypatch: pytest.Monk
         await eventually(lambda: len(told) > 1)
         assert cache.synced
     assert told == ["watch_cache_lost_store", "watch_cache_follows_store"]
+
+
+async def test_a_reader_that_goes_as_its_revision_comes_goes_quietly() -> None:
+    cache = WatchCache(MemoryStore(), ["/registry/things/"])
+    reader = asyncio.create_task(cache.reach(7, timeout_s=60))
+    await asyncio.sleep(0)
+    reader.cancel()
+    cache._advance(7)
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert cache.waiting == 0
