@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,16 +33,22 @@ def test_client_works(row: Row, plane: ControlPlane) -> None:
     story = Path(__file__).with_name(row.story)
     plugins = ("randomly", "xdist", "unraisableexception", "threadexception", "cacheprovider")
     words = ["-q", "-x", "-W", "default", *(f"-pno:{plugin}" for plugin in plugins)]
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", "pytest", *words, str(story)],
         env={**os.environ, KUBECONFIG: str(plane.kubeconfig)},
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=STORY_S,
-        check=False,
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    try:
+        written, _ = process.communicate(timeout=STORY_S)
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # what a story leaves behind goes with it
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == 0, written[-8000:]
 
 
 def test_the_page_says_what_the_table_says() -> None:
