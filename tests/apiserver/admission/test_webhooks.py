@@ -171,7 +171,7 @@ async def test_a_webhook_that_fails_fails_the_request_or_is_passed_over(
     bench: Bench, hooks: HookServer, kind: str, fault: Any, message: str
 ) -> None:
     hooks.answers["/bad"] = fault if callable(fault) else lambda _: fault
-    row = hooks.hook("/bad", timeoutSeconds=1)
+    row = hooks.hook("/bad", timeoutSeconds=1 if fault == "hang" else 30)
     await _configure(bench, kind, row)
     refused = await _refusal(bench, _pod())
     assert (refused["code"], refused["reason"]) == (500, "InternalError")
