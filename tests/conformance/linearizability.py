@@ -121,14 +121,14 @@ def _search(operations: list[Operation]) -> bool:
     return False
 
 
-def _named(operations: Sequence[Operation]) -> set[str | None]:
+def _named(operations: Sequence[Operation]) -> set[str | bool | None]:
     """Values that somebody has read or compared with."""
-    read = {o.result for o in operations if o.kind is Kind.READ and isinstance(o.result, str)}
+    read = {o.result for o in operations if o.kind is Kind.READ and o.is_known}
     return read | {o.expected for o in operations if o.kind is Kind.CAS}
 
 
 def _candidates(
-    operations: list[Operation], done: int, register: str | None, named: set[str | None]
+    operations: list[Operation], done: int, register: str | None, named: set[str | bool | None]
 ) -> list[int]:
     """Operations that may be next: called before every other one that is left has returned.
 

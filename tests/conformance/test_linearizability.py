@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.conformance.linearizability import NEVER, Kind, Operation, check, is_linearizable
 
 
-def write(value: str, called: float, returned: float) -> Operation:
+def write(value: str | None, called: float, returned: float) -> Operation:
     return Operation("k", Kind.WRITE, called, returned, value=value)
 
 
@@ -35,6 +35,10 @@ GOOD = [
     pytest.param([write("a", 0, NEVER), read(None, 5, 6)], id="unknown write that did not"),
     pytest.param(
         [write("a", 0, NEVER), read(None, 5, 6), read("a", 7, 8)], id="unknown write happens late"
+    ),
+    pytest.param(
+        [write("a", 0, 1), write(None, 2, NEVER), read(None, 3, 4)],
+        id="unknown delete that happened",
     ),
     pytest.param([cas(None, "a", 0, 1), cas("a", "b", 2, 3), read("b", 4, 5)], id="chain of cas"),
     pytest.param(
@@ -123,7 +127,8 @@ def simulate(rng: random.Random, count: int) -> list[Operation]:
         if rng.random() < 0.1:
             returned = NEVER
         kind = rng.choice(list(Kind))
-        value, expected = f"v{number}", rng.choice([register, "other", *past[-2:]])
+        value = None if rng.random() < 0.2 else f"v{number}"
+        expected = rng.choice([register, "other", *past[-2:]])
         past.append(register)
         result: str | bool | None = None
         if kind is Kind.READ:

@@ -260,9 +260,13 @@ def _answer(name: str, response: Any) -> dict[str, Any]:
         case "read":
             assert response.more == (response.count > len(response.kvs))
             return {"kvs": tuple(map(kv_of, response.kvs)), "count": response.count}
+        case "delete":
+            return {"count": response.deleted}
         case "txn" if not response.succeeded:
             kvs = [kv for found in response.responses for kv in found.response_range.kvs]
             return {"kvs": tuple(map(kv_of, kvs)), "done": False}
+        case "txn":
+            return {"count": sum(r.response_delete_range.deleted for r in response.responses)}
         case "grant":
             return {"lease": response.ID, "ttl_s": response.TTL}
         case "keep-alive":

@@ -100,7 +100,9 @@ def good() -> History:
                 guards=(("register/a", "2"),),
             ),
             read("\0", "\0", 4, B4, C4, A3),
-            Call(1, "m", "delete", 4.5, 5.4, revision=5, writes=(Write("register/a", None),)),
+            Call(
+                1, "m", "delete", 4.5, 5.4, revision=5, writes=(Write("register/a", None),), count=1
+            ),
             put("register/a", "5", 6),
             read("register/a", "", 6, A3, serializable=True, at_revision=4),
             Call(

@@ -110,7 +110,8 @@ class Call:
             key).
         end: of a read, the end of its range as in WatchRequest.
         at_revision: of a read or a compaction; 0 is now.
-        limit: of a read, how many keys at most; 0 is all. count: how many there are in the range.
+        limit: of a read, how many keys at most; 0 is all.
+        count: of a read, how many keys its range has; of a delete or a txn, how many it deleted.
         error: why it was certainly not done, such as a compacted revision.
         revision: the header's. kvs: what a read saw, also one of a txn whose guards did not hold.
         done: of a txn, whether the guards held.

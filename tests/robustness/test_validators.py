@@ -278,3 +278,19 @@ def test_a_call_of_unknown_outcome_that_was_done_is_judged() -> None:
     late = Call(5, "m", "read", 3.35, 3.36, key="register/a", revision=3, kvs=(h.A2,), count=1)
     history.calls.append(late)
     assert "linearizable" in guarantees(history)
+
+
+def test_a_delete_that_found_nothing_stands_for_no_event() -> None:
+    """Two say revision 5, and one was done there, so the one nobody heard of can be that of 7."""
+    history = h.good()
+    gone = Event(is_delete=True, kv=Kv("register/a", "", 0, 7, 0), previous=h.A6)
+    history.watches[0].responses += h.responses((gone,))[1:]
+    delete = history.calls[5]
+    history.calls += [
+        dataclasses.replace(delete, client=6, called=4.6, returned=5.45, count=0),
+        dataclasses.replace(delete, client=6, called=6.5, returned=NEVER, revision=0, count=0),
+        Call(5, "m", "read", 7.5, 7.6, key="register/a", revision=7),
+    ]
+    history.final_revision = 7
+    history.final = {"m": (h.B4, h.C4), "n": (h.B4, h.C4)}
+    assert [str(violation) for violation in judge(history)] == []

@@ -96,20 +96,21 @@ class _Settled:
         self._is_whole = bool(timeline.revisions) and not timeline.gaps()
         told = first_told(history)
         self._told: dict[tuple[str, str | None], tuple[int, float]] = {}
-        self._deletes: dict[str, int] = {}
+        # A delete that found nothing answers with a revision too, of another's write.
+        owned = {
+            (write.key, call.revision)
+            for call in history.calls
+            for write in call.writes
+            if call.succeeded and call.done and call.count and write.value is None
+        }
+        self._deletes_of_nobody: set[str] = set()
         for key in timeline.keys:
             for event in timeline.history(key):
-                if event.is_delete:
-                    self._deletes[key] = self._deletes.get(key, 0) + 1
-                else:
+                if not event.is_delete:
                     at = told[event.revision]
                     self._told[key, event.kv.value] = (event.revision, at)
-        for call in history.calls:
-            for write in call.writes:
-                if call.succeeded and call.done and write.value is None:
-                    deleted = timeline.events_at(call.revision).get(write.key)
-                    if deleted is not None and deleted.is_delete:
-                        self._deletes[write.key] -= 1
+                elif (key, event.revision) not in owned:
+                    self._deletes_of_nobody.add(key)
 
     def settle(self, call: Call) -> Call:
         """The call as it turned out; refused with an error where it did nothing."""
@@ -118,7 +119,8 @@ class _Settled:
         (write,) = call.writes
         if write.value is None:
             # Which of several deletes nobody knows of it was cannot be told.
-            return call if self._deletes.get(write.key) else replace(call, error="did nothing")
+            done = write.key in self._deletes_of_nobody
+            return call if done else replace(call, error="did nothing")
         if (write.key, write.value) not in self._told:
             return replace(call, error="did nothing")
         revision, at = self._told[write.key, write.value]
