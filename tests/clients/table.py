@@ -22,32 +22,32 @@ class Row(NamedTuple):
 
 ROWS = (
     Row(
-        "[kubernetes](https://pypi.org/project/kubernetes/), the official client",
+        "`kubernetes`, the official client",
         "official_story.py",
         "typed calls, conflicts, four kinds of patch, watch, dynamic client, leader election",
     ),
     Row(
-        "[kubernetes_asyncio](https://pypi.org/project/kubernetes-asyncio/)",
+        "`kubernetes-asyncio`",
         "asyncio_story.py",
         "many calls at once, patch, watch, delete of a collection",
     ),
     Row(
-        "[lightkube](https://pypi.org/project/lightkube/)",
+        "`lightkube`",
         "lightkube_story.py",
         "typed models, conflicts, pages, labels, watch, generic resources",
     ),
     Row(
-        "[kr8s](https://pypi.org/project/kr8s/)",
+        "`kr8s`",
         "kr8s_story.py",
         "discovery, patch, label, wait for a condition, watch",
     ),
     Row(
-        "[kopf](https://pypi.org/project/kopf/)",
+        "`kopf`",
         "kopf_story.py",
         "an operator on a CustomResourceDefinition: finalizer, status, daemon, events, owners",
     ),
     Row(
-        "[helm 4](https://pypi.org/project/helm-python-sdk/), as a library",
+        "helm 4, as the library `helm-python-sdk`",
         "helm_story.py",
         "install, upgrade, rollback, history and uninstall of a chart",
     ),
