@@ -111,6 +111,8 @@ async def test_exact_list_shows_the_past(bench: Bench) -> None:
 async def test_list_of_a_compacted_revision_is_expired(bench: Bench) -> None:
     revision = await bench.store.create(bench.key("a"), thing("a"))
     later = await bench.store.create(bench.key("b"), thing("b"))
+    # A cache that is still at the older revision may show it, whatever the store has forgotten.
+    await bench.reads.get(bench.prefix, bench.key("b"), resource_version=later)
     await bench.store.compact(later)
     with pytest.raises(ExpiredError):
         await bench.reads.list(
