@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from kubraft.home import write_private
+from kubraft.pki import general_name
 
 NAME: Final = "apiserver"
 _VALID_FOR: Final = dt.timedelta(days=365)
@@ -54,7 +54,7 @@ def _make(certificate: Path, key: Path, names: Iterable[str], now: dt.datetime) 
         .not_valid_after(now + _VALID_FOR)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(map(_general_name, names)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(map(general_name, names)), critical=False)
         .sign(private, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -63,10 +63,3 @@ def _make(certificate: Path, key: Path, names: Iterable[str], now: dt.datetime) 
     )
     write_private(key, encoded)
     write_private(certificate, made.public_bytes(pem))
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(name))
-    except ValueError:
-        return x509.DNSName(name)

@@ -197,7 +197,7 @@ def _issue(directory: Path, spec: Spec, authority: Authority, now: dt.datetime) 
         )
     )
     if spec.names:
-        alternatives = x509.SubjectAlternativeName([_general_name(name) for name in spec.names])
+        alternatives = x509.SubjectAlternativeName([general_name(name) for name in spec.names])
         builder = builder.add_extension(alternatives, critical=False)
     certificate = builder.sign(authority.key, hashes.SHA256())
     # The key first: a certificate without its key would pass for usable.
@@ -253,7 +253,8 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _general_name(name: str) -> x509.GeneralName:
+def general_name(name: str) -> x509.GeneralName:
+    """What a certificate is good for: an IP address, or a DNS name."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:

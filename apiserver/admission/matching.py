@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
+from apiserver.reader import Writer
 from kubraft.api.errors import InternalError, NotFoundError
 from kubraft.api.gvk import NAMESPACE
 from kubraft.api.labels import EVERYTHING, selector_from_object
@@ -122,10 +123,17 @@ async def find_namespace(name: str, context: AdmissionContext) -> Object:
         NotFoundError: there is none.
     """
     cached = context.reader.get(NAMESPACE, "", name)
-    if cached is not None:
-        return cached
+    return cached if cached is not None else await stored_namespace(name, context.writer)
+
+
+async def stored_namespace(name: str, writer: Writer) -> Object:
+    """A namespace of the store.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     try:
-        return await context.writer.get(NAMESPACE, "", name)
+        return await writer.get(NAMESPACE, "", name)
     except NotFoundError:
         raise NotFoundError(
             f'namespaces "{name}" not found', kind="namespaces", name=name

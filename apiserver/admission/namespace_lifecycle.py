@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from apiserver.admission.matching import stored_namespace
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
-from kubraft.api.errors import Cause, ForbiddenError, NotFoundError
+from kubraft.api.errors import Cause, ForbiddenError
 from kubraft.api.gvk import NAMESPACE
 from kubraft.api.object import Object, is_terminating
 
@@ -64,14 +65,7 @@ class NamespaceLifecycle(Plugin):
                 cached = None
             else:
                 del self._deleted_at_s[name]
-        if cached is not None:
-            return cached
-        try:
-            return await self._writer.get(NAMESPACE, "", name)
-        except NotFoundError:
-            raise NotFoundError(
-                f'namespaces "{name}" not found', kind="namespaces", name=name
-            ) from None
+        return cached if cached is not None else await stored_namespace(name, self._writer)
 
 
 def _ends(namespace: Object) -> bool:

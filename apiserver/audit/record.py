@@ -16,7 +16,7 @@ from apiserver.audit.policy import API_VERSION, NOTHING, Decision, Level, Policy
 from apiserver.notes import Notes
 from apiserver.rest import content
 from apiserver.rest.request_info import RequestInfo
-from apiserver.user import User
+from apiserver.user import User, user_info
 from kubraft.api.errors import ApiError
 from kubraft.grpc_server.exchange import Exchange, Headers, HttpResponse
 
@@ -225,16 +225,7 @@ class Record(Exchange):
 
 
 def _user(user: User) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    if user.name:
-        made["username"] = user.name
-    if user.uid:
-        made["uid"] = user.uid
-    if user.groups:
-        made["groups"] = list(user.groups)
-    if user.extra:
-        made["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return made
+    return {key: value for key, value in user_info(user).items() if value}
 
 
 def _reference(info: RequestInfo) -> dict[str, str]:

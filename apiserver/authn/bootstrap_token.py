@@ -16,9 +16,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
+from apiserver.authn.refusal import refused
 from apiserver.reader import Reader
 from apiserver.user import User
-from kubraft.api.errors import UnauthorizedError
 from kubraft.api.gvk import SECRET
 from kubraft.api.object import Object
 
@@ -50,29 +50,29 @@ class BootstrapTokens:
         token_id, secret = parts.groups()
         found = self._reader.get(SECRET, NAMESPACE, f"bootstrap-token-{token_id}")
         if found is None:
-            raise _refused("there is no such bootstrap token")
+            raise refused("there is no such bootstrap token")
         groups = _groups(found, token_id, secret, self._now())
         return User(f"system:bootstrap:{token_id}", groups=groups)
 
 
 def _groups(found: Object, token_id: str, secret: str, now_s: float) -> tuple[str, ...]:
     if found["metadata"].get("deletionTimestamp"):
-        raise _refused("the bootstrap token is being deleted")
+        raise refused("the bootstrap token is being deleted")
     if found.get("type") != SECRET_TYPE:
-        raise _refused("the Secret is not of the type of bootstrap tokens")
+        raise refused("the Secret is not of the type of bootstrap tokens")
     held = _text(found, "token-secret")
     if not held or not hmac.compare_digest(held.encode(), secret.encode()):
-        raise _refused("the bootstrap token has another secret")
+        raise refused("the bootstrap token has another secret")
     if _text(found, "token-id") != token_id:
-        raise _refused("the Secret is of another bootstrap token")
+        raise refused("the Secret is of another bootstrap token")
     if _is_expired(_text(found, "expiration"), now_s):
-        raise _refused("the bootstrap token has expired")
+        raise refused("the bootstrap token has expired")
     if _text(found, "usage-bootstrap-authentication") != "true":
-        raise _refused("the bootstrap token is not for authentication")
+        raise refused("the bootstrap token is not for authentication")
     extra = _text(found, "auth-extra-groups")
     named = sorted(set(extra.split(","))) if extra else []
     if any(_EXTRA_GROUP.fullmatch(group) is None for group in named):
-        raise _refused("the bootstrap token names groups that it may not have")
+        raise refused("the bootstrap token names groups that it may not have")
     return (GROUP, *named)
 
 
@@ -92,9 +92,3 @@ def _text(secret: Object, field: str) -> str:
         return base64.b64decode((secret.get("data") or {}).get(field, "")).decode()
     except (binascii.Error, ValueError):
         return ""
-
-
-def _refused(why: str) -> UnauthorizedError:
-    error = UnauthorizedError("Unauthorized")
-    error.add_note(why)
-    return error

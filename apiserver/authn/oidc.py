@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from apiserver.authn import refusal
 from apiserver.bounded_cache import BoundedCache
 from apiserver.user import User
 from kubraft.api.errors import UnauthorizedError
@@ -164,9 +165,7 @@ def _groups(claims: Mapping[str, Any], config: OidcConfig) -> tuple[str, ...]:
 
 def refused(why: str) -> UnauthorizedError:
     """The refusal that a caller sees, with a note for the log."""
-    error = UnauthorizedError("Unauthorized")
-    error.add_note(f"oidc: {why}")
-    return error
+    return refusal.refused(f"oidc: {why}")
 
 
 def _unverified(part: str) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from typing import Any, Final
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from apiserver.authn.refusal import refused
 from apiserver.authn.signing_keys import ALGORITHMS, VerifyingKey
 from apiserver.bounded_cache import BoundedCache
 from apiserver.reader import Reader, Writer
 from apiserver.user import User
-from kubraft.api.errors import ApiError, NotFoundError, UnauthorizedError
+from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import NODE, POD, SECRET, SERVICE_ACCOUNT, GroupVersionKind
 from kubraft.api.object import Object
 
@@ -88,12 +89,12 @@ class ServiceAccountAuthenticator:
         """
         claims = self._verify(token)
         if (frozenset(audiences) or self._audiences).isdisjoint(claims.audiences):
-            raise _refused("the token is for another audience")
+            raise refused("the token is for another audience")
         now = self._now()
         if now >= claims.expires_s:
-            raise _refused("the token has expired")
+            raise refused("the token has expired")
         if now < claims.not_before_s - CLOCK_SKEW_S:
-            raise _refused("the token is not valid yet")
+            raise refused("the token is not valid yet")
         await self._check_live(
             SERVICE_ACCOUNT, claims.namespace, claims.service_account, claims.service_account_uid
         )
@@ -108,7 +109,7 @@ class ServiceAccountAuthenticator:
 
     def _verify(self, token: str) -> TokenClaims:
         if len(token) > TOKEN_CHARS_MAX:
-            raise _refused("the token is too long")
+            raise refused("the token is too long")
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._verified.find(digest)
         if claims is None:
@@ -122,12 +123,12 @@ class ServiceAccountAuthenticator:
         if obj is None or obj["metadata"].get("uid") != uid:
             obj = await self._look_up(gvk, namespace, name)
         if obj is None:
-            raise _refused(f"{gvk.kind} {namespace}/{name} does not exist")
+            raise refused(f"{gvk.kind} {namespace}/{name} does not exist")
         if obj["metadata"].get("uid") != uid:
-            raise _refused(f"{gvk.kind} {namespace}/{name} is another one of the same name")
+            raise refused(f"{gvk.kind} {namespace}/{name} is another one of the same name")
         deleted = obj["metadata"].get("deletionTimestamp")
         if deleted and self._now() > _unix_s(deleted) + DELETION_LEEWAY_S:
-            raise _refused(f"{gvk.kind} {namespace}/{name} is being deleted")
+            raise refused(f"{gvk.kind} {namespace}/{name} is being deleted")
 
     async def _look_up(self, gvk: GroupVersionKind, namespace: str, name: str) -> Object | None:
         try:
@@ -148,10 +149,10 @@ def verified_payload(token: str, keys: Sequence[VerifyingKey]) -> dict[str, Any]
     try:
         header = jws.extract_compact(token.encode("ascii")).headers()
     except (JoseError, ValueError) as error:
-        raise _refused("not a JWT") from error
+        raise refused("not a JWT") from error
     algorithm, key_id = header.get("alg"), header.get("kid")
     if algorithm not in ALGORITHMS or "crit" in header:
-        raise _refused("the token's algorithm is not served")
+        raise refused("the token's algorithm is not served")
     candidates = [key for key in keys if key.algorithm == algorithm]
     candidates.sort(key=lambda key: key.key_id != key_id)
     for key in candidates:
@@ -162,7 +163,7 @@ def verified_payload(token: str, keys: Sequence[VerifyingKey]) -> dict[str, Any]
             continue
         if isinstance(payload, dict):
             return payload
-    raise _refused("no key of this cluster signed the token")
+    raise refused("no key of this cluster signed the token")
 
 
 def parse_claims(payload: dict[str, Any], *, issuers: frozenset[str]) -> TokenClaims:
@@ -173,11 +174,11 @@ def parse_claims(payload: dict[str, Any], *, issuers: frozenset[str]) -> TokenCl
     """
     issuer = payload.get("iss")
     if not isinstance(issuer, str) or issuer not in issuers:
-        raise _refused("the token is of another issuer")
+        raise refused("the token is of another issuer")
     audience = payload.get("aud")
     named = [audience] if isinstance(audience, str) else audience
     if not isinstance(named, list):
-        raise _refused("the token is for no audience")
+        raise refused("the token is for no audience")
     try:
         private = payload["kubernetes.io"]
         account = private["serviceaccount"]
@@ -197,9 +198,9 @@ def parse_claims(payload: dict[str, Any], *, issuers: frozenset[str]) -> TokenCl
             expires_s=_number(payload["exp"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise _refused("a claim is missing or malformed") from error
+        raise refused("a claim is missing or malformed") from error
     if payload.get("sub") != user_name(namespace, name):
-        raise _refused("the subject is not the ServiceAccount that the token names")
+        raise refused("the subject is not the ServiceAccount that the token names")
     return claims
 
 
@@ -222,12 +223,6 @@ def _user(claims: TokenClaims) -> User:
         groups=("system:serviceaccounts", f"system:serviceaccounts:{claims.namespace}"),
         extra=extra,
     )
-
-
-def _refused(why: str) -> ApiError:
-    error = UnauthorizedError("Unauthorized")
-    error.add_note(why)
-    return error
 
 
 def _text(value: Any) -> str:

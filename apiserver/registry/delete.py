@@ -41,14 +41,14 @@ async def delete_authorized(
     fresh = False
     for _ in range(ATTEMPTS_MAX):
         if entry is None and not fresh:
-            entry, fresh = await _stored(machinery, call), True
+            entry, fresh = await machinery.find(call.key), True
         if entry is None:
             raise failures.not_found(call.resource, call.name)
         obj = entry.decode()
         if cause := _mismatch(obj, options):
             if fresh:
                 raise failures.conflict(call.resource, call.name, cause)
-            entry, fresh = await _stored(machinery, call), True
+            entry, fresh = await machinery.find(call.key), True
             continue
         if not options.trusted:
             await policy.admit(
@@ -64,13 +64,8 @@ async def delete_authorized(
         try:
             return await _carry_out(machinery, call, entry, plan, options)
         except RevisionMismatchError:
-            entry, fresh = await _stored(machinery, call), True
+            entry, fresh = await machinery.find(call.key), True
     raise failures.conflict(call.resource, call.name)
-
-
-async def _stored(machinery: Machinery, call: Call) -> Entry | None:
-    kv = await machinery.store.find(call.key)
-    return Entry.stored(kv.key, kv.mod_revision, kv.value) if kv else None
 
 
 async def _carry_out(

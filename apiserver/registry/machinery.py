@@ -15,6 +15,7 @@ from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.registry.strategy import Strategy
 from apiserver.schema.schemas import Decoded, FieldValidation, Schemas
+from apiserver.storage.entry import Entry
 from apiserver.storage.reads import Reads
 from apiserver.storage.store import Store
 from kubraft.api.errors import Cause
@@ -45,6 +46,11 @@ class Machinery:
     def now(self) -> str:
         """The time as metadata has it."""
         return format_time(self.clock.now())
+
+    async def find(self, key: str) -> Entry | None:
+        """An entry as the store has it now, past the caches."""
+        kv = await self.store.find(key)
+        return Entry.stored(kv.key, kv.mod_revision, kv.value) if kv else None
 
     def decode(self, resource: Resource, obj: Object, mode: FieldValidation) -> Decoded:
         """Check the shape of an object of any kind; raises and drops as `Schemas.decode`."""

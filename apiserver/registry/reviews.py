@@ -14,7 +14,7 @@ from apiserver.authz.rule import Rule
 from apiserver.registry.policy import Policy
 from apiserver.registry.resource import Columns, Resource
 from apiserver.registry.strategy import Strategy
-from apiserver.user import User
+from apiserver.user import User, user_info
 from kubraft.api import gvk
 from kubraft.api.errors import BadRequestError, InvalidError, UnauthorizedError
 from kubraft.api.fields import escape
@@ -54,7 +54,7 @@ async def review(
         case "TokenReview":
             obj["status"] = await _token(authenticate, spec)
         case "SelfSubjectReview":
-            obj["status"] = {"userInfo": _shown(user)}
+            obj["status"] = {"userInfo": user_info(user)}
         case "SelfSubjectRulesReview":
             obj["status"] = _rules(policy, user, spec)
         case "SelfSubjectAccessReview":
@@ -203,16 +203,5 @@ async def _token(authenticate: Authenticate, spec: Object) -> Object:
         good += audiences
     if found is None:
         return {"user": {}, "error": "invalid bearer token"}
-    status: Object = {"authenticated": True, "user": _shown(found)}
+    status: Object = {"authenticated": True, "user": user_info(found)}
     return {**status, "audiences": good} if good else status
-
-
-def _shown(user: User) -> Object:
-    shown: Object = {"username": user.name}
-    if user.uid:
-        shown["uid"] = user.uid
-    if user.groups:
-        shown["groups"] = list(user.groups)
-    if user.extra:
-        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
-    return shown

@@ -84,7 +84,7 @@ async def guaranteed_update(
     fresh = False
     for _ in range(ATTEMPTS_MAX):
         if entry is None and not fresh:
-            entry, fresh = await _stored(machinery, call), True
+            entry, fresh = await machinery.find(call.key), True
         if entry is None:
             raise failures.not_found(call.resource, call.name)
         try:
@@ -97,7 +97,7 @@ async def guaranteed_update(
                 kv = error.current
                 entry, fresh = Entry.stored(kv.key, kv.mod_revision, kv.value), True
             else:
-                entry, fresh = await _stored(machinery, call), True
+                entry, fresh = await machinery.find(call.key), True
     raise failures.conflict(call.resource, call.name)
 
 
@@ -111,11 +111,6 @@ class _StaleError(Exception):
 
 async def _cached(machinery: Machinery, call: Call) -> Entry | None:
     return await machinery.reads.get(call.resource.prefix, call.key, resource_version=0)
-
-
-async def _stored(machinery: Machinery, call: Call) -> Entry | None:
-    kv = await machinery.store.find(call.key)
-    return Entry.stored(kv.key, kv.mod_revision, kv.value) if kv else None
 
 
 async def _attempt(

@@ -15,6 +15,7 @@ import orjson
 
 from apiserver.admission.matching import namespace_of
 from apiserver.admission.request import AdmissionRequest
+from apiserver.user import user_info
 from kubraft.api.errors import ApiError, BadRequestError, from_status
 
 V1: Final = "admission.k8s.io/v1"
@@ -64,20 +65,13 @@ def attributes_of(request: AdmissionRequest) -> dict[str, Any]:
     gvk, served = request.gvk, request.served_kind
     kind = {"group": gvk.group, "version": gvk.version, "kind": gvk.kind}
     resource = {"group": served.group, "version": served.version, "resource": request.resource}
-    user: dict[str, Any] = {"username": request.user.name}
-    if request.user.uid:
-        user["uid"] = request.user.uid
-    if request.user.groups:
-        user["groups"] = list(request.user.groups)
-    if request.user.extra:
-        user["extra"] = {key: list(values) for key, values in request.user.extra.items()}
     made: dict[str, Any] = {
         "kind": kind,
         "resource": resource,
         "requestKind": kind,
         "requestResource": resource,
         "operation": str(request.operation),
-        "userInfo": user,
+        "userInfo": user_info(request.user),
         "dryRun": request.dry_run,
         "options": dict(request.options) or None,
     }

@@ -17,7 +17,7 @@ from apiserver.registry.columns import AGE, NAME, cell, columns
 from apiserver.registry.paths import Place, at
 from apiserver.registry.resource import Resource
 from apiserver.registry.rules import RuleStrategy, at_least, named, needed, one_of, truly, unique
-from apiserver.user import User
+from apiserver.user import User, user_info
 from kubraft.api.duration import human_duration
 from kubraft.api.errors import Cause
 from kubraft.api.gvk import CERTIFICATE_SIGNING_REQUEST, GroupVersionKind
@@ -45,15 +45,9 @@ class RequestStrategy(RuleStrategy):
     def note_requester(self, obj: Object, user: User) -> None:
         """Write down who asks, in place of what the request says of that."""
         spec = obj.setdefault("spec", {})
-        for name, value in (
-            ("username", user.name),
-            ("uid", user.uid),
-            ("groups", list(user.groups)),
-            ("extra", {key: list(values) for key, values in user.extra.items()}),
-        ):
+        for name in ("username", "uid", "groups", "extra"):
             spec.pop(name, None)
-            if value:
-                spec[name] = value
+        spec.update({name: value for name, value in user_info(user).items() if value})
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
