@@ -18,13 +18,13 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture
 def manager(plane: ControlPlane) -> Manager:
-    """The manager that tests share and the only one; made anew where a test has ended it."""
+    """The manager that tests share: leading, alone, made anew where a test has ended it."""
     shared = plane.shared_manager
     plane.kill_managers(but=shared)
     if shared is None or not shared.is_running:
         shared = plane.shared_manager = plane.start_manager("manager")
-        shared.wait_for("event=leading")
     shared.resume()
+    shared.wait_leading()
     return shared
 
 

@@ -39,6 +39,14 @@ class Manager(ProcessUnderTest):
             assert time.monotonic() < deadline, f"{self.name} never said {text}:\n{self.log()}"
             time.sleep(0.02)
 
+    def wait_leading(self, timeout_s: float = 30.0) -> None:
+        """Return once this manager leads: at last, or again after it has lost its Lease."""
+        deadline = time.monotonic() + timeout_s
+        while (log := self.log()).rfind("event=leading") <= log.rfind("event=leadership_lost"):
+            assert self.is_running, f"{self.name} ended:\n{log}"
+            assert time.monotonic() < deadline, f"{self.name} does not lead:\n{log}"
+            time.sleep(0.02)
+
     def wait_end(self, timeout_s: float = 20.0) -> int:
         """The exit status of a process that ends by itself."""
         assert self._process is not None
