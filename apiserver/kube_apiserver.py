@@ -25,10 +25,8 @@ BIND_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - kube-apiserver's default
 PASSED_OVER: Final[Mapping[str, tuple[str, ...]]] = {
     "advertise-address": ("*",),  # no endpoints of the Service kubernetes are kept
     "allow-privileged": ("*",),  # no Pod runs here
-    "anonymous-auth": ("true",),
     "apiserver-count": ("*",),
     "enable-aggregator-routing": ("false",),
-    "enable-bootstrap-token-auth": ("false",),
     "enable-garbage-collector": ("*",),
     "enable-logs-handler": ("*",),
     "enable-priority-and-fairness": ("*",),
@@ -38,11 +36,8 @@ PASSED_OVER: Final[Mapping[str, tuple[str, ...]]] = {
     "insecure-port": ("0",),
     "kubelet-preferred-address-types": ("*",),
     "kubelet-timeout": ("*",),
-    "max-mutating-requests-inflight": ("*",),
-    "max-requests-inflight": ("*",),
     "profiling": ("false",),
     "request-timeout": ("*",),
-    "runtime-config": ("*",),
     "service-node-port-range": ("30000-32767",),
     "shutdown-delay-duration": ("0", "0s"),
     "storage-backend": ("etcd3",),
@@ -61,6 +56,8 @@ _SWITCHES: Final = frozenset(
 _AUTHORIZERS: Final = frozenset(("Node", "RBAC"))
 # Said once more when given more than once.
 _REPEATED: Final = frozenset(("service-account-key-file", "service-account-issuer"))
+# Given more than once, their parts count together.
+_JOINED: Final = frozenset(("runtime-config",))
 # Of this server, and of no use to who starts kube-apiserver.
 _NOT_OFFERED: Final = frozenset(("help", "grpc-port", "grpc-mtls-port", "identity"))
 
@@ -103,6 +100,8 @@ def translated(arguments: Sequence[str], now: dt.datetime) -> list[str]:
     for name, values in given.items():
         if name in PASSED_OVER:
             _check_passed_over(name, values[-1])
+        elif name in _JOINED:
+            own.append(f"--{name}={','.join(values)}")
         else:
             own += [f"--{name}={value}" for value in (values if name in _REPEATED else values[-1:])]
     return own

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from apiserver.authentication_options import AuthenticationOptions, add_flags, boolean, read_flags
+from apiserver.runtime_config import RuntimeConfig, parse_runtime_config
 
 ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
@@ -47,6 +48,7 @@ class Options:
     kubelet_client_certificate: Path | None
     kubelet_client_key: Path | None
     requests_in_flight_max: int
+    runtime_config: RuntimeConfig
     service_cluster_ip_range: str
     default_toleration_s: int
     log_level: str
@@ -99,6 +101,7 @@ def make_parser() -> argparse.ArgumentParser:
     for name, most in (("max-requests", 400), ("max-mutating-requests", 200)):
         text = "both together are the seats that priority levels share"
         add(f"--{name}-inflight", type=_count, default=most, help=text)
+    add("--runtime-config", default="", help="group/version=false, api/beta=false: not offered")
     add("--service-cluster-ip-range", default="10.96.0.0/16")
     add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -113,6 +116,7 @@ def parse(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     try:
         authentication = read_flags(found)
+        offered = parse_runtime_config(found.runtime_config)
     except ValueError as error:
         parser.error(str(error))
     issuers = tuple(found.service_account_issuer) or (ISSUER,)
@@ -150,6 +154,7 @@ def parse(arguments: Sequence[str]) -> Options:
         requests_in_flight_max=max(
             1, found.max_requests_inflight + found.max_mutating_requests_inflight
         ),
+        runtime_config=offered,
         service_cluster_ip_range=found.service_cluster_ip_range,
         default_toleration_s=found.default_toleration_seconds,
         log_level=found.log_level,

@@ -41,11 +41,13 @@ from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
 from apiserver.registry.registry import Registry
 from apiserver.registry.resources import Resources, kinds
+from apiserver.registry.reviews import REVIEWS
 from apiserver.rest.front import RestFront
 from apiserver.rpc.body import BODY_BYTES_MAX
 from apiserver.rpc.logs import PodLogs, PodsService
 from apiserver.rpc.objects import ObjectsService
 from apiserver.rpc.server import RpcServer, ServerTls
+from apiserver.runtime_config import offered_by
 from apiserver.schema.schemas import Schemas
 from apiserver.storage.cached_reads import CachedReads
 from apiserver.storage.compactor import Compactor
@@ -93,7 +95,8 @@ class ApiServer:
         store = store or EtcdStore(
             Endpoints(options.etcd_servers, store_tls(options), first=os.getpid())
         )
-        resources = Resources()
+        resources = Resources(offered=offered_by(options.runtime_config))
+        options.runtime_config.check((*resources, *REVIEWS))
         config = options.encryption_provider_config
         self._encryption = EncryptionFile(config) if config else None
         if self._encryption is not None:

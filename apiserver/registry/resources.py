@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from apiserver.registry import cells, pod_cells
 from apiserver.registry.admissionregistration_rows import ADMISSION_ROWS
@@ -194,8 +194,14 @@ class Resources:
     hide a built-in one.
     """
 
-    def __init__(self, table: Iterable[Resource] = TABLE) -> None:
+    def __init__(
+        self,
+        table: Iterable[Resource] = TABLE,
+        offered: Callable[[Resource], bool] = lambda _row: True,
+    ) -> None:
+        """`offered` says which rows clients are told of; the server itself uses all of them."""
         self._built_in = {row.gvk: row for row in table}
+        self.offered = offered
         self._custom: dict[str, Sequence[Resource]] = {}
         # Counts changes, for what is made from all rows.
         self.generation = 0
@@ -241,9 +247,19 @@ class Resources:
         named = (r for r in self._by_gvk.values() if r.gvk.kind == kind)
         return next(named, None)
 
+    def offers(self) -> Iterator[Resource]:
+        """What clients are told of."""
+        return filter(self.offered, self)
+
+    def find_offered(self, api_version: str, kind: str) -> Resource | None:
+        """As `find`, for a client."""
+        row = self.find(api_version, kind)
+        return row if row is not None and self.offered(row) else None
+
     def find_plural(self, group: str, version: str, plural: str) -> Resource | None:
-        """The row that a URL names."""
-        return self._by_plural.get((group, version, plural))
+        """The row that a client's URL names."""
+        row = self._by_plural.get((group, version, plural))
+        return row if row is not None and self.offered(row) else None
 
 
 def kinds(resources: Resources) -> Iterator[GroupVersionKind]:

@@ -29,7 +29,7 @@ class Documents:
         """As of now."""
         if self._generation != self._resources.generation:
             self._generation = self._resources.generation
-            self._discovery = Discovery((*self._resources, *self._others), self._address)
+            self._discovery = Discovery((*self._resources.offers(), *self._others), self._address)
             self._making = None
         return self._discovery
 

@@ -71,8 +71,9 @@ class RestFront:
         self._authenticator = authenticator
         self._health = health
         self._objects = ObjectsRest(registry, authenticator.authenticate, logs)
-        self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in REVIEWS}
-        self._documents = Documents(registry.resources, REVIEWS, address)
+        reviews = tuple(filter(registry.resources.offered, REVIEWS))
+        self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in reviews}
+        self._documents = Documents(registry.resources, reviews, address)
         self._flow = flow or FlowControl()
         self._is_ready = is_ready
         self._audit = audit

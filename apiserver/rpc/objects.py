@@ -191,7 +191,7 @@ class ObjectsService:
                     verbs=row.verbs,
                     subresources=row.subresources,
                 )
-                for row in self._registry.resources
+                for row in self._registry.resources.offers()
             ]
         )
 
@@ -219,10 +219,10 @@ class ObjectsService:
     async def _resource(self, api_version: str, kind: str) -> Resource:
         if not kind:
             raise BadRequestError("kind must be set")
-        resource = self._registry.resources.find(api_version, kind)
+        resource = self._registry.resources.find_offered(api_version, kind)
         if resource is None:
             await self._registry.settle()
-            resource = self._registry.resources.find(api_version, kind)
+            resource = self._registry.resources.find_offered(api_version, kind)
         if resource is None:
             version = f' in version "{api_version}"' if api_version else ""
             raise NotFoundError(f'no matches for kind "{kind}"{version}', kind=kind)

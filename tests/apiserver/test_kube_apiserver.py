@@ -60,8 +60,8 @@ def test_certificate_is_made_where_none_is_given(tmp_path: Path) -> None:
             id="plain-http",
         ),
         pytest.param(
-            "--anonymous-auth=false",
-            "--anonymous-auth=false is not offered here; it must be true",
+            "--profiling=true",
+            "--profiling=true is not offered here; it must be false",
             id="would-be-missed",
         ),
     ],
@@ -77,3 +77,17 @@ def test_what_cannot_be_carried_out_is_refused_by_name(
 def test_help_names_every_flag_but_the_one_that_must_not_be_set() -> None:
     shown = {line.split()[0] for line in usage().splitlines() if line.startswith("      --")}
     assert shown == {f"--{name}" for name in known()} - {"--insecure-port"}
+
+
+def test_limits_and_groups_are_carried_out(tmp_path: Path) -> None:
+    words = ["--max-requests-inflight=30", "--max-mutating-requests-inflight", "12"]
+    words += ["--runtime-config=api/beta=false", "--runtime-config=batch/v1=false"]
+    words += ["--anonymous-auth=false", "--enable-bootstrap-token-auth"]
+    options = parse(
+        translated([f"--cert-dir={tmp_path}", "--etcd-servers=http://x:1", *words], NOW)
+    )
+    assert options.requests_in_flight_max == 42
+    assert not options.authentication.anonymous
+    assert not options.runtime_config.offers("batch", "v1", "jobs")
+    assert not options.runtime_config.offers("any", "v1beta2", "things")
+    assert options.runtime_config.offers("apps", "v1", "deployments")
