@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from kubraft.grpc_server.tunnel import Tunnel, UpgradeError
 from kubraft.log import get_logger
 
 log = get_logger("kubraft.http")
@@ -178,6 +179,18 @@ class Exchange(ABC):
         if not self.over:
             self._send_head(status, (*self.headers, *headers))
             self.head_sent = True
+
+    def upgrade(self, headers: Headers) -> Tunnel:  # noqa: ARG002 - of those that can
+        """Answer 101 with `headers`; from here on bytes go both ways until the handler ends.
+
+        A client that goes does not cancel the handler: reads end, and writes fail.
+
+        Raises:
+            UpgradeError: there is no such thing in this version of HTTP, or the request has a body
+                that is not whole.
+            ConnectionError: the client is gone.
+        """
+        raise UpgradeError("this connection cannot be upgraded")
 
     @abstractmethod
     def _send_head(self, status: int, headers: Headers) -> None: ...

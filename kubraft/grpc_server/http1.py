@@ -9,9 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from email.utils import formatdate
-from functools import lru_cache
-from http import HTTPStatus
 from typing import Final, cast
 
 from kubraft.grpc_server.certificate import auth_context
@@ -26,8 +23,10 @@ from kubraft.grpc_server.exchange import (
     run,
     target,
 )
+from kubraft.grpc_server.http1_head import checked, date, phrase, shown, status_line
 from kubraft.grpc_server.http1_reader import End, Head, MalformedError, RequestReader
 from kubraft.grpc_server.lingering import Lingering
+from kubraft.grpc_server.tunnel import Tunnel, UpgradeError
 
 # A request's head has so long to come; a connection without a request stays open so long.
 HEAD_TIMEOUT_S = 30.0
@@ -140,7 +139,7 @@ class Http1Connection(asyncio.Protocol):
         """Say what is wrong with the request, unless an answer is already on its way."""
         exchange = self._exchange
         if exchange is None or not exchange.head_sent:
-            body = f"{status} {_phrase(status)}: {cause}\n".encode()
+            body = f"{status} {phrase(status)}: {cause}\n".encode()
             self._leaving = True
             kind = ("content-type", "text/plain; charset=utf-8")
             length = ("content-length", str(len(body)))
@@ -203,6 +202,33 @@ class Http1Connection(asyncio.Protocol):
         elif self._left > 0:  # the client must not take what comes next for the rest
             self.transport.abort()
 
+    def upgrade(self, headers: Headers) -> Tunnel:
+        """Answer 101 and let go of the connection.
+
+        Raises:
+            UpgradeError: the request has not come whole, or may not be answered so.
+        """
+        asked = self._head
+        if asked is None or not asked.persistent or not self._reader.done:
+            raise UpgradeError("the request cannot be upgraded")
+        if self.transport.is_closing():
+            raise ConnectionAbortedError
+        lines = [status_line(101), *(f"{shown(name)}: {value}\r\n" for name, value in headers)]
+        self._write(checked(lines))
+        tunnel = Tunnel(self.transport, self._reader.take_rest(), self._tunnel_lost)
+        if not self._room.is_set():
+            tunnel.pause_writing()
+        return tunnel
+
+    def _tunnel_lost(self, error: Exception | None) -> None:
+        """The handler reads to the end of what came; its server knows it until it is done."""
+        del error
+        task = self._exchange.task if self._exchange is not None else None
+        if task is None or task.done():
+            self._on_end(self)
+        else:
+            task.add_done_callback(lambda _task: self._on_end(self))
+
     def _response_head(self, status: int, headers: Headers) -> bytes:
         """The head, with what frames the body; decides how that is written."""
         asked, names = self._head, [name for name, _ in headers]
@@ -214,8 +240,8 @@ class Http1Connection(asyncio.Protocol):
             or not self._reader.done
             or self._leaving
         )
-        lines = [_status_line(status)]
-        lines += [f"{_shown(name)}: {value}\r\n" for name, value in headers]
+        lines = [status_line(status)]
+        lines += [f"{shown(name)}: {value}\r\n" for name, value in headers]
         if bare:
             self._left = 0
         elif "content-length" in names:
@@ -225,13 +251,10 @@ class Http1Connection(asyncio.Protocol):
             lines.append("Transfer-Encoding: chunked\r\n")
         else:
             self._left = _UNTIL_END
-        lines.append(_date(int(time.time())))
+        lines.append(date(int(time.time())))
         if self._closes:
             lines.append("Connection: close\r\n")
-        text = "".join(lines)
-        if text.count("\n") != len(lines) or text.count("\r") != len(lines) or "\0" in text:
-            raise ValueError("a header of the response has a line end in it")
-        return f"{text}\r\n".encode("latin-1")
+        return checked(lines)
 
     def _framed(self, data: bytes) -> bytes:
         """A part of the body as it is sent; nothing beyond what its head has promised."""
@@ -303,6 +326,7 @@ class _Exchange(Exchange):
     def __init__(self, line: Http1Connection, request: HttpRequest) -> None:
         super().__init__(request)
         self._line = line
+        self._tunnel: Tunnel | None = None
 
     @property
     def peer(self) -> str:
@@ -329,8 +353,17 @@ class _Exchange(Exchange):
             self._line.send_end()
             self._line.end()
 
+    def upgrade(self, headers: Headers) -> Tunnel:
+        if self.over or self.head_sent:
+            raise UpgradeError("the request is answered already")
+        self._tunnel = self._line.upgrade((*self.headers, *headers))
+        self.head_sent = self.over = True
+        return self._tunnel
+
     def abandon(self) -> None:
-        if not self.over:
+        if self._tunnel is not None:
+            self._tunnel.close()
+        elif not self.over:
             self.over = True
             self._line.transport.abort()
 
@@ -342,23 +375,3 @@ class _Exchange(Exchange):
 
     def _taken(self, size: int) -> None:
         self._line.taken(size)
-
-
-def _phrase(status: int) -> str:
-    return HTTPStatus(status).phrase
-
-
-@lru_cache(maxsize=64)
-def _status_line(status: int) -> str:
-    return f"HTTP/1.1 {status} {_phrase(status)}\r\n"
-
-
-@lru_cache(maxsize=256)
-def _shown(name: str) -> str:
-    """Nothing depends on the case of names, but for a few clients."""
-    return name.title()
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return f"Date: {formatdate(second, usegmt=True)}\r\n"

@@ -100,6 +100,13 @@ class RequestReader:
             self._read(piece)
         return self._events.popleft()
 
+    def take_rest(self) -> bytes:
+        """What follows the request, where its connection no longer speaks HTTP."""
+        assert self.done
+        rest = bytes(self._held)
+        self._held.clear()
+        return rest
+
     def start_next(self) -> None:
         """Go on with the next request."""
         assert self.done
