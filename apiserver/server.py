@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import os
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from random import SystemRandom
 
 from apiserver.admission import build_chain, load_hooks
+from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.webhook.client import WebhookClient
 from apiserver.audit.log_file import LogFile
 from apiserver.audit.policy import Policy as AuditPolicy
@@ -133,6 +135,7 @@ class ApiServer:
         self._keys = load_verifying_keys(options.service_account_key_files)
         self._sources = TokenSources(options.authentication, self._reader, self._now_s)
         self._authenticator = self._make_authenticator()
+        self._figures = AdmissionFigures()
         self._registry = Registry(machinery, self._make_policy(rng))
         DefinitionFollower(
             self._reader,
@@ -292,6 +295,7 @@ class ApiServer:
     def _make_policy(self, rng: SystemRandom) -> Policy:
         options = self._options
         context = make_context(self._machinery, self._reader, self._writer, rng)
+        context = replace(context, figures=self._figures)
         chain = build_chain(
             context,
             self._authorizer,
@@ -333,7 +337,7 @@ class ApiServer:
         return RestFront(
             self._registry,
             self._authenticator,
-            HealthFront(checks),
+            HealthFront(checks, self._figures.text),
             self._logs,
             address=address,
             is_ready=lambda: self._ready,

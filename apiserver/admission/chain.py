@@ -15,10 +15,11 @@ from apiserver.admission.certificates import (
 from apiserver.admission.claim_resize import PersistentVolumeClaimResize
 from apiserver.admission.default_classes import DefaultIngressClass, DefaultStorageClass
 from apiserver.admission.default_toleration_seconds import DefaultTolerationSeconds
+from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.limit_ranger import LimitRanger
 from apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from apiserver.admission.node_restriction import NodeRestriction
-from apiserver.admission.plugin import AdmissionPlugin
+from apiserver.admission.plugin import AdmissionPlugin, Plugin
 from apiserver.admission.pod_security.plugin import PodSecurity
 from apiserver.admission.pod_topology_labels import PodTopologyLabels
 from apiserver.admission.policy.mutating import MutatingAdmissionPolicy
@@ -58,8 +59,13 @@ _OF_UPSTREAM = frozenset(
 class AdmissionChain:
     """Runs the plugins; the first that refuses ends the request."""
 
-    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+    def __init__(
+        self, plugins: Sequence[AdmissionPlugin], figures: AdmissionFigures | None = None
+    ) -> None:
         self._plugins = tuple(plugins)
+        self.figures = figures or AdmissionFigures()
+        self._mutating = [each for each in self._plugins if _has_own(each, "mutate")]
+        self._validating = [each for each in self._plugins if _has_own(each, "validate")]
 
     @property
     def names(self) -> list[str]:
@@ -72,14 +78,17 @@ class AdmissionChain:
         Raises:
             ApiError: a plugin refuses; nothing was written.
         """
-        await self._mutate(request)
-        if request.reinvoke:
+        with self.figures.step("admit", request.operation):
             await self._mutate(request)
+            if request.reinvoke:
+                await self._mutate(request)
 
     async def _mutate(self, request: AdmissionRequest) -> None:
-        for plugin in self._plugins:
+        figures = self.figures
+        for plugin in self._mutating:
             if plugin.handles(request):
-                await plugin.mutate(request)
+                with figures.plugin(plugin.name, "admit", request.operation):
+                    await plugin.mutate(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Let the plugins judge what is about to be written.
@@ -87,9 +96,17 @@ class AdmissionChain:
         Raises:
             ApiError: a plugin refuses.
         """
-        for plugin in self._plugins:
-            if plugin.handles(request):
-                await plugin.validate(request)
+        figures = self.figures
+        with figures.step("validate", request.operation):
+            for plugin in self._validating:
+                if plugin.handles(request):
+                    with figures.plugin(plugin.name, "validate", request.operation):
+                        await plugin.validate(request)
+
+
+def _has_own(plugin: AdmissionPlugin, step: str) -> bool:
+    """Whether a plugin does anything in a step."""
+    return getattr(type(plugin), step, None) is not getattr(Plugin, step)
 
 
 def build_chain(
@@ -111,7 +128,7 @@ def build_chain(
     Raises:
         ValueError: there is no plugin of that name.
     """
-    caller = Caller(webhooks, authorizer) if webhooks else None
+    caller = Caller(webhooks, authorizer, context.figures) if webhooks else None
     mutating = [MutatingAdmissionWebhook(context, caller)] if caller else []
     validating = [ValidatingAdmissionWebhook(context, caller)] if caller else []
     plugins: list[AdmissionPlugin] = [
@@ -142,4 +159,5 @@ def build_chain(
         raise ValueError(f"--disable-admission-plugins: no plugin {min(unknown)!r}")
     if missing := set(enabled) - {plugin.name for plugin in plugins}:
         raise ValueError(f"--enable-admission-plugins: {min(missing)} is not offered here")
-    return AdmissionChain([plugin for plugin in plugins if plugin.name not in disabled])
+    kept = [plugin for plugin in plugins if plugin.name not in disabled]
+    return AdmissionChain(kept, context.figures)

@@ -14,7 +14,11 @@ WEBHOOK_VARIABLES: Final = ("object", "oldObject", "request", "authorizer")
 
 
 class ConditionError(Exception):
-    """No condition is false, but one has no value; failurePolicy decides."""
+    """No condition is false, but `count` have no value; failurePolicy decides."""
+
+    def __init__(self, message: str, count: int) -> None:
+        super().__init__(message)
+        self.count = count
 
 
 def all_hold(
@@ -41,5 +45,5 @@ def all_hold(
             failures.append(f"expression '{expression}' resulted in error: must evaluate to bool")
     if failures:
         text = failures[0] if len(failures) == 1 else f"[{', '.join(failures)}]"
-        raise ConditionError(text)
+        raise ConditionError(text, len(failures))
     return True

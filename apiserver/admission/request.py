@@ -8,6 +8,7 @@ from enum import StrEnum
 from random import Random, SystemRandom
 from typing import Any
 
+from apiserver.admission.figures import AdmissionFigures
 from apiserver.reader import Reader, Writer
 from apiserver.user import User
 from kubraft.api.errors import Cause, ForbiddenError
@@ -122,3 +123,4 @@ class AdmissionContext:
     patch: Callable[[GroupVersionKind, Object, Any], Object] = _unpatched
     is_namespaced: Callable[[GroupVersionKind], bool | None] = _unknown
     kinds: Callable[[], Iterable[tuple[GroupVersionKind, str]]] = tuple
+    figures: AdmissionFigures = field(default_factory=AdmissionFigures)

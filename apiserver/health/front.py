@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
@@ -30,10 +30,18 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 class HealthFront:
-    """Answers the paths that need no credentials; `checks` are by probe, then by name."""
+    """Answers the paths that need no credentials; `checks` are by probe, then by name.
 
-    def __init__(self, checks: Mapping[str, Mapping[str, Check]]) -> None:
+    `figures` makes what /metrics says beside the figures of the client library.
+    """
+
+    def __init__(
+        self,
+        checks: Mapping[str, Mapping[str, Check]],
+        figures: Callable[[], bytes] = bytes,
+    ) -> None:
         self._checks = checks
+        self._figures = figures
 
     async def find(
         self, method: str, path: str, query: Mapping[str, Sequence[str]]
@@ -65,7 +73,7 @@ class HealthFront:
         """The figures in Prometheus' text form; who may see them is the caller's matter."""
         from prometheus_client import CONTENT_TYPE_LATEST, generate_latest  # noqa: PLC0415 - rare
 
-        return _answer(200, generate_latest(), CONTENT_TYPE_LATEST)
+        return _answer(200, generate_latest() + self._figures(), CONTENT_TYPE_LATEST)
 
 
 def _answer(status: int, body: bytes, content_type: str) -> HttpResponse:

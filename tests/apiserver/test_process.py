@@ -149,6 +149,16 @@ def test_probes(server: ApiProcess, path: str, token: str, status: int, text: st
     assert (got, text in body) == (status, True), body
 
 
+async def test_a_write_shows_in_the_metrics_of_admission(server: ApiProcess) -> None:
+    client = client_of(server)
+    await client.create(simple("ConfigMap", "counted"))
+    await client.close()
+    name = "apiserver_admission_step_admission_duration_seconds_count"
+    _, body = server.http("/metrics", ApiProcess.admin_token)
+    for step in ("admit", "validate"):
+        assert f'{name}{{type="{step}",operation="CREATE",rejected="false"}} ' in body
+
+
 async def test_replicas_show_each_others_writes_at_once(
     server: ApiProcess, etcd: str, tmp_path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from apiserver.admission.policy.source import Bound, Policies
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
 from apiserver.admission.variables import checker
 from apiserver.authz import Authorizer
-from apiserver.cel import CelError
+from apiserver.cel import CelError, CompileError, EvaluationError
 from apiserver.cel.authorizer import deciding
 from kubraft.api.errors import ApiError, Cause, ForbiddenError
 from kubraft.api.gvk import MUTATING_ADMISSION_POLICY, MUTATING_ADMISSION_POLICY_BINDING
@@ -76,24 +76,34 @@ class MutatingAdmissionPolicy(Plugin):
         namespace = await namespace_object(request, context)
         with deciding(checker(self._authorizer, request.user)):
             for params in found:
-                self._mutate(spec, request, params, namespace)
+                self._mutate(bound, request, params, namespace)
 
     def _mutate(
         self,
-        spec: Mapping[str, Any],
+        bound: Bound,
         request: AdmissionRequest,
         params: Object | None,
         namespace: Object | None,
     ) -> None:
+        spec, figures = bound.policy["spec"], self._context.figures
+        labels = (bound.names[0], "policy", "admit", str(request.operation))
         try:
-            if not Scope(spec, request, params, namespace).conditions_hold(spec):
+            scope = Scope(spec, request, params, namespace)
+            if not scope.conditions_hold(spec, figures, labels):
                 return
         except ConditionError as error:
             raise ConfigurationError(str(error)) from error
         for mutation in spec.get("mutations") or ():
             # Each sees what the ones before have made.
             scope = Scope(spec, request, params, namespace)
-            request.obj = self._mutated(mutation, scope, request)
+            began, error_type = figures.seconds(), "no_error"
+            try:
+                request.obj = self._mutated(mutation, scope, request)
+            except ConfigurationError as error:
+                error_type = _error_type(error)
+                raise
+            finally:
+                figures.mutated(bound.names, error_type, figures.seconds() - began)
 
     def _mutated(
         self, mutation: Mapping[str, Any], scope: Scope, request: AdmissionRequest
@@ -128,6 +138,15 @@ class MutatingAdmissionPolicy(Plugin):
             if made.get(field) != before.get(field):
                 raise ConfigurationError(f"{field} may not be changed")
         return made
+
+
+def _error_type(error: ConfigurationError) -> str:
+    """As metrics have it."""
+    cause = error.__cause__
+    if isinstance(cause, CompileError):
+        return "compile_error"
+    over = isinstance(cause, EvaluationError) and cause.over_budget
+    return "out_of_budget" if over else "invalid_error"
 
 
 def _denied(request: AdmissionRequest, bound: Bound, why: str) -> ForbiddenError:

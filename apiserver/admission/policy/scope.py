@@ -6,10 +6,11 @@ Source: Kubernetes documentation, "Validating Admission Policy": variable compos
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from apiserver.admission.conditions import all_hold
+from apiserver.admission.conditions import ConditionError, all_hold
+from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.matching import find_namespace
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from apiserver.admission.variables import request_variables
@@ -64,14 +65,25 @@ class Scope:
         self._failed: dict[str, str] = {}
         self._under_way: set[str] = set()
 
-    def conditions_hold(self, spec: Mapping[str, Any]) -> bool:
-        """Whether all matchConditions are true.
+    def conditions_hold(
+        self, spec: Mapping[str, Any], figures: AdmissionFigures, labels: Sequence[str]
+    ) -> bool:
+        """Whether all matchConditions are true; `labels` are those of the figures.
 
         Raises:
             ConditionError: that cannot be said.
         """
         conditions = spec.get("matchConditions") or ()
-        return not conditions or all_hold(conditions, {**self._known, "variables": {}}, VARIABLES)
+        if not conditions:
+            return True
+        with figures.conditions(*labels) as outcome:
+            try:
+                known = {**self._known, "variables": {}}
+                outcome.hold = all_hold(conditions, known, VARIABLES)
+            except ConditionError as error:
+                outcome.failures = error.count
+                raise
+        return outcome.hold
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression.

@@ -11,12 +11,14 @@ from typing import Any, Final
 import orjson
 
 from apiserver import notes
+from apiserver.admission.conditions import ConditionError
+from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.matching import is_exempt
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.policy.match import ConfigurationError, matches, parameters
 from apiserver.admission.policy.scope import Scope, namespace_object
 from apiserver.admission.policy.source import Bound, Policies
-from apiserver.admission.policy.validation import Denial, Outcome, judge
+from apiserver.admission.policy.validation import NOTHING, Denial, Outcome, judge
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from apiserver.admission.variables import checker
 from apiserver.authz import Authorizer
@@ -57,7 +59,7 @@ class ValidatingAdmissionPolicy(Plugin):
         return bool(self._policies.all()) and not is_exempt(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
-        verdict = _Verdict(request)
+        verdict = _Verdict(request, self._context.figures)
         for bound in self._policies.all():
             try:
                 outcomes = await self._outcomes(bound, request)
@@ -80,14 +82,29 @@ class ValidatingAdmissionPolicy(Plugin):
         found = await parameters(spec.get("paramKind"), binding.get("paramRef"), request, context)
         namespace = await namespace_object(request, context)
         with deciding(checker(self._authorizer, request.user)):
-            return [judge(spec, Scope(spec, request, params, namespace)) for params in found]
+            return [
+                self._judge(bound, Scope(spec, request, params, namespace), request)
+                for params in found
+            ]
+
+    def _judge(self, bound: Bound, scope: Scope, request: AdmissionRequest) -> Outcome:
+        spec, figures = bound.policy["spec"], self._context.figures
+        labels = (bound.names[0], "policy", "validate", str(request.operation))
+        try:
+            if not scope.conditions_hold(spec, figures, labels):
+                return NOTHING
+        except ConditionError as error:
+            failed = Denial(0, str(error), error="invalid_error")
+            return NOTHING if bound.ignores_failure else NOTHING._replace(denials=[failed])
+        return judge(spec, scope, figures.seconds)
 
 
 class _Verdict:
     """Gathers what all policies say of one request."""
 
-    def __init__(self, request: AdmissionRequest) -> None:
+    def __init__(self, request: AdmissionRequest, figures: AdmissionFigures) -> None:
         self._request = request
+        self._figures = figures
         self._denied: list[tuple[str, str]] = []
         self._failures: list[dict[str, Any]] = []
         self._annotations: dict[str, list[str]] = {}
@@ -96,12 +113,20 @@ class _Verdict:
         for denial in outcome.denials:
             for action in bound.binding["spec"].get("validationActions") or ():
                 self._act(action, bound, denial)
+                self._count(bound, denial, action.lower())
+        for denial in outcome.ignored:
+            self._count(bound, denial, "allow")
         for key, value in outcome.annotations.items():
             values = self._annotations.setdefault(f"{bound.names[0]}/{key}", [])
             if value not in values:
                 values.append(value)
         for error in outcome.annotation_errors:
-            self.deny(bound, Denial(0, error))
+            denial = Denial(0, error, error="invalid_error")
+            self.deny(bound, denial)
+            self._count(bound, denial, "deny")
+
+    def _count(self, bound: Bound, denial: Denial, action: str) -> None:
+        self._figures.checked(bound.names, denial.error or "no_error", action, denial.took)
 
     def deny(self, bound: Bound, denial: Denial) -> None:
         policy, binding = bound.names

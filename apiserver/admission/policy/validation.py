@@ -5,10 +5,9 @@ Source: upstream's policy/validating validator (messages, fallbacks).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from apiserver.admission.conditions import ConditionError
 from apiserver.admission.policy.scope import Scope
 from apiserver.cel import CelError, CompileError, EvaluationError
 
@@ -19,39 +18,48 @@ _OVER = (
 
 
 class Denial(NamedTuple):
-    """`expression` is its number; `failed` says that it has no value at all."""
+    """`expression` is its number; `error` says why it has no value at all, as metrics have it.
+
+    `took` is how many seconds it was evaluated for.
+    """
 
     expression: int
     message: str
     reason: str = ""
-    failed: bool = False
+    error: str = ""
+    took: float = 0.0
 
 
 class Outcome(NamedTuple):
-    """What the validations say against a request, and annotations for the audit log."""
+    """What the validations say against a request, and annotations for the audit log.
+
+    `ignored` are those that failed, and count for nothing by failurePolicy.
+    """
 
     denials: list[Denial]
     annotations: dict[str, str]
     annotation_errors: list[str]
+    ignored: Sequence[Denial] = ()
 
 
-def judge(spec: Mapping[str, Any], scope: Scope) -> Outcome:
-    """Evaluate all expressions of a policy; failurePolicy Ignore drops failures."""
+NOTHING: Final = Outcome([], {}, [])
+
+
+def judge(spec: Mapping[str, Any], scope: Scope, seconds: Callable[[], float]) -> Outcome:
+    """Evaluate all validations of a policy, timed by `seconds`; its conditions hold."""
     ignores = spec.get("failurePolicy") == "Ignore"
-    try:
-        if not scope.conditions_hold(spec):
-            return Outcome([], {}, [])
-    except ConditionError as error:
-        return Outcome([] if ignores else [Denial(0, str(error), failed=True)], {}, [])
     denials: list[Denial] = []
+    ignored: list[Denial] = []
     for index, validation in enumerate(spec.get("validations") or ()):
+        began = seconds()
         denial, over = _decide(index, validation, scope)
-        if denial is not None and not (denial.failed and ignores):
-            denials.append(denial)
+        if denial is not None:
+            into = ignored if denial.error and ignores else denials
+            into.append(denial._replace(took=seconds() - began))
         if over:
             break
     annotations, errors = _annotations(spec, scope)
-    return Outcome(denials, annotations, [] if ignores else errors)
+    return Outcome(denials, annotations, [] if ignores else errors, ignored)
 
 
 def _decide(index: int, validation: Mapping[str, Any], scope: Scope) -> tuple[Denial | None, bool]:
@@ -60,11 +68,11 @@ def _decide(index: int, validation: Mapping[str, Any], scope: Scope) -> tuple[De
     try:
         value = scope.evaluate(expression)
     except CompileError as error:
-        return Denial(index, f"compilation error: {error}", failed=True), False
+        return Denial(index, f"compilation error: {error}", error="compile_error"), False
     except CelError as error:
         over = isinstance(error, EvaluationError) and error.over_budget
         said = _OVER if over else f"expression '{expression}' resulted in error: {error}"
-        return Denial(index, said, failed=True), over
+        return Denial(index, said, error="out_of_budget" if over else "invalid_error"), over
     if value is True:
         return None, False
     reason = str(validation.get("reason") or "Invalid")

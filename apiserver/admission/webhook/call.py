@@ -6,10 +6,12 @@ Source: upstream's mutating and validating dispatchers (order of checks, message
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from apiserver import notes
 from apiserver.admission.conditions import ConditionError, all_hold
+from apiserver.admission.figures import AdmissionFigures, ErrorType
 from apiserver.admission.request import AdmissionRequest
 from apiserver.admission.variables import checker, request_variables
 from apiserver.admission.webhook import review
@@ -31,13 +33,15 @@ class Caller:
         self,
         client: WebhookClient,
         authorizer: Authorizer,
+        figures: AdmissionFigures,
         new_uid: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
         self._client = client
         self._authorizer = authorizer
+        self.figures = figures
         self._new_uid = new_uid
 
-    def condition_holds(self, hook: Hook, request: AdmissionRequest) -> bool:
+    def condition_holds(self, hook: Hook, request: AdmissionRequest, sort: str) -> bool:
         """Whether the matchConditions of a webhook let it be asked.
 
         Raises:
@@ -45,13 +49,42 @@ class Caller:
         """
         if not hook.match_conditions:
             return True
-        with deciding(checker(self._authorizer, request.user)):
+        figures = self.figures
+        with (
+            deciding(checker(self._authorizer, request.user)),
+            figures.conditions(hook.name, "webhook", sort, request.operation) as conditions,
+        ):
             try:
-                return all_hold(hook.match_conditions, request_variables(request))
+                conditions.hold = all_hold(hook.match_conditions, request_variables(request))
             except ConditionError as error:
-                if hook.ignores_failure:
-                    return False
-                raise request.forbidden(str(error)) from error
+                conditions.failures = error.count
+                if not hook.ignores_failure:
+                    raise request.forbidden(str(error)) from error
+        return conditions.hold
+
+    @contextmanager
+    def observed(self, hook: Hook, request: AdmissionRequest, sort: str) -> Iterator[None]:
+        """Counts how a call of a webhook ends; `sort` is "admit" or "validating"."""
+        began, code, cause = self.figures.seconds(), 200, None
+        ended: ErrorType | None = None
+        try:
+            yield
+        except RejectedError as error:
+            code, ended = error.error.code, "no_error"
+            raise
+        except CallError as error:
+            code, cause = error.code, error
+            ended = None if hook.ignores_failure else "calling_webhook_error"
+            raise
+        except BaseException:
+            code, ended = 0, "apiserver_internal_error"
+            raise
+        finally:
+            took = self.figures.seconds() - began
+            asked = (hook.name, sort, str(request.operation))
+            self.figures.called(asked, took, code, ended)
+            if cause is not None and hook.ignores_failure:
+                self.figures.failed_open(hook.name, sort)
 
     async def ask(self, hook: Hook, request: AdmissionRequest, *, mutating: bool) -> Response:
         """What a webhook that says yes answers.
@@ -66,7 +99,7 @@ class Caller:
         try:
             version = review.review_version(hook.versions)
         except InvalidResponseError as error:
-            raise CallError(f"could not create admission objects: {error}") from error
+            raise CallError(f"could not create admission objects: {error}", 400) from error
         body = await self._client.post(hook, review.review_of(uid, version, request))
         try:
             response = review.read_response(body, uid, version, mutating=mutating)

@@ -76,7 +76,7 @@ class WebhookClient:
                 f"failed to call webhook: {shown}: context deadline exceeded"
             ) from error
         except _AnswerError as error:
-            raise CallError(f"failed to call webhook: {error}") from error
+            raise CallError(f"failed to call webhook: {error}", error.code) from error
         except (OSError, ValueError, self._errors()) as error:
             why = _words(error, address)
             raise CallError(f"failed to call webhook: {shown}: {why}") from error
@@ -153,6 +153,10 @@ class WebhookClient:
 class _AnswerError(Exception):
     """An answer that is none; the message is what the client is told."""
 
+    def __init__(self, message: str, code: int = 503) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 def _timed(url: str, timeout_s: int) -> str:
     return f"{url}{'&' if '?' in url else '?'}timeout={timeout_s}s"
@@ -162,16 +166,18 @@ def _check_status(status: int, body: bytes) -> None:
     if 200 <= status < 300:
         return
     if 300 <= status < 400:
-        raise _AnswerError(f"the webhook answered with a redirect ({status}), none is followed")
+        raise _AnswerError(
+            f"the webhook answered with a redirect ({status}), none is followed", status
+        )
     if status == 404:
-        raise _AnswerError("the server could not find the requested resource")
+        raise _AnswerError("the server could not find the requested resource", status)
     text = body[:_SHOWN_CHARS_MAX].decode("utf-8", "replace").strip() or "unknown"
     if status >= 500:
         quoted = text.replace("\\", "\\\\").replace('"', '\\"')
         raise _AnswerError(
-            f'an error on the server ("{quoted}") has prevented the request from succeeding'
+            f'an error on the server ("{quoted}") has prevented the request from succeeding', status
         )
-    raise _AnswerError(f"the server rejected our request for an unknown reason ({status})")
+    raise _AnswerError(f"the server rejected our request for an unknown reason ({status})", status)
 
 
 def _words(error: Any, address: Address) -> str:

@@ -82,7 +82,14 @@ class Hooks:
 
 
 class CallError(Exception):
-    """A webhook could not be asked, or answered what makes no sense; failurePolicy decides."""
+    """A webhook could not be asked, or answered what makes no sense; failurePolicy decides.
+
+    `code` is what the failure counts as: the HTTP status of the answer, if that is the trouble.
+    """
+
+    def __init__(self, message: str, code: int = 503) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class RejectedError(Exception):

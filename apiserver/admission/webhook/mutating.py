@@ -62,7 +62,7 @@ class MutatingAdmissionWebhook(Plugin):
             if second and hook.uid not in passes.again:
                 continue
             if not await hook.wants(request, self._context) or not self._caller.condition_holds(
-                hook, request
+                hook, request, "admit"
             ):
                 continue
             place = f"round_{int(second)}_index_{hook.index}"
@@ -77,9 +77,10 @@ class MutatingAdmissionWebhook(Plugin):
         """Whether the webhook changed the object."""
         changed = False
         try:
-            response = await self._caller.ask(hook, request, mutating=True)
-            if response.patch:
-                changed = self._apply(hook, request, response.patch, place)
+            with self._caller.observed(hook, request, "admit"):
+                response = await self._caller.ask(hook, request, mutating=True)
+                if response.patch:
+                    changed = self._apply(hook, request, response.patch, place)
         except RejectedError as error:
             raise error.error from error
         except CallError as error:

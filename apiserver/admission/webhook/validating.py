@@ -37,7 +37,7 @@ class ValidatingAdmissionWebhook(Plugin):
             hook
             for hook in self._hooks.all()
             if await hook.wants(request, self._context)
-            and self._caller.condition_holds(hook, request)
+            and self._caller.condition_holds(hook, request, "validating")
         ]
         if not relevant:
             return
@@ -53,7 +53,8 @@ class ValidatingAdmissionWebhook(Plugin):
     async def _ask(self, hook: Hook, request: AdmissionRequest, index: int) -> ApiError | None:
         """Why the request fails by this webhook, if it does."""
         try:
-            await self._caller.ask(hook, request, mutating=False)
+            with self._caller.observed(hook, request, "validating"):
+                await self._caller.ask(hook, request, mutating=False)
         except RejectedError as error:
             return error.error
         except CallError as error:

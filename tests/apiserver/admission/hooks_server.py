@@ -70,6 +70,11 @@ class HookServer:
         }
 
 
+def namespace(name: str, **labels: str) -> Object:
+    metadata = {"name": name, "labels": labels}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
+
+
 def patch(*operations: dict[str, Any]) -> dict[str, Any]:
     """What a response has beside `allowed` where it changes the object."""
     encoded = base64.b64encode(json.dumps(list(operations)).encode()).decode()

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
 from aiohttp import web
 
 from apiserver import notes
-from apiserver.admission import build_chain
-from apiserver.admission.webhook.client import RESPONSE_BYTES_MAX, WebhookClient
-from apiserver.authz import Authorizer
-from apiserver.registry.admission_context import make_context
+from apiserver.admission.webhook.client import RESPONSE_BYTES_MAX
 from apiserver.registry.call import DeleteOptions
-from apiserver.registry.policy import Policy
 from apiserver.storage import codec
 from kubraft.api.errors import ApiError
 from kubraft.api.gvk import NAMESPACE, POD, GroupVersionKind, gvk_of
@@ -29,31 +22,11 @@ from tests.apiserver.admission.hooks_server import (
     HookServer,
     configuration,
     label,
+    namespace,
     patch,
-    serving,
 )
-from tests.apiserver.harness import AllowAll, Bench, pod, service, simple
+from tests.apiserver.harness import Bench, pod, service, simple
 from tests.harness.eventually import eventually
-
-
-@pytest.fixture
-async def hooks(bench: Bench, pki: Path) -> AsyncIterator[HookServer]:
-    """A bench whose writes go through the whole chain, and a server for its webhooks."""
-    context = make_context(bench.registry.machinery, bench.reader, bench.writer, Random(1))
-    client = WebhookClient(bench.reader, Random(1))
-    chain = build_chain(context, Authorizer(bench.reader), webhooks=client)
-    for name in ("default", "kube-system"):
-        await bench.writer.create(_namespace(name))
-    await bench.writer.create(simple("ServiceAccount", "default"))
-    bench.registry.policy = Policy(AllowAll(), chain)
-    async with serving(pki) as server:
-        yield server
-    await client.close()
-
-
-def _namespace(name: str, **labels: str) -> Object:
-    metadata = {"name": name, "labels": labels}
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
 
 def _pod(name: str = "web", **labels: str) -> Object:
@@ -417,8 +390,8 @@ async def test_deletes_and_namespaces_are_seen_with_their_old_objects(
     await _configure(
         bench, "Validating", hooks.hook("/x", rules=[rule], namespaceSelector=selector)
     )
-    await bench.create(_namespace("team-a", team="a"))
-    await bench.create(_namespace("team-b", team="b"))
+    await bench.create(namespace("team-a", team="a"))
+    await bench.create(namespace("team-b", team="b"))
     for name in ("team-a", "team-b"):
         await eventually(partial(bench.reader.get, NAMESPACE, "", name))
         await bench.registry.delete(bench.call(NAMESPACE, name), DeleteOptions(grace_period_s=0))
