@@ -28,12 +28,12 @@ class LimitRanger(Plugin):
         self._reader = reader
 
     def handles(self, request: AdmissionRequest) -> bool:
-        return request.creates_pod
+        return request.creates_pod or request.resizes_pod
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.obj or {}
-        if not isinstance(pod.get("spec"), dict):
-            return  # validation says so
+        if request.resizes_pod or not isinstance(pod.get("spec"), dict):
+            return  # validation says what is wrong
         for limit_range in self._reader.list(LIMIT_RANGE, request.namespace):
             set_defaults(pod, limit_range)
 

@@ -69,6 +69,11 @@ class AdmissionRequest:
         return (self.gvk, self.subresource, self.operation) == (POD, "", Operation.CREATE)
 
     @property
+    def resizes_pod(self) -> bool:
+        """Whether what the containers of a Pod may use is to change."""
+        return (self.gvk, self.subresource, self.operation) == (POD, "resize", Operation.UPDATE)
+
+    @property
     def shown_name(self) -> str:
         """The name for messages; of an object whose name is still to be made, its prefix."""
         if self.name or self.obj is None:

@@ -28,6 +28,8 @@ class ResourceQuota(Plugin):
         self._charger = QuotaCharger(context.reader, context.writer, context.kinds)
 
     def handles(self, request: AdmissionRequest) -> bool:
+        if request.resizes_pod:
+            return request.obj is not None
         if not request.namespace or request.subresource or request.obj is None:
             return False
         if request.operation is Operation.UPDATE:

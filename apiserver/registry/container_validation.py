@@ -5,7 +5,7 @@ Source: Kubernetes API reference, core/v1 Container; texts of upstream's validat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from apiserver.registry import numbers
@@ -34,6 +34,10 @@ _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_NOT_EPHEMERAL = (
+    *("ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "lifecycle"),
+    *_PROBES,
+)
 _PROBE_NUMBERS = (
     "initialDelaySeconds",
     "timeoutSeconds",
@@ -73,6 +77,24 @@ def validate_container(
                 causes.append(forbidden(f"{path}.{probe}", rule))
             else:
                 causes += _probe(container[probe], f"{path}.{probe}", probe)
+    return causes
+
+
+def validate_ephemeral(container: Json, path: str, targets: Collection[Any]) -> list[Cause]:
+    """What an ephemeral container may not have; `targets` are names of the Pod's others."""
+    causes: list[Cause] = []
+    target = container.get("targetContainerName")
+    if target and target not in targets:
+        causes.append(not_found(f"{path}.targetContainerName", target))
+    rule = "cannot be set for an Ephemeral Container"
+    set_ = (name for name in _NOT_EPHEMERAL if container.get(name))
+    causes += [forbidden(f"{path}.{name}", rule) for name in set_]
+    for index, mount in enumerate(container.get("volumeMounts") or ()):
+        causes += [
+            forbidden(f"{path}.volumeMounts[{index}].{name}", rule)
+            for name in ("subPath", "subPathExpr")
+            if mount.get(name)
+        ]
     return causes
 
 

@@ -99,7 +99,7 @@ def validate_new(machinery: Machinery, call: Call, obj: Object) -> None:
         name_errors=strategy.name_errors,
         any_finalizer=strategy.any_finalizer,
     )
-    causes += validate_content(machinery, call, obj, [])
+    causes += validate_content(machinery, call, obj, strategy.validate_new(obj))
     if causes:
         raise failures.invalid(resource, obj["metadata"].get("name", ""), causes)
 

@@ -95,6 +95,8 @@ def _given(given: Any) -> Managers | None:
 def _filter(call: Call) -> Filter:
     if call.subresource == "status":
         return _only_status
+    if call.subresource in PART_FIELDS:
+        return PART_FIELDS[call.subresource]
     return _without_status if call.resource.strategy.has_status else keep_all
 
 
@@ -102,5 +104,34 @@ def _without_status(fields: FieldSet) -> FieldSet:
     return without(fields, _STATUS) if "f:status" in fields else fields
 
 
+def _only_ephemeral(fields: FieldSet) -> FieldSet:
+    return _only(fields, ("f:spec", "f:ephemeralContainers"))
+
+
+def _only(fields: FieldSet, path: tuple[str, ...]) -> FieldSet:
+    """What is at one path; nothing where there is nothing."""
+    head, rest = path[0], path[1:]
+    if head not in fields:
+        return {}
+    if not rest:
+        return {head: fields[head]}
+    below = _only(fields[head], rest)
+    return {head: below} if below else {}
+
+
+def _only_resources(fields: FieldSet) -> FieldSet:
+    kept: FieldSet = {}
+    for kind in ("f:containers", "f:initContainers"):
+        for key, own in ((fields.get("f:spec") or {}).get(kind) or {}).items():
+            names = ("f:resources", "f:resizePolicy")
+            if below := {name: own[name] for name in names if name in own}:
+                kept.setdefault("f:spec", {}).setdefault(kind, {})[key] = below
+    return kept
+
+
 def _only_status(fields: FieldSet) -> FieldSet:
     return {key: fields[key] for key in ("f:metadata", "f:status") if key in fields}
+
+
+# Of a Pod: see pod_parts.
+PART_FIELDS = {"ephemeralcontainers": _only_ephemeral, "resize": _only_resources}

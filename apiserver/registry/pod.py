@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from apiserver.registry import pod_parts
 from apiserver.registry.causes import forbidden
 from apiserver.registry.pod_defaults import default_pod_spec
 from apiserver.registry.pod_validation import validate_pod_spec
@@ -28,6 +29,7 @@ class PodStrategy(Strategy):
     has_generation = True
     has_status = True
     deletion = Deletion.GRACEFUL
+    parts = (pod_parts.EPHEMERAL, pod_parts.RESIZE)
 
     def default(self, obj: Object) -> None:
         default_pod_spec(obj.setdefault("spec", {}), is_pod=True)
@@ -37,6 +39,17 @@ class PodStrategy(Strategy):
 
     def validate(self, obj: Object) -> list[Cause]:
         return validate_pod_spec(obj["spec"], "spec")
+
+    def validate_new(self, obj: Object) -> list[Cause]:
+        if obj["spec"].get("ephemeralContainers"):
+            return [forbidden("spec.ephemeralContainers", "cannot be set on create")]
+        return []
+
+    def prepare_for_part(self, subresource: str, new: Object, old: Object) -> None:
+        pod_parts.PREPARE[subresource](new, old)
+
+    def validate_part(self, subresource: str, new: Object, old: Object) -> list[Cause]:
+        return self.validate(new) + pod_parts.VALIDATE[subresource](new, old)
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)

@@ -16,7 +16,7 @@ from apiserver.registry.causes import (
     required,
     unsupported,
 )
-from apiserver.registry.container_validation import validate_container
+from apiserver.registry.container_validation import validate_container, validate_ephemeral
 from apiserver.registry.metadata import label_causes
 from apiserver.registry.numbers import non_negative
 from kubraft.api.errors import Cause
@@ -30,6 +30,7 @@ Json = dict[str, Any]
 
 _TOLERATION_OPERATORS = ("Exists", "Equal", "Lt", "Gt")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_TARGETS = ("initContainers", "containers")
 
 
 def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
@@ -85,6 +86,9 @@ def _containers(spec: Json, field: str, volumes: Mapping[str, Json]) -> list[Cau
             if name and name in names:
                 causes.append(duplicate(f"{path}.name", name))
             names.add(name)
+    targets = {c.get("name") for kind in _TARGETS for c in spec.get(kind) or ()}
+    for index, container in enumerate(spec.get("ephemeralContainers") or ()):
+        causes += validate_ephemeral(container, f"{field}.ephemeralContainers[{index}]", targets)
     return causes
 
 

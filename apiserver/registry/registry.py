@@ -90,7 +90,7 @@ class Registry:
     async def get(self, call: Call, resource_version: str = "") -> Entry:
         """One object, as fresh as a quorum read where no resourceVersion is given."""
         self.policy.check(call, "get")
-        if call.subresource not in ("", "status", "approval"):
+        if call.subresource not in ("", "status", "approval", *call.resource.strategy.parts):
             raise failures.not_supported(call.resource, "get")
         entry = await self.machinery.reads.get(
             call.resource.prefix, call.key, resource_version=_version(resource_version)
@@ -318,7 +318,8 @@ class Registry:
 def _check_writable(call: Call) -> None:
     if call.subresource and call.subresource not in call.resource.subresources:
         raise NotFoundError("the server could not find the requested resource")
-    if call.subresource not in ("", "status", "finalize", "approval"):
+    parts = call.resource.strategy.parts
+    if call.subresource not in ("", "status", "finalize", "approval", *parts):
         raise failures.not_supported(call.resource, "update")
 
 

@@ -84,7 +84,7 @@ TABLE: tuple[Resource, ...] = (
         pod_cells.POD,
         short_names=("po",),
         categories=("all",),
-        subresources=("status", "binding", "eviction", "log"),
+        subresources=("status", "binding", "eviction", "log", "ephemeralcontainers", "resize"),
         selectable_fields=_POD_FIELDS,
     ),
     Resource(

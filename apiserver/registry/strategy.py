@@ -42,6 +42,8 @@ class Strategy:
     ttl_s: int = 0
     # Whether the rules can be asked of nothing but an object with a spec.
     needs_spec: bool = True
+    # Subresources that only this kind has, and that change what its generation counts.
+    parts: tuple[str, ...] = ()
     # Whether a PUT of an object that does not exist creates it.
     create_on_update: bool = False
 
@@ -59,6 +61,10 @@ class Strategy:
 
     def validate(self, obj: Object) -> list[Cause]:  # noqa: ARG002
         """Rules beyond the schema, on every write of the main resource."""
+        return []
+
+    def validate_new(self, obj: Object) -> list[Cause]:  # noqa: ARG002
+        """Rules that a new object has to meet besides."""
         return []
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
@@ -86,6 +92,13 @@ class Strategy:
 
     def note_requester(self, obj: Object, user: User) -> None:
         """Write into a new object who asked for it."""
+
+    def prepare_for_part(self, subresource: str, new: Object, old: Object) -> None:
+        """Leave everything but what a subresource that only this kind has may change as it was."""
+
+    def validate_part(self, subresource: str, new: Object, old: Object) -> list[Cause]:  # noqa: ARG002
+        """Rules on a write of such a subresource."""
+        return []
 
     def prepare_for_approval(self, new: Object, old: Object, now: str) -> None:
         """Leave everything but what the approval subresource may change as it was."""

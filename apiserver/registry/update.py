@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from apiserver.admission.request import AdmissionRequest, Operation
@@ -130,13 +131,7 @@ async def _attempt(
     new = decoded.obj
     _check_identity(new, old)
     metadata.keep_system_fields(new["metadata"], old["metadata"])
-    prepare = {
-        "": strategy.prepare_for_update,
-        "status": strategy.prepare_for_status_update,
-        "finalize": _prepare_finalize,
-        "approval": lambda new, old: strategy.prepare_for_approval(new, old, machinery.now()),
-        "binding": _keep_all,
-    }[call.subresource]
+    prepare = _preparation(machinery, call)
     if call.subresource != "status":
         default(call, new)
     if not options.managed:
@@ -160,6 +155,19 @@ async def _attempt(
     return _Attempt(new, old, decoded.warnings)
 
 
+def _preparation(machinery: Machinery, call: Call) -> Callable[[Object, Object], None]:
+    strategy, part = call.resource.strategy, call.subresource
+    if part in strategy.parts:
+        return partial(strategy.prepare_for_part, part)
+    return {
+        "": strategy.prepare_for_update,
+        "status": strategy.prepare_for_status_update,
+        "finalize": _prepare_finalize,
+        "approval": lambda new, old: strategy.prepare_for_approval(new, old, machinery.now()),
+        "binding": _keep_all,
+    }[part]
+
+
 def _check_identity(new: Object, old: Object) -> None:
     after, before = new["metadata"], old["metadata"]
     if (uid := after.get("uid")) and uid != before["uid"]:
@@ -171,8 +179,9 @@ def _check_identity(new: Object, old: Object) -> None:
 
 
 def _set_generation(counts: bool, new: Object, old: Object, call: Call) -> None:  # noqa: FBT001
-    generation = old["metadata"].get("generation", 0)
-    if counts and not call.subresource and call.resource.strategy.changed_spec(new, old):
+    generation, strategy = old["metadata"].get("generation", 0), call.resource.strategy
+    of_spec = call.subresource in ("", *strategy.parts)
+    if counts and of_spec and strategy.changed_spec(new, old):
         new["metadata"]["generation"] = generation + 1
 
 
@@ -189,6 +198,9 @@ def _validate(machinery: Machinery, call: Call, new: Object, old: Object) -> Non
         causes += strategy.validate_status_update(new, old)
     elif call.subresource == "approval":
         causes += strategy.validate_approval(new, old)
+    elif call.subresource in strategy.parts:
+        schema = machinery.schema_causes(resource, new)
+        causes += merged(schema, strategy.validate_part(call.subresource, new, old))
     elif call.subresource == "":
         schema = machinery.schema_causes(resource, new)
         causes += merged(schema, strategy.validate_update(new, old))

@@ -53,6 +53,8 @@ _SUBRESOURCE_VERBS = {
     "scale": ("get", "update", "patch"),
     "finalize": ("update",),
     "approval": ("get", "update", "patch"),
+    "ephemeralcontainers": ("get", "update", "patch"),
+    "resize": ("get", "update", "patch"),
     "binding": ("create",),
     "eviction": ("create",),
     "token": ("create",),
