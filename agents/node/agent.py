@@ -7,21 +7,22 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
-
 from agents.node.container_start import ContainerStarter
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.fetched_objects import FetchedObjects
 from agents.node.fields import Place
+from agents.node.https_front import HttpsFront, Route, healthz
+from agents.node.https_server import Address, listening
 from agents.node.lifecycle_events import LifecycleEvents
 from agents.node.log_rotation import LogRotation
+from agents.node.log_route import log_route
 from agents.node.log_service import NodeAgentService
 from agents.node.machine import measure_machine, measure_usage
 from agents.node.node_admission import refusal
 from agents.node.node_object import Machine, Usage, allocatable
 from agents.node.plan import Waiting
 from agents.node.pod_stopper import PodStopper
+from agents.node.pod_streams import PodStreams
 from agents.node.pod_sync import PodSync
 from agents.node.probe_handlers import Execute
 from agents.node.prober import Prober
@@ -34,10 +35,13 @@ from kubraft.api.object import Object, uid_of
 from kubraft.client.controller import Controller
 from kubraft.client.events import EventRecorder
 from kubraft.client.informer import Informer
+from kubraft.grpc_server.server import GrpcServer
 from kubraft.pb.v1 import node_pb2_grpc
 
 _RUNTIME_WAIT_S = 30.0
 _WORKERS = 8
+# What streams and logs have to end by themselves when the agent does.
+_STOP_GRACE_S = 0.0
 
 
 class NodeAgent:
@@ -141,7 +145,7 @@ class NodeAgent:
                 group.create_task(LogRotation(self._runtime, self._clock).run())
                 self._agent.ready(node=self._given.name, port=self._given.port)
         finally:
-            await server.stop(None)
+            await server.stop(_STOP_GRACE_S)
             await prober.close()
             await stopper.close()
 
@@ -221,23 +225,27 @@ class NodeAgent:
 
     # The service for the API server
 
-    async def _serve(self) -> grpc.aio.Server:
+    async def _serve(self) -> GrpcServer:
         given = self._given
-        server = grpc.aio.server()
-        service = NodeAgentService(
+        logs = NodeAgentService(
             self._pods.get, self._runtime.view, self._clock, self._root / "logs"
         )
-        node_pb2_grpc.add_NodeAgentServicer_to_server(service, server)
-        target = f"{given.node_ip}:{given.port}"
-        try:
-            credentials = grpc.ssl_server_credentials(
-                [(given.tls_private_key_file.read_bytes(), given.tls_cert_file.read_bytes())],
-                given.client_ca_file.read_bytes(),
-                require_client_auth=True,
-            )
-            given.port = server.add_secure_port(target, credentials)
-        except (RuntimeError, ValueError) as error:
-            raise OSError(f"--port {given.port}: cannot listen on {target}: {error}") from error
+        streams = PodStreams(self._pods.get, self._runtime.view, self._runtime)
+        routes = {
+            "healthz": Route(healthz),
+            "containerLogs": log_route(logs.read, self._clock),
+            **streams.routes(),
+        }
+        address = Address(
+            given.node_ip,
+            given.port,
+            given.tls_cert_file,
+            given.tls_private_key_file,
+            given.client_ca_file,
+        )
+        server, given.port = listening(address, HttpsFront(routes).handle)
+        grpc_server: Any = server  # takes handlers as grpc.aio's does
+        node_pb2_grpc.add_NodeAgentServicer_to_server(logs, grpc_server)
         await server.start()
         return server
 

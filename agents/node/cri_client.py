@@ -28,6 +28,12 @@ class RuntimeCallError(Exception):
         self.details = details
 
     @property
+    def http_status(self) -> int:
+        """As the kubelet answers it. Source: its streaming package, WriteError."""
+        known = {grpc.StatusCode.NOT_FOUND: 404, grpc.StatusCode.RESOURCE_EXHAUSTED: 429}
+        return known.get(self.code, 500)
+
+    @property
     def unavailable(self) -> bool:
         """Whether nobody answers."""
         return self.code == grpc.StatusCode.UNAVAILABLE
@@ -184,6 +190,18 @@ class CriClient:
                 raise TimeoutError from error
             raise OSError(error.details() or str(error.code())) from error
         return answer.exit_code, (answer.stdout + answer.stderr).decode(errors="replace")
+
+    async def exec_url(self, request: cri.ExecRequest) -> str:
+        """Where a command's streams are served."""
+        return (await _answer(self._runtime.Exec(request, timeout=_READ_TIMEOUT_S))).url
+
+    async def attach_url(self, request: cri.AttachRequest) -> str:
+        """Where a container's own streams are served."""
+        return (await _answer(self._runtime.Attach(request, timeout=_READ_TIMEOUT_S))).url
+
+    async def port_forward_url(self, request: cri.PortForwardRequest) -> str:
+        """Where a Pod's ports are served."""
+        return (await _answer(self._runtime.PortForward(request, timeout=_READ_TIMEOUT_S))).url
 
     async def reopen_log(self, container_id: str) -> None:
         request = cri.ReopenContainerLogRequest(container_id=container_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from agents.node.cri_client import RuntimeCallError
+from agents.node.https_front import API_SERVER
 from agents.node.log_lines import LineWriter
 from agents.node.log_stream import stream_log
 from agents.node.pod_view import ContainerView, PodView
@@ -23,8 +24,6 @@ from kubraft.pb.v1 import objects_pb2 as pb
 
 # How often a followed log's container is asked whether it still runs.
 _LOOK_S = 1.0
-API_SERVER = "kube-apiserver-kubelet-client"
-
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -52,13 +51,24 @@ class NodeAgentService(node_pb2_grpc.NodeAgentServicer):
         self._clock = clock
         self._logs = logs.resolve()
 
+    async def read(self, request: pb.LogsRequest) -> AsyncGenerator[bytes]:
+        """The text of a container's log, in parts.
+
+        Raises:
+            LogError: there is no such log.
+            RuntimeCallError: the runtime does not say where it is.
+            OSError: the file cannot be read.
+        """
+        pod, life = await self._life(request)
+        async for text in self._stream(request, pod, life):
+            yield text
+
     async def Logs(  # noqa: N802
         self, request: pb.LogsRequest, context: Context
     ) -> AsyncIterator[pb.LogChunk]:
         try:
             _check_peer(context)
-            pod, life = await self._life(request)
-            async for text in self._stream(request, pod, life):
+            async for text in self.read(request):
                 yield pb.LogChunk(data=text)
         except LogError as error:
             await context.abort(error.code, str(error))
