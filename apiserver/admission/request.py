@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 from apiserver.admission.figures import AdmissionFigures
 from apiserver.reader import Reader, Writer
@@ -50,6 +51,8 @@ class AdmissionRequest:
     parent: GroupVersionKind | None = None
     # For plugins, what must last from one pass of mutation to the next.
     passes: dict[str, Any] = field(default_factory=dict)
+    # Of a view in another version: the request as it was made.
+    original: AdmissionRequest | None = None
     # Set by a plugin that wants all mutating plugins to be run once more.
     reinvoke: bool = False
 
@@ -93,6 +96,38 @@ class AdmissionRequest:
         )
 
 
+class Versions(Protocol):
+    """The versions in which a resource is served."""
+
+    def of(self, kind: GroupVersionKind, subresource: str) -> Sequence[GroupVersionKind]:
+        """The other kinds under which the same objects are served, with that subresource."""
+        ...
+
+    async def convert(
+        self, obj: Object, before: GroupVersionKind, after: GroupVersionKind
+    ) -> Object:
+        """An object of its own in another of those versions; `obj` stays as it is.
+
+        Raises:
+            InternalError: it cannot be converted.
+        """
+        ...
+
+
+class OneVersion:
+    """Versions of a cluster that serves each resource in one."""
+
+    def of(self, kind: GroupVersionKind, subresource: str) -> Sequence[GroupVersionKind]:
+        del kind, subresource
+        return ()
+
+    async def convert(
+        self, obj: Object, before: GroupVersionKind, after: GroupVersionKind
+    ) -> Object:
+        del before
+        return {**copy.deepcopy(obj), "apiVersion": after.api_version, "kind": after.kind}
+
+
 def _as_it_is(gvk: GroupVersionKind, obj: Object) -> Object:
     del gvk
     return obj
@@ -128,4 +163,5 @@ class AdmissionContext:
     patch: Callable[[GroupVersionKind, Object, Any], Object] = _unpatched
     is_namespaced: Callable[[GroupVersionKind], bool | None] = _unknown
     kinds: Callable[[], Iterable[tuple[GroupVersionKind, str]]] = tuple
+    versions: Versions = field(default_factory=OneVersion)
     figures: AdmissionFigures = field(default_factory=AdmissionFigures)

@@ -7,6 +7,7 @@ from typing import Any
 
 from apiserver.admission.request import AdmissionContext
 from apiserver.reader import Reader, Writer
+from apiserver.registry.equivalents import ServedVersions
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.patches import JSON, MERGE, STRATEGIC, change_of
 from apiserver.registry.strategic_merge import PatchSchema
@@ -30,6 +31,7 @@ def make_context(
         tools.patch,
         tools.is_namespaced,
         tools.kinds,
+        ServedVersions(machinery.resources),
     )
 
 

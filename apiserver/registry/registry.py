@@ -231,11 +231,20 @@ class Registry:
         written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
         return await self._scale(call, written.entry)
 
-    async def evict(self, call: Call, obj: Object, options: DeleteOptions) -> Object:
-        """Create pods/eviction: deletes the Pod where it may go; the answer is a Status."""
+    async def evict(
+        self,
+        call: Call,
+        obj: Object,
+        deletion: DeleteOptions,
+        options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
+    ) -> Object:
+        """Create pods/eviction: deletes the Pod where it may go; the answer is a Status.
+
+        Admission judges the Eviction and, as upstream, not the deletion that comes of it.
+        """
         call = replace(placed(call, obj), subresource="eviction")
         self.policy.check(call, "create")
-        self.machinery.schemas.decode(EVICTION, obj)
+        self.machinery.schemas.decode(EVICTION, obj, options.field_validation)
         await self.policy.admit(
             AdmissionRequest(
                 Operation.CREATE,
@@ -246,12 +255,14 @@ class Registry:
                 call.namespace,
                 call.name,
                 obj=obj,
-                dry_run=options.dry_run,
+                dry_run=deletion.dry_run,
+                options=options.as_object("CreateOptions"),
                 parent=call.resource.gvk,
             )
         )
         whole = replace(call, subresource="")
-        await eviction.evict(self.machinery, self.policy, whole, options)
+        trusted = replace(deletion, trusted=True)
+        await eviction.evict(self.machinery, self.policy, whole, trusted)
         return binding.SUCCESS
 
     async def review(
@@ -280,7 +291,12 @@ class Registry:
         await binding.bind(self.machinery, self.policy, call, obj, options)
         return binding.SUCCESS
 
-    async def create_token(self, call: Call, request: Object) -> Object:
+    async def create_token(
+        self,
+        call: Call,
+        request: Object,
+        options: WriteOptions = WriteOptions(),  # noqa: B008 - frozen
+    ) -> Object:
         """Create serviceaccounts/token: the TokenRequest with its status."""
         call = replace(placed(call, request), subresource="token")
         self.policy.check(call, "create")
@@ -299,6 +315,8 @@ class Registry:
             call.namespace,
             call.name,
             obj=decoded,
+            dry_run=options.dry_run,
+            options=options.as_object("CreateOptions"),
             parent=call.resource.gvk,
         )
         await self.policy.admit(admission)

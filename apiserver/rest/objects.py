@@ -164,11 +164,11 @@ class ObjectsRest:
         if call.subresource == "binding":
             made = await registry.bind(call, _typed(obj, gvk.BINDING), options)
         elif call.subresource == "token":
-            made = await registry.create_token(call, _typed(obj, gvk.TOKEN_REQUEST))
+            made = await registry.create_token(call, _typed(obj, gvk.TOKEN_REQUEST), options)
         elif call.subresource == "eviction":
             own = _typed(obj, gvk.EVICTION).get("deleteOptions")
             deletion = query.delete_options(ask.query, own if isinstance(own, dict) else None)
-            made = await registry.evict(call, obj, deletion)
+            made = await registry.evict(call, obj, deletion, options)
         elif call.resource.verbs == ("create",):
             _typed(obj, call.resource.gvk)
             made = await registry.review(call, obj, self._authenticate, options)

@@ -102,7 +102,7 @@ class ObjectsService:
                 if subresource == "binding":
                     answer = await self._registry.bind(call, obj, options)
                 else:
-                    answer = await self._registry.create_token(call, obj)
+                    answer = await self._registry.create_token(call, obj, options)
             finally:
                 turn.end()
             return self._answer(orjson.dumps(answer), encoding)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from apiserver.admission.equivalents import Views, matched_kind
 from apiserver.admission.matching import ParsedSelector, matches_rule, selects_namespace
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from kubraft.api.errors import ApiError, NotFoundError
@@ -22,31 +23,49 @@ class ConfigurationError(Exception):
 
 async def matches(
     match: Mapping[str, Any] | None, request: AdmissionRequest, context: AdmissionContext
-) -> bool:
-    """Whether MatchResources cover a request; a binding's may be absent.
+) -> GroupVersionKind | None:
+    """By which kind of the URL MatchResources cover a request, if they do; a binding's may be None.
 
     Raises:
         ConfigurationError: a selector is malformed, or the namespace is not known.
     """
     if match is None:
-        return True
-    if any(_covers(rule, request) for rule in match.get("excludeResourceRules") or ()):
-        return False
-    rules = match.get("resourceRules")
-    if rules and not any(_covers(rule, request) for rule in rules):
-        return False
+        return request.served_kind
+    policy = match.get("matchPolicy")
+    excluded, rules = match.get("excludeResourceRules") or (), match.get("resourceRules")
+    if matched_kind(excluded, policy, request, context, _covers) is not None:
+        return None
+    kind: GroupVersionKind | None = request.served_kind
+    if rules:
+        kind = matched_kind(rules, policy, request, context, _covers)
+    if kind is None:
+        return None
     try:
         if not ParsedSelector(match.get("objectSelector")).selects_object(request):
-            return False
+            return None
         namespaces = ParsedSelector(match.get("namespaceSelector"))
-        return await selects_namespace(namespaces, request, context)
+        return kind if await selects_namespace(namespaces, request, context) else None
     except (ValueError, ApiError) as error:
         raise ConfigurationError(str(error)) from error
 
 
-def _covers(rule: Mapping[str, Any], request: AdmissionRequest) -> bool:
+async def view_of(views: Views, kind: GroupVersionKind) -> AdmissionRequest:
+    """The request in the version that a policy asks for.
+
+    Raises:
+        ConfigurationError: its objects cannot be converted.
+    """
+    try:
+        return await views.of(kind)
+    except ApiError as error:
+        raise ConfigurationError(error.message) from error
+
+
+def _covers(
+    rule: Mapping[str, Any], request: AdmissionRequest, group_version: tuple[str, str] | None
+) -> bool:
     names = rule.get("resourceNames")
-    return matches_rule(rule, request) and (not names or request.name in names)
+    return matches_rule(rule, request, group_version) and (not names or request.name in names)
 
 
 async def parameters(

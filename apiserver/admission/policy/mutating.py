@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from apiserver.admission.conditions import ConditionError
+from apiserver.admission.equivalents import Views
 from apiserver.admission.matching import is_exempt
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.policy.match import ConfigurationError, matches, parameters
+from apiserver.admission.policy.match import ConfigurationError, matches, parameters, view_of
 from apiserver.admission.policy.scope import Scope, namespace_object
 from apiserver.admission.policy.source import Bound, Policies
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
@@ -52,12 +53,13 @@ class MutatingAdmissionPolicy(Plugin):
         done: set[tuple[str, str]] | None = request.passes.get(self.name)
         seen = request.passes.setdefault(self.name, set())
         before = copy.deepcopy(request.obj)
+        views = Views(request, self._context)
         for bound in self._policies.all():
             again = bound.policy["spec"].get("reinvocationPolicy") == "IfNeeded"
             if done is not None and not (again and bound.names in done):
                 continue  # asked once already, or not for the first time now
             try:
-                await self._apply(bound, request)
+                await self._apply(bound, request, views)
             except ConfigurationError as error:
                 if not bound.ignores_failure:
                     raise _denied(request, bound, str(error)) from error
@@ -65,18 +67,23 @@ class MutatingAdmissionPolicy(Plugin):
         if done is None and request.obj != before:
             request.reinvoke = True
 
-    async def _apply(self, bound: Bound, request: AdmissionRequest) -> None:
+    async def _apply(self, bound: Bound, request: AdmissionRequest, views: Views) -> None:
         spec, binding = bound.policy["spec"], bound.binding["spec"]
         context = self._context
-        if not await matches(spec.get("matchConstraints"), request, context):
+        kind = await matches(spec.get("matchConstraints"), request, context)
+        if kind is None or await matches(binding.get("matchResources"), request, context) is None:
             return
-        if not await matches(binding.get("matchResources"), request, context):
-            return
+        view = await view_of(views, kind)
+        seen = view.obj
         found = await parameters(spec.get("paramKind"), binding.get("paramRef"), request, context)
         namespace = await namespace_object(request, context)
-        with deciding(checker(self._authorizer, request.user)):
-            for params in found:
-                self._mutate(bound, request, params, namespace)
+        try:
+            with deciding(checker(self._authorizer, request.user)):
+                for params in found:
+                    self._mutate(bound, view, params, namespace)
+        finally:  # what the mutations before one that failed have done stays, as upstream
+            if view.obj is not seen:
+                await views.take_over(view)
 
     def _mutate(
         self,

@@ -12,10 +12,11 @@ import orjson
 
 from apiserver import notes
 from apiserver.admission.conditions import ConditionError
+from apiserver.admission.equivalents import Views
 from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.matching import is_exempt
 from apiserver.admission.plugin import Plugin
-from apiserver.admission.policy.match import ConfigurationError, matches, parameters
+from apiserver.admission.policy.match import ConfigurationError, matches, parameters, view_of
 from apiserver.admission.policy.scope import Scope, namespace_object
 from apiserver.admission.policy.source import Bound, Policies
 from apiserver.admission.policy.validation import NOTHING, Denial, Outcome, judge
@@ -60,9 +61,10 @@ class ValidatingAdmissionPolicy(Plugin):
 
     async def validate(self, request: AdmissionRequest) -> None:
         verdict = _Verdict(request, self._context.figures)
+        views = Views(request, self._context)
         for bound in self._policies.all():
             try:
-                outcomes = await self._outcomes(bound, request)
+                outcomes = await self._outcomes(bound, request, views)
             except ConfigurationError as error:
                 if not bound.ignores_failure:
                     said = f"failed to configure binding: {error}"
@@ -72,18 +74,20 @@ class ValidatingAdmissionPolicy(Plugin):
                 verdict.add(bound, outcome)
         verdict.conclude()
 
-    async def _outcomes(self, bound: Bound, request: AdmissionRequest) -> list[Outcome]:
+    async def _outcomes(
+        self, bound: Bound, request: AdmissionRequest, views: Views
+    ) -> list[Outcome]:
         spec, binding = bound.policy["spec"], bound.binding["spec"]
         context = self._context
-        if not await matches(spec.get("matchConstraints"), request, context):
+        kind = await matches(spec.get("matchConstraints"), request, context)
+        if kind is None or await matches(binding.get("matchResources"), request, context) is None:
             return []
-        if not await matches(binding.get("matchResources"), request, context):
-            return []
+        view = await view_of(views, kind)
         found = await parameters(spec.get("paramKind"), binding.get("paramRef"), request, context)
         namespace = await namespace_object(request, context)
         with deciding(checker(self._authorizer, request.user)):
             return [
-                self._judge(bound, Scope(spec, request, params, namespace), request)
+                self._judge(bound, Scope(spec, view, params, namespace), request)
                 for params in found
             ]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from apiserver.admission.matching import matches_rule, parse_selector, selects_namespace
+from apiserver.admission.equivalents import matched_kind
+from apiserver.admission.matching import parse_selector, selects_namespace
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from kubraft.api.errors import ApiError
 from kubraft.api.gvk import GroupVersionKind
@@ -35,21 +36,24 @@ class Hook:
         asked_s = webhook.get("timeoutSeconds") or TIMEOUT_S_DEFAULT
         self.timeout_s = max(1, min(int(asked_s), TIMEOUT_S_MAX))
         self.match_conditions = tuple(webhook.get("matchConditions") or ())
+        self._match_policy = webhook.get("matchPolicy")
         self._rules = tuple(webhook.get("rules") or ())
         self._namespaces = webhook.get("namespaceSelector")
         self._objects = webhook.get("objectSelector")
 
-    async def wants(self, request: AdmissionRequest, context: AdmissionContext) -> bool:
-        """Whether rules and selectors match; conditions are another question.
+    async def wants(
+        self, request: AdmissionRequest, context: AdmissionContext
+    ) -> GroupVersionKind | None:
+        """By which kind of the URL rules and selectors match; conditions are another question.
 
         Raises:
             NotFoundError, InternalError: that cannot be found out.
         """
-        if not any(matches_rule(rule, request) for rule in self._rules):
-            return False
-        if not parse_selector(self._objects).selects_object(request):
-            return False
-        return await selects_namespace(parse_selector(self._namespaces), request, context)
+        kind = matched_kind(self._rules, self._match_policy, request, context)
+        if kind is None or not parse_selector(self._objects).selects_object(request):
+            return None
+        namespaces = parse_selector(self._namespaces)
+        return kind if await selects_namespace(namespaces, request, context) else None
 
 
 class Hooks:

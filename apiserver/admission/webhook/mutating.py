@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from apiserver import notes
+from apiserver.admission.equivalents import Views
 from apiserver.admission.matching import is_exempt
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
@@ -58,15 +59,19 @@ class MutatingAdmissionWebhook(Plugin):
         passes: Passes = request.passes.setdefault(self.name, Passes())
         if second and passes.last != request.obj:
             passes.require()
+        views = Views(request, self._context)
         for hook in self._hooks.all():
             if second and hook.uid not in passes.again:
                 continue
-            if not await hook.wants(request, self._context) or not self._caller.condition_holds(
-                hook, request, "admit"
-            ):
+            kind = await hook.wants(request, self._context)
+            if kind is None:
+                continue
+            view = await views.of(kind)
+            if not self._caller.condition_holds(hook, view, "admit"):
                 continue
             place = f"round_{int(second)}_index_{hook.index}"
-            if await self._call(hook, request, place):
+            if await self._call(hook, view, place):
+                await views.take_over(view)
                 passes.require()
                 request.reinvoke = True
             if hook.reinvocable:

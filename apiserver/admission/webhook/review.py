@@ -65,11 +65,15 @@ def attributes_of(request: AdmissionRequest) -> dict[str, Any]:
     gvk, served = request.gvk, request.served_kind
     kind = {"group": gvk.group, "version": gvk.version, "kind": gvk.kind}
     resource = {"group": served.group, "version": served.version, "resource": request.resource}
+    asked = request.original or request
+    named = {"group": asked.gvk.group, "version": asked.gvk.version, "kind": asked.gvk.kind}
+    served = asked.served_kind
+    by_url = {"group": served.group, "version": served.version, "resource": asked.resource}
     made: dict[str, Any] = {
         "kind": kind,
         "resource": resource,
-        "requestKind": kind,
-        "requestResource": resource,
+        "requestKind": named,
+        "requestResource": by_url,
         "operation": str(request.operation),
         "userInfo": user_info(request.user),
         "dryRun": request.dry_run,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from apiserver.admission.equivalents import Views
 from apiserver.admission.matching import is_exempt
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionContext, AdmissionRequest
@@ -33,18 +34,21 @@ class ValidatingAdmissionWebhook(Plugin):
         return bool(self._hooks.all()) and not is_exempt(request)
 
     async def validate(self, request: AdmissionRequest) -> None:
-        relevant = [
-            hook
-            for hook in self._hooks.all()
-            if await hook.wants(request, self._context)
-            and self._caller.condition_holds(hook, request, "validating")
-        ]
+        views = Views(request, self._context)
+        relevant: list[tuple[Hook, AdmissionRequest]] = []
+        for hook in self._hooks.all():
+            kind = await hook.wants(request, self._context)
+            if kind is None:
+                continue
+            view = await views.of(kind)
+            if self._caller.condition_holds(hook, view, "validating"):
+                relevant.append((hook, view))
         if not relevant:
             return
         async with asyncio.TaskGroup() as group:
             asked = [
-                group.create_task(self._ask(hook, request, index))
-                for index, hook in enumerate(relevant)
+                group.create_task(self._ask(hook, view, index))
+                for index, (hook, view) in enumerate(relevant)
             ]
         for task in asked:
             if (refusal := task.result()) is not None:
