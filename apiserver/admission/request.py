@@ -149,10 +149,10 @@ class AdmissionContext:
 
     `decode` gives an object that a program made the shape of its kind: unknown fields are
     dropped, defaults filled in; it raises BadRequestError where a field has the wrong type.
-    `patch` applies a JSON patch (a list) or an applied configuration (an object), and raises as
-    patches of clients do; `is_namespaced` is None for a kind that is not served; `kinds` are those
-    that have namespaces, each resource once, with their plurals. Tests that need none of them leave
-    them out.
+    `patch` applies a JSON patch (a list) or merges a configuration as a server-side apply (an
+    object), and raises as patches of clients do; `is_namespaced` is None for a kind that is not
+    served; `kinds` are those that have namespaces, each resource once, with their plurals. Tests
+    that need none of them leave them out.
     """
 
     reader: Reader

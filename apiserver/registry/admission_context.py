@@ -6,11 +6,14 @@ from random import Random
 from typing import Any
 
 from apiserver.admission.request import AdmissionContext
+from apiserver.apply.overlay import overlaid
+from apiserver.apply.types import Type
+from apiserver.apply.updater import MergeError
+from apiserver.apply.validation import MistypedError
 from apiserver.reader import Reader, Writer
 from apiserver.registry.equivalents import ServedVersions
 from apiserver.registry.machinery import Machinery
-from apiserver.registry.patches import JSON, MERGE, STRATEGIC, change_of
-from apiserver.registry.strategic_merge import PatchSchema
+from apiserver.registry.patches import JSON, change_of
 from apiserver.schema.schemas import FieldValidation
 from kubraft.api.errors import BadRequestError
 from kubraft.api.gvk import GroupVersionKind
@@ -56,11 +59,21 @@ class _Tools:
     def patch(self, kind: GroupVersionKind, obj: Object, patch: Any) -> Object:
         if isinstance(patch, list):
             return change_of(JSON, patch)(obj)
-        resource = self._machinery.resources.find(kind.api_version, kind.kind)
-        if resource is not None and resource.custom is not None:
-            return change_of(MERGE, patch)(obj)
-        schema = PatchSchema.of(*self._machinery.schemas.definition(kind))
-        return change_of(STRATEGIC, patch, schema)(obj)
+        config = {**patch, "apiVersion": kind.api_version, "kind": kind.kind}
+        try:
+            return overlaid(self._type(kind), obj, config)
+        except MistypedError as error:
+            said = f"failed to convert patch object to typed object: {error}"
+            raise BadRequestError(f"error applying patch: {said}") from error
+        except MergeError as error:
+            raise BadRequestError(f"error applying patch: {error}") from error
+
+    def _type(self, kind: GroupVersionKind) -> Type:
+        machinery = self._machinery
+        resource = machinery.resources.find(kind.api_version, kind.kind)
+        if resource is None:  # of a subresource
+            return machinery.schemas.merge_type(kind)
+        return machinery.merge_type(resource)
 
     def kinds(self) -> list[tuple[GroupVersionKind, str]]:
         first = {row.prefix: row for row in reversed(list(self._machinery.resources))}

@@ -284,12 +284,57 @@ async def test_a_policy_changes_objects(chained: Bench, mutation: dict[str, Any]
         assert container["imagePullPolicy"] == "Never"
 
 
+_SIDECAR = """Object{spec: Object.spec{
+  initContainers: [
+    Object.spec.initContainers{name: "mesh", image: "proxy", restartPolicy: "Always"}],
+  tolerations: null,
+  volumes: object.spec.?volumes.orValue([]).filter(v, v.name != "cfg").size() >= 0 ? [
+    Object.spec.volumes{name: "cfg", emptyDir: Object.spec.volumes.emptyDir{}}] : []
+}}"""
+
+
+async def test_a_configuration_merges_as_a_server_side_apply(chained: Bench) -> None:
+    mutation = {
+        "patchType": "ApplyConfiguration",
+        "applyConfiguration": {"expression": _SIDECAR},
+    }
+    await put(chained, policy("Mutating", mutations=[mutation]), binding("Mutating"))
+    first = {"name": "setup", "image": "setup"}
+    own = {"name": "cfg", "emptyDir": {"medium": "Memory"}}
+    made = await chained.create(pod(initContainers=[first], volumes=[own]))
+    spec = made["spec"]
+    assert [each["name"] for each in spec["initContainers"]] == ["setup", "mesh"]
+    assert spec["volumes"][0] == own
+    assert len(spec["containers"]) == 1
+    managers = {each["manager"] for each in made["metadata"].get("managedFields", ())}
+    assert "MutatingAdmissionPolicy" not in managers
+
+
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
         ("object.nothing", "no such key: nothing"),
         ("Object{metadata: Object.metadata{name: 'other'}}", "metadata.name may not be changed"),
-        ("Object{spec: Object.spec{containers: 3}}", ""),
+        (
+            "Object{spec: Object.spec{containers: 3}}",
+            "failed to convert patch object to typed object: .spec.containers: expected list",
+        ),
+        (
+            "Object{spec: Object.spec{nowhere: 3}}",
+            ".spec.nowhere: field not declared in schema",
+        ),
+        (
+            "Object{spec: Object.spec{containers: [{'name': 'c', 'command': ['sh']}]}}",
+            "may not mutate atomic arrays, maps or structs: .spec.containers[0].command",
+        ),
+        (
+            "Object{spec: Object.spec{nodeSelector: {'a': 'b'}}}",
+            "may not mutate atomic arrays, maps or structs: .spec.nodeSelector",
+        ),
+        (
+            "Object{spec: Object.spec{containers: [Object.spec.containers{image: 'x'}]}}",
+            "associative list with keys has an element that omits all key fields",
+        ),
         ("'text'", "has a value of the wrong type"),
     ],
 )
