@@ -152,7 +152,8 @@ def _refused(conflicts: tuple[Conflict, ...]) -> FieldConflictError:
 
 
 def _named(config: Object) -> str:
-    metadata: dict[str, Any] = config.get("metadata") or {}
+    given = config.get("metadata")
+    metadata: dict[str, Any] = given if isinstance(given, dict) else {}
     group, _, version = str(config["apiVersion"]).rpartition("/")
     where = f"{metadata.get('namespace') or ''}/{metadata.get('name') or ''}"
     return f"{where}; {group}/{version}, Kind={config['kind']}"

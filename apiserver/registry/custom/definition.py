@@ -28,11 +28,9 @@ class DefinitionStrategy(Strategy):
     has_status = True
 
     def default(self, obj: Object) -> None:
-        spec = obj.get("spec")
-        if not isinstance(spec, dict):
-            return
-        names = spec.get("names")
-        if isinstance(names, dict) and isinstance(kind := names.get("kind"), str) and kind:
+        spec = obj.setdefault("spec", {})
+        names = spec.setdefault("names", {})
+        if kind := names.get("kind"):
             names["singular"] = names.get("singular") or kind.lower()
             names["listKind"] = names.get("listKind") or f"{kind}List"
         if spec.get("conversion") is None:
@@ -78,8 +76,8 @@ def _note_storage_version(obj: Object) -> None:
     status = obj.setdefault("status", {})
     stored: list[str] = list(status.get("storedVersions") or ())
     for version in obj["spec"].get("versions") or ():
-        if version.get("storage") and version.get("name") not in stored:
-            stored.append(version["name"])
+        if version.get("storage") and version.get("name", "") not in stored:
+            stored.append(version.get("name", ""))
             break
     status["storedVersions"] = stored
 

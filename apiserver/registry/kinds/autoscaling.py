@@ -67,7 +67,7 @@ def _default(obj: Object) -> None:
 
 
 def _bounds(place: Place) -> list[Cause]:
-    spec = place.value
+    spec = place.value or {}
     least, most = spec.get("minReplicas"), spec.get("maxReplicas", 0)
     if most < 1:
         return [invalid("spec.maxReplicas", most, "must be greater than 0")]

@@ -17,7 +17,7 @@ from apiserver.registry.rules import Check, RuleStrategy, ip, named, needed, one
 from apiserver.registry.workloads import validate_template
 from kubraft.api.errors import Cause
 from kubraft.api.gvk import GroupVersionKind
-from kubraft.api.labels import selector_from_labels
+from kubraft.api.labels import NOTHING, LabelSelector, selector_from_labels
 from kubraft.api.names import dns1123_label_errors, port_number_errors
 from kubraft.api.object import Object
 
@@ -54,8 +54,16 @@ def _controller_causes(place: Place) -> list[Cause]:
         causes.append(required("spec.selector"))
     if template is None:
         return [*causes, required("spec.template")]
-    wanted = selector_from_labels(chosen) if chosen else None
+    wanted = _selector(chosen) if chosen else None
     return causes + validate_template(template, wanted, "ReplicationController")
+
+
+def _selector(labels: dict[str, str]) -> LabelSelector:
+    """What no label can be selects nothing: upstream says no more of it."""
+    try:
+        return selector_from_labels(labels)
+    except ValueError:
+        return NOTHING
 
 
 def _default_template(obj: Object) -> None:

@@ -69,7 +69,7 @@ def _request_checks(prefix: str) -> tuple[Any, ...]:
 
 
 def _places(place: Place) -> list[Cause]:
-    given = [f"`{name}`" for name in _PLACES if place.value.get(name)]
+    given = [f"`{name}`" for name in _PLACES if (place.value or {}).get(name)]
     if not given:
         choices = ", ".join(f"`{name}`" for name in _PLACES)
         return [required("spec", f"exactly one of {choices} is required")]

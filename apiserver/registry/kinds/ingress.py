@@ -42,7 +42,7 @@ _WILDCARD_TEXT = (
 
 
 def _some_backend(place: Place) -> list[Cause]:
-    spec = place.value
+    spec = place.value or {}
     if spec.get("rules") or spec.get("defaultBackend") is not None:
         return []
     text = "either `defaultBackend` or `rules` must be specified"

@@ -36,7 +36,7 @@ SYSTEM_CLASSES: Final = {
 
 
 def _both(place: Place) -> list[Cause]:
-    spec = place.value
+    spec = place.value or {}
     if spec.get("minAvailable") is not None and spec.get("maxUnavailable") is not None:
         return [invalid("spec", spec, "minAvailable and maxUnavailable cannot be both set")]
     return []
