@@ -21,6 +21,15 @@ class Options:
     controllers: tuple[str, ...] = ("*",)
     concurrent_deployment_syncs: int = 5
     concurrent_replicaset_syncs: int = 5
+    concurrent_rc_syncs: int = 5
+    concurrent_job_syncs: int = 5
+    concurrent_cron_job_syncs: int = 5
+    concurrent_daemonset_syncs: int = 2
+    concurrent_statefulset_syncs: int = 5
+    concurrent_ttl_after_finished_syncs: int = 5
+    concurrent_endpoint_syncs: int = 5
+    concurrent_service_endpoint_syncs: int = 5
+    concurrent_mirroring_service_endpoint_syncs: int = 5
     concurrent_gc_syncs: int = 20
     concurrent_namespace_syncs: int = 10
     concurrent_resource_quota_syncs: int = 5
@@ -98,6 +107,15 @@ def _add_counts(flags: argparse.ArgumentParser, default: Options) -> None:
     for name, number in (
         ("deployment", default.concurrent_deployment_syncs),
         ("replicaset", default.concurrent_replicaset_syncs),
+        ("rc", default.concurrent_rc_syncs),
+        ("job", default.concurrent_job_syncs),
+        ("cron-job", default.concurrent_cron_job_syncs),
+        ("daemonset", default.concurrent_daemonset_syncs),
+        ("statefulset", default.concurrent_statefulset_syncs),
+        ("ttl-after-finished", default.concurrent_ttl_after_finished_syncs),
+        ("endpoint", default.concurrent_endpoint_syncs),
+        ("service-endpoint", default.concurrent_service_endpoint_syncs),
+        ("mirroring-service-endpoint", default.concurrent_mirroring_service_endpoint_syncs),
         ("gc", default.concurrent_gc_syncs),
         ("namespace", default.concurrent_namespace_syncs),
         ("resource-quota", default.concurrent_resource_quota_syncs),
@@ -124,6 +142,15 @@ def options_of(given: argparse.Namespace) -> Options:
         controllers=tuple(part.strip() for part in given.controllers.split(",") if part.strip()),
         concurrent_deployment_syncs=given.concurrent_deployment_syncs,
         concurrent_replicaset_syncs=given.concurrent_replicaset_syncs,
+        concurrent_rc_syncs=given.concurrent_rc_syncs,
+        concurrent_job_syncs=given.concurrent_job_syncs,
+        concurrent_cron_job_syncs=given.concurrent_cron_job_syncs,
+        concurrent_daemonset_syncs=given.concurrent_daemonset_syncs,
+        concurrent_statefulset_syncs=given.concurrent_statefulset_syncs,
+        concurrent_ttl_after_finished_syncs=given.concurrent_ttl_after_finished_syncs,
+        concurrent_endpoint_syncs=given.concurrent_endpoint_syncs,
+        concurrent_service_endpoint_syncs=given.concurrent_service_endpoint_syncs,
+        concurrent_mirroring_service_endpoint_syncs=given.concurrent_mirroring_service_endpoint_syncs,
         concurrent_gc_syncs=given.concurrent_gc_syncs,
         concurrent_namespace_syncs=given.concurrent_namespace_syncs,
         concurrent_resource_quota_syncs=given.concurrent_resource_quota_syncs,

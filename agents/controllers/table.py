@@ -9,15 +9,18 @@ from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
 from agents.controllers.deployment.controller import DeploymentController
 from agents.controllers.garbage.controller import GarbageCollector
+from agents.controllers.job.controller import JobController
 from agents.controllers.namespace.controller import NamespaceController
 from agents.controllers.node_lifecycle.controller import NodeLifecycleController
 from agents.controllers.node_lifecycle.taint_eviction import TaintEvictionController
 from agents.controllers.options import Options
 from agents.controllers.pod_gc.controller import PodGarbageCollector
 from agents.controllers.replica_set.controller import ReplicaSetController
+from agents.controllers.replica_set.replication import ReplicationController
 from agents.controllers.resource_quota import ResourceQuotaController
 from agents.controllers.root_ca import RootCaPublisher
 from agents.controllers.service_account import ServiceAccountController
+from agents.controllers.ttl_after_finished import TtlAfterFinishedController
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ def enabled(options: Options) -> list[Row]:
 CONTROLLERS = (
     Row("deployment-controller", DeploymentController),
     Row("replicaset-controller", ReplicaSetController),
+    Row("replicationcontroller-controller", ReplicationController),
+    Row("job-controller", JobController),
+    Row("ttl-after-finished-controller", TtlAfterFinishedController),
     Row("node-lifecycle-controller", NodeLifecycleController),
     Row("taint-eviction-controller", TaintEvictionController),
     Row("garbage-collector-controller", GarbageCollector),

@@ -290,7 +290,8 @@ def bootstrap_objects() -> list[Object]:
     objects += [_binding(role, subjects) for role, subjects in BINDINGS.items()]
     for name in controllers:
         subjects: tuple[tuple[str, str], ...] = (("ServiceAccount", name),)
-        if name in CONTROLLER_ROLES:  # ours, which run as the controller manager
+        # Ours run as the controller manager.
+        if name in CONTROLLER_ROLES or name in standard_roles.RUN_BY_MANAGER:
             subjects = (*subjects, _CONTROLLER_MANAGER)
         objects.append(_binding(f"system:controller:{name}", subjects))
     objects += _namespaced()

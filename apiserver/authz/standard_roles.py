@@ -83,6 +83,11 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
 _BATCH: Final = "batch"
 _JOBS: Final = _rule("read update patch", "jobs", _BATCH)
 
+# Those of the roles below whose controllers our controller manager runs.
+RUN_BY_MANAGER: Final = frozenset(
+    {"job-controller", "replication-controller", "ttl-after-finished-controller"}
+)
+
 CONTROLLER_ROLES: Final[dict[str, list[RuleObject]]] = {
     "attachdetach-controller": [
         _rule("list watch", "persistentvolumes persistentvolumeclaims"),

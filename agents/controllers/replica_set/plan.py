@@ -19,9 +19,6 @@ from kubraft.api.pods import is_pod_available, is_pod_ready, ready_since
 
 # The most Pods that one reconcile creates or deletes. Source: upstream's BurstReplicas.
 BURST_REPLICAS = 500
-# Slow start: one create first, twice as many after each batch that succeeded. Source: upstream's
-# SlowStartInitialBatchSize.
-FIRST_BATCH = 1
 REPLICA_FAILURE = "ReplicaFailure"
 
 
@@ -51,20 +48,6 @@ def plan(
         victims = to_delete(pods, min(surplus, BURST_REPLICAS), related=related, now=now)
         return Plan(delete=tuple(victims))
     return Plan()
-
-
-def batches(count: int) -> list[int]:
-    """The sizes of slow-start batches for `count` creates: 1, 2, 4, ...
-
-    So a cause that refuses every Pod (a quota, a webhook) is met once, not `count` times.
-    """
-    sizes: list[int] = []
-    size = FIRST_BATCH
-    while count > 0:
-        sizes.append(min(size, count))
-        count -= sizes[-1]
-        size *= 2
-    return sizes
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from kubraft.api.gvk import (
     CONFIG_MAP,
     DEPLOYMENT,
     EVENT,
+    JOB,
     NAMESPACE,
     NODE,
     POD,
@@ -123,7 +124,7 @@ class Cluster:
             await asyncio.sleep(0.1)
 
 
-FOLLOWED = (DEPLOYMENT, REPLICA_SET, POD, NODE, NAMESPACE, SERVICE_ACCOUNT, CONFIG_MAP)
+FOLLOWED = (DEPLOYMENT, REPLICA_SET, POD, NODE, NAMESPACE, SERVICE_ACCOUNT, CONFIG_MAP, JOB)
 _counter = iter(range(10_000))
 
 

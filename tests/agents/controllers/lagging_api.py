@@ -24,7 +24,7 @@ from kubraft.api.errors import (
 )
 from kubraft.api.gvk import POD, REPLICA_SET, GroupVersionKind, gvk_of
 from kubraft.api.object import Object, ObjectKey, key_of, uid_of
-from kubraft.api.time import ManualClock
+from kubraft.api.time import ManualClock, format_time
 from kubraft.client.client import ApiClient, Kind
 
 Place = tuple[GroupVersionKind, ObjectKey]
@@ -110,7 +110,9 @@ class LaggingApi:
         stored = await self.get(gvk_of(obj), obj["metadata"]["name"], key_of(obj).namespace)
         if stored["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
             raise ConflictError("changed")
-        return self.put(obj)
+        if subresource:
+            return self.put({**stored, subresource: obj[subresource]})
+        return self.put({**obj, "status": stored["status"]} if "status" in stored else obj)
 
     async def delete(
         self, gvk: GroupVersionKind, name: str, namespace: str = "", **options: Any
@@ -120,6 +122,30 @@ class LaggingApi:
             raise ConflictError("another uid")
         if options.get("resource_version", "") not in ("", stored["metadata"]["resourceVersion"]):
             raise ConflictError("changed")
+        if stored["metadata"].get("finalizers"):
+            metadata = {**stored["metadata"], "deletionTimestamp": format_time(self.clock.now())}
+            return self.put({**stored, "metadata": metadata})
         self.deleted.append((stored, frozenset(map(uid_of, self.objects.values()))))
         self.remove((gvk, ObjectKey(namespace, name)))
         return stored
+
+    async def patch(
+        self,
+        gvk: GroupVersionKind,
+        name: str,
+        merge: dict[str, Any],
+        namespace: str = "",
+        subresource: str = "",
+        **options: Any,
+    ) -> Object:
+        stored = await self.get(gvk, name, namespace)
+        metadata = {**stored["metadata"], **merge.get("metadata", {})}
+        if metadata["uid"] != uid_of(stored):
+            raise ConflictError("another uid")
+        if options.get("resource_version", "") not in ("", stored["metadata"]["resourceVersion"]):
+            raise ConflictError("changed")
+        changed = {**stored, "metadata": metadata}
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self.remove((gvk, ObjectKey(namespace, name)))
+            return changed
+        return self.put(changed)

@@ -75,6 +75,35 @@ def replica_set(name: str = "rs", replicas: int = 3, **spec: Any) -> Object:
     }
 
 
+def job(name: str = "once", **spec: Any) -> Object:
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "resourceVersion": "1",
+            "creationTimestamp": at(-900),
+        },
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": 6,
+            "selector": {"matchLabels": dict(LABELS)},
+            "template": {
+                "metadata": {"labels": dict(LABELS)},
+                "spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "main", "image": "once:1"}],
+                },
+            },
+            **spec,
+        },
+    }
+
+
 def pod(name: str, owner: Object | None = None, **parts: Any) -> Object:
     """A Pod; `ready` is the age of condition Ready in seconds, None for not ready."""
     ready = parts.pop("ready", 0)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from agents.controllers.pod_control import batches
 from agents.controllers.replica_set.plan import (
     BURST_REPLICAS,
     Failure,
-    batches,
     next_check_s,
     plan,
     status,
