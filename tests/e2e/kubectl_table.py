@@ -130,6 +130,16 @@ kind: Pod
 metadata: {name: host}
 spec: {hostNetwork: true, containers: [{name: a, image: "kubraft/web:v1"}]}
 """
+ONE_JOB = """\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: done}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: main, image: busybox, command: [echo, it is done]}]
+"""
 
 
 class Row(NamedTuple):
@@ -283,6 +293,10 @@ ROWS = (
     Row("top nodes", r"Metrics API not available", why="no metrics server"),
     Row("create job once --image=kubraft/web:v1", r"job.batch/once created"),
     Row("get job once", r"once +(Running|Complete) +./1"),
+    Row("apply -f -", r"job.batch/done created", ONE_JOB),
+    Row("wait --for=condition=Complete job/done --timeout=60s", r"condition met"),
+    Row("logs job/done", r"it is done"),
+    Row("describe job done", r"Completed +\S+ +job-controller +Job completed"),
     Row("create cronjob nightly --image=kubraft/web:v1 --schedule=@daily", r"nightly created"),
     Row("create job --from=cronjob/nightly now", r"job.batch/now created"),
     Row("describe cronjob nightly", r"Schedule: +@daily"),
