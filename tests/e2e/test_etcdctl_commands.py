@@ -142,7 +142,7 @@ class Session:
         printed = re.sub(
             '(?<=CLUSTER=").*(?=")', lambda m: ",".join(sorted(m[0].split(","))), printed
         )
-        printed = re.sub(r"\b[0-9a-f]{13,16}\b", "ID", printed)
+        printed = re.sub(r" *\b[0-9a-f]{12,16}\b", " ID", printed)
         if step.verdicts:
             printed = " ".join(re.findall("(?:PASS|FAIL)[^\n]*", printed))
         if step.words:
