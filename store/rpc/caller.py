@@ -7,6 +7,7 @@ Source: etcd, server/auth (AuthInfoFromCtx, AuthInfoFromTLS).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -42,6 +43,21 @@ class Callers:
         """What this task does from now on is done for the caller behind `context`."""
         _CALL.set(context)
 
+    def unheard_index(self) -> int:
+        """Where in the log the present call's token was handed out, if it is not known here.
+
+        0 where nothing is to be waited for. The index is what the token says: anybody may send
+        any. Source: etcd, server/auth (tokenSimple).
+        """
+        context = _CALL.get()
+        if not self._state.enabled or context is None or isinstance(self.tokens, JwtTokens):
+            return 0
+        token = _token_in(dict(context.invocation_metadata() or ()))
+        if token is None or self.tokens.user_of(token) is not None:
+            return 0
+        index = token.rpartition(".")[2]
+        return int(index) if index.isascii() and index.isdigit() and len(index) < 20 else 0
+
     def identity(self) -> Identity:
         """Who the present call is from; NOBODY also while users do not count.
 
@@ -52,10 +68,9 @@ class Callers:
         if not self._state.enabled or context is None:
             return NOBODY
         metadata = dict(context.invocation_metadata() or ())
-        for field in _TOKEN_FIELDS:
-            token = metadata.get(field)
-            if token is not None:
-                return self._by_token(str(token).removeprefix("Bearer "))
+        token = _token_in(metadata)
+        if token is not None:
+            return self._by_token(token)
         if not self._client_cert_auth or _GATEWAY_FIELD in metadata:
             return NOBODY
         names = list(context.auth_context().get("x509_common_name", ()))
@@ -87,3 +102,11 @@ class Callers:
         """Raises UserEmptyError, AuthOldRevisionError, PermissionDeniedError."""
         if self._state.enabled:
             self._state.check_read(self.identity(), key, end)
+
+
+def _token_in(metadata: Mapping[str, str | bytes]) -> str | None:
+    for field in _TOKEN_FIELDS:
+        token = metadata.get(field)
+        if token is not None:
+            return str(token).removeprefix("Bearer ")
+    return None

@@ -111,7 +111,7 @@ def _response(kv: KeyValue) -> bytes:
 def observe_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(data: bytes, context: Context) -> None:
         try:
-            services.callers.enter(context)
+            await services.enter(context)
             services.check_voter()
             await _observe(services, parse(LeaderRequest, data), context)
         except (RefusedError, MvccError, EngineError, DecodeError) as error:

@@ -185,7 +185,7 @@ def snapshot_handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, b
     async def call(data: bytes, context: Context) -> None:
         del data
         try:
-            services.callers.enter(context)
+            await services.enter(context)
             services.callers.check_admin()
             with disk_work("snapshot"):
                 directory = tempfile.mkdtemp(dir=services.machine.backend.directory)

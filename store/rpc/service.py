@@ -7,6 +7,7 @@ a response is the header's bytes in front of the body that the state machine has
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -178,6 +179,17 @@ class MemberServices:
     def response(self, reply: Reply) -> bytes:
         return self.header(reply.revision) + reply.body
 
+    async def enter(self, context: Context) -> None:
+        """What this task does from now on is done for the caller behind `context`.
+
+        A token that another member handed out just now may not have come here yet: what the log
+        has is waited for then, as a linearizable read does.
+        """
+        self.callers.enter(context)
+        if self.callers.unheard_index() > self.engine.status().applied_index:
+            with contextlib.suppress(EngineError):  # the token is told of as unknown
+                await self.engine.read_index()
+
     async def propose(self, kind: Kind, request: bytes, who: Identity | None = None) -> Reply:
         """Replicate a checked request, of the present caller if not said otherwise.
 
@@ -247,7 +259,7 @@ class MemberServices:
             tally.started += 1
             FIGURES.client_bytes_received += len(data)
             try:
-                self.callers.enter(context)
+                await self.enter(context)
                 if not learners:
                     self.check_voter()
                 self.check_leader(context)

@@ -32,7 +32,7 @@ _LEADERLESS_POLLS_MAX = 3
 def handler(services: MemberServices) -> grpc.RpcMethodHandler[bytes, bytes]:
     async def call(_: object, context: Context) -> None:
         try:
-            services.callers.enter(context)
+            await services.enter(context)
             services.check_leader(context)
             services.check_voter()
             await serve(services, context)

@@ -26,6 +26,11 @@ _KINDS: dict[type[Message], Kind] = {
     rpc_pb2.LeaseCheckpoint: Kind.LEASE_EXPIRE,
     rpc_pb2.Member: Kind.PUBLISH,
     rpc_pb2.AlarmRequest: Kind.ALARM,
+    rpc_pb2.AuthEnableRequest: Kind.AUTH_ENABLE,
+    rpc_pb2.AuthenticateRequest: Kind.AUTHENTICATE,
+    rpc_pb2.AuthUserAddRequest: Kind.USER_ADD,
+    rpc_pb2.AuthUserGrantRoleRequest: Kind.USER_GRANT_ROLE,
+    rpc_pb2.AuthRoleAddRequest: Kind.ROLE_ADD,
 }
 
 

@@ -99,7 +99,7 @@ class OneMember:
         self.driver = MachineDriver(directory)
         machine = self.driver.machine
         self.log = OwnLog(self.driver, member, members)
-        tokens = SimpleTokens(ttl_s=60, now=lambda: 0.0)
+        tokens = machine.auth_commands.tokens = SimpleTokens(ttl_s=60, now=lambda: 0.0)
         self.services = MemberServices(
             cluster_id=7,
             member_id=member,

@@ -1,18 +1,23 @@
 """Tokens and passwords: what is good, for how long, and options that are wrong."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from kubraft.pb.etcdserverpb import rpc_pb2 as pb
 from store.flag_error import FlagError
+from store.mvcc.auth.errors import InvalidAuthTokenError
 from store.mvcc.command import Identity
 from store.rpc.jwt_tokens import open_tokens
 from store.rpc.passwords import hash_password, is_password
 from store.rpc.simple_tokens import SimpleTokens, random_part
+from tests.store.rpc.one_member import OneMember
 
 
 class Clock:
@@ -107,3 +112,34 @@ async def test_a_password_is_known_by_its_hash_only() -> None:
     assert await is_password("secret", stored.encode())
     for password, kept in (("Secret", stored), ("", stored), ("", ""), ("secret", "scrypt$x")):
         assert not await is_password(password, kept.encode())
+
+
+async def test_a_token_that_another_member_handed_out_just_now_is_known_here(
+    tmp_path: Path,
+) -> None:
+    member = OneMember(tmp_path / "state")
+    for request in (
+        pb.AuthUserAddRequest(name="root", hashedPassword=b64encode(b"x").decode()),
+        pb.AuthRoleAddRequest(name="root"),
+        pb.AuthUserGrantRoleRequest(user="root", role="root"),
+        pb.AuthEnableRequest(),
+    ):
+        member.driver.reply(request)
+    member.log.elsewhere(pb.AuthenticateRequest(name="root", password="abc"))
+    token = f"abc.{len(member.driver.log) + 1}"
+    assert await caller(member, token) == "root"
+    # What nobody handed out is unknown after a look, and without one where nobody can be asked.
+    with pytest.raises(InvalidAuthTokenError):
+        await caller(member, "abc.999999")
+    member.log.has_quorum = False
+    with pytest.raises(InvalidAuthTokenError):
+        await caller(member, "xyz.999999")
+    assert await caller(member, token) == "root"
+    member.driver.close()
+
+
+async def caller(member: OneMember, token: str) -> str:
+    """Who a call with that token is taken to be from."""
+    context = SimpleNamespace(invocation_metadata=lambda: (("token", token),))
+    await member.services.enter(context)  # type: ignore[arg-type]
+    return member.services.callers.identity().user
