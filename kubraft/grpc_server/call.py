@@ -13,10 +13,10 @@ import grpc.aio
 
 from kubraft.grpc_server import compression
 from kubraft.grpc_server.headers import Metadata
+from kubraft.grpc_server.messages import framed
 from kubraft.grpc_server.outlet import OutStream
 
 END_OF_REQUESTS: Any = getattr(grpc.aio, "EOF")  # noqa: B009  # missing in the type stubs
-PREFIX_BYTES = 5
 # A stream's writer waits while the client has left this much of its responses unread.
 _UNSENT_BYTES_MAX = 64 << 10
 
@@ -163,7 +163,7 @@ class Call(OutStream):
         if self.method.gzip and len(data) >= compression.WORTHWHILE_BYTES:
             data = compression.compress(data)
             return b"\1" + len(data).to_bytes(4, "big") + data
-        return b"\0" + len(data).to_bytes(4, "big") + data
+        return framed(data)
 
     def invocation_metadata(self) -> Metadata:
         return self.method.metadata

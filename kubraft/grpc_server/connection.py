@@ -12,14 +12,14 @@ import grpc
 from kubraft.grpc_server import frames as f
 from kubraft.grpc_server import headers as h
 from kubraft.grpc_server.answers import Answers
-from kubraft.grpc_server.call import PREFIX_BYTES, Call, Method
+from kubraft.grpc_server.call import Call, Method
 from kubraft.grpc_server.exchange import Handler, HttpRequest
 from kubraft.grpc_server.exchange import run as run_exchange
-from kubraft.grpc_server.guard import CONTINUATIONS_MAX, Guard, Limits
+from kubraft.grpc_server.guard import Guard, Limits
 from kubraft.grpc_server.http2_exchange import Http2Exchange
 from kubraft.grpc_server.keepalive import Keepalive
 from kubraft.grpc_server.lingering import Lingering
-from kubraft.grpc_server.messages import RefusedMessageError, whole_messages
+from kubraft.grpc_server.messages import RefusedMessageError, lone_message, whole_messages
 from kubraft.grpc_server.outlet import Outlet, OutStream
 from kubraft.grpc_server.request import Find, asked
 from kubraft.grpc_server.running import run
@@ -42,13 +42,14 @@ class Connection(asyncio.Protocol):
         self._message_bytes_max = limits.message_bytes_max
         self._stream_window = max(limits.message_bytes_max + (64 << 10), 1 << 20)
         self._on_end = on_end
-        self._headers = h.HeaderReader(lambda head: asked(head, find, has_http=http is not None))
+        self._headers = h.HeaderReader(
+            lambda fields: asked(h.request_head(fields), find, has_http=http is not None)
+        )
         self._buffer = b""
         self._greeted = False
         self._last_stream = 0
         self._unacknowledged = 0
-        self._block: tuple[int, int, bytes] | None = None
-        self._continuations = 0
+        self._pieces = h.BlockPieces()
         self._leaving = False
         self.calls: dict[int, Call] = {}
         self.exchanges: dict[int, Http2Exchange] = {}
@@ -126,25 +127,14 @@ class Connection(asyncio.Protocol):
                 return 0
             self._greeted = True
             at = len(f.PREFACE)
-        while end - at >= f.HEAD_BYTES:
-            length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
-            if length > f.FRAME_BYTES:
-                raise f.ConnectionFaultError(f.FRAME_SIZE_ERROR, f"frame of {length} bytes")
-            start = at + f.HEAD_BYTES
-            if start + length > end:
-                break
-            stream = int.from_bytes(data[at + 5 : start], "big") & f.WINDOW_BYTES_MAX
-            at, kind, flags = start + length, data[at + 3], data[at + 4]
-            self._frame(kind, flags, stream, data[start:at])
-        return at
+        return f.read(data, at, self._frame)
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if self._block is not None and (kind != f.CONTINUATION or stream != self._block[0]):
-            raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "headers were not continued")
+        self._pieces.check(kind, stream)
         if kind == f.DATA:
             self._data(flags, stream, payload)
         elif kind == f.HEADERS:
-            self._begin_headers(flags, stream, f.unpadded(flags, payload))
+            self._block(self._pieces.begin(flags, stream, f.unpadded(flags, payload)))
         elif kind == f.WINDOW_UPDATE:
             self._widen(stream, f.u32(payload))
         elif kind == f.RST_STREAM:
@@ -160,13 +150,7 @@ class Connection(asyncio.Protocol):
                 self._guard.idle_frame()
                 self._set(payload)
         elif kind == f.CONTINUATION:
-            if self._block is None:
-                raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "nothing to continue")
-            self._continuations += 1
-            if self._continuations > CONTINUATIONS_MAX:
-                raise f.ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers in too many pieces")
-            first, first_flags, block = self._block
-            self._begin_headers(first_flags | flags & f.END_HEADERS, first, block + payload)
+            self._block(self._pieces.go_on(flags, payload))
         elif kind == f.PUSH_PROMISE:
             raise f.ConnectionFaultError(f.PROTOCOL_ERROR, "a client cannot push")
         else:
@@ -190,14 +174,10 @@ class Connection(asyncio.Protocol):
         if exchange is not None:
             exchange.forget()
 
-    def _begin_headers(self, flags: int, stream: int, block: bytes) -> None:
-        if len(block) > h.LIST_BYTES_MAX:
-            raise f.ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers too large")
-        if not flags & f.END_HEADERS:
-            self._block = (stream, flags, block)
+    def _block(self, whole: h.Block | None) -> None:
+        if whole is None:
             return
-        self._block = None
-        self._continuations = 0
+        flags, stream, block = whole
         found = self._headers.read(block)
         running = self.calls.get(stream) or self.exchanges.get(stream)
         if running is not None:  # a client's trailers
@@ -249,10 +229,10 @@ class Connection(asyncio.Protocol):
             return
         if call.half_closed:
             raise f.ConnectionFaultError(f.STREAM_CLOSED, "data after the end")
-        if not call.partial and len(payload) >= PREFIX_BYTES:
-            size = int.from_bytes(payload[1:PREFIX_BYTES], "big")
-            if not payload[0] and len(payload) == PREFIX_BYTES + size <= self._message_bytes_max:
-                self._take(call, payload[PREFIX_BYTES:], len(payload))
+        if not call.partial:
+            message = lone_message(payload, self._message_bytes_max)
+            if message is not None:
+                self._take(call, message, len(payload))
                 payload = b""
         if payload:
             call.partial += payload
@@ -284,7 +264,8 @@ class Connection(asyncio.Protocol):
     def _take_whole(self, call: Call) -> bool:
         """Take whole messages out of what came; False where the call was ended for it."""
         try:
-            for message, size in whole_messages(call, self._message_bytes_max):
+            most, gzip = self._message_bytes_max, call.method.gzip
+            for message, size in whole_messages(call.partial, most, gzip=gzip):
                 self._take(call, message, size)
         except RefusedMessageError as refusal:
             self._refuse(call, refusal.code, str(refusal))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEAD_BYTES = 9
@@ -21,7 +22,8 @@ END_HEADERS = 0x4
 PADDED = 0x8
 WITH_PRIORITY = 0x20
 
-SETTING_STREAMS_MAX, SETTING_WINDOW, SETTING_FRAME_BYTES, SETTING_HEADER_BYTES = 3, 4, 5, 6
+SETTING_PUSH, SETTING_STREAMS_MAX, SETTING_WINDOW, SETTING_FRAME_BYTES = 2, 3, 4, 5
+SETTING_HEADER_BYTES = 6
 
 NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR = range(4)
 STREAM_CLOSED, FRAME_SIZE_ERROR, REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = (
@@ -44,6 +46,33 @@ class ConnectionFaultError(Exception):
     def __init__(self, code: int, cause: str) -> None:
         super().__init__(cause)
         self.code = code
+
+
+# Kind, flags, stream and payload of a frame.
+OnFrame = Callable[[int, int, int, bytes], None]
+
+
+def read(data: bytes, at: int, on_frame: OnFrame) -> int:
+    """Hand on the whole frames of `data` from `at` on.
+
+    Returns:
+        Where the rest begins.
+
+    Raises:
+        ConnectionFaultError: a frame is larger than we allow.
+    """
+    end = len(data)
+    while end - at >= HEAD_BYTES:
+        length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+        if length > FRAME_BYTES:
+            raise ConnectionFaultError(FRAME_SIZE_ERROR, f"frame of {length} bytes")
+        start = at + HEAD_BYTES
+        if start + length > end:
+            break
+        stream = int.from_bytes(data[at + 5 : start], "big") & WINDOW_BYTES_MAX
+        at, kind, flags = start + length, data[at + 3], data[at + 4]
+        on_frame(kind, flags, stream, data[start:at])
+    return at
 
 
 def head(length: int, kind: int, flags: int, stream: int) -> bytes:

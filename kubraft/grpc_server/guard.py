@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from kubraft.grpc_server.frames import ENHANCE_YOUR_CALM, ConnectionFaultError
 
 STREAMS_MAX = 16_384
-CONTINUATIONS_MAX = 64
 # Source: gRPC, server enforcement of keepalive: without a call, pings may come this often.
 _PING_INTERVAL_IDLE_S = 2 * 3600.0
 _PING_STRIKES_MAX = 2

@@ -1,6 +1,6 @@
-"""Header blocks: requests in, responses out.
+"""Header blocks: out of their frames, decoded, and made.
 
-A client sends the same block again and again once its compression has settled, so decoded blocks
+A peer sends the same block again and again once its compression has settled, so decoded blocks
 are remembered for as long as the dynamic table they were decoded with does not change.
 """
 
@@ -17,9 +17,11 @@ from urllib.parse import quote
 from hpack import Decoder
 from hpack.exceptions import HPACKError
 
-from kubraft.grpc_server.frames import COMPRESSION_ERROR, ConnectionFaultError
+from kubraft.grpc_server import frames as f
+from kubraft.grpc_server.frames import ConnectionFaultError
 
 LIST_BYTES_MAX = 64 << 10
+_CONTINUATIONS_MAX = 64
 _REMEMBERED_MAX = 256
 _REMEMBERED_BYTES_MAX = 2048
 _TIMEOUT = re.compile(r"(\d{1,8})([HMSmun])")
@@ -35,6 +37,9 @@ _OF_CONNECTIONS = frozenset(
 )
 
 Metadata = tuple[tuple[str, str | bytes], ...]
+Fields = list[tuple[bytes, bytes]]
+# The flags of a block's first frame with the end that its last one had, the stream, the block.
+Block = tuple[int, int, bytes]
 T = TypeVar("T")
 
 
@@ -57,7 +62,7 @@ class RequestHead:
 class HeaderReader(Generic[T]):
     """Decodes the blocks of one connection and keeps what `make` makes of them."""
 
-    def __init__(self, make: Callable[[RequestHead], T]) -> None:
+    def __init__(self, make: Callable[[Fields], T]) -> None:
         self._make = make
         self._decoder = Decoder(max_header_list_size=LIST_BYTES_MAX)
         self._remembered: dict[bytes, T] = {}
@@ -72,8 +77,8 @@ class HeaderReader(Generic[T]):
         try:
             fields = self._decoder.decode(block, raw=True)
         except HPACKError as error:
-            raise ConnectionFaultError(COMPRESSION_ERROR, str(error)) from error
-        made = self._make(_head([(bytes(field[0]), bytes(field[1])) for field in fields]))
+            raise ConnectionFaultError(f.COMPRESSION_ERROR, str(error)) from error
+        made = self._make([(bytes(field[0]), bytes(field[1])) for field in fields])
         after = self._table_state()
         if before[0] is not after[0] or before[1:] != after[1:]:
             self._remembered.clear()
@@ -90,7 +95,47 @@ class HeaderReader(Generic[T]):
         return entries[0] if entries else None, len(entries), table.maxsize
 
 
-def _head(fields: list[tuple[bytes, bytes]]) -> RequestHead:
+class BlockPieces:
+    """Puts header blocks together that come in several frames."""
+
+    def __init__(self) -> None:
+        self._begun: Block | None = None
+        self._continuations = 0
+
+    def check(self, kind: int, stream: int) -> None:
+        """Raises ConnectionFaultError: a block is not whole, and this frame is not its next."""
+        begun = self._begun
+        if begun is not None and (kind != f.CONTINUATION or stream != begun[1]):
+            raise ConnectionFaultError(f.PROTOCOL_ERROR, "headers were not continued")
+
+    def begin(self, flags: int, stream: int, block: bytes) -> Block | None:
+        """A HEADERS frame; returns the block if that is all of it.
+
+        Raises:
+            ConnectionFaultError: it is too large.
+        """
+        if len(block) > LIST_BYTES_MAX:
+            raise ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers too large")
+        if not flags & f.END_HEADERS:
+            self._begun = (flags, stream, block)
+            return None
+        self._begun = None
+        self._continuations = 0
+        return flags, stream, block
+
+    def go_on(self, flags: int, payload: bytes) -> Block | None:
+        """A CONTINUATION frame. Raises ConnectionFaultError: of nothing, too many, too large."""
+        if self._begun is None:
+            raise ConnectionFaultError(f.PROTOCOL_ERROR, "nothing to continue")
+        self._continuations += 1
+        if self._continuations > _CONTINUATIONS_MAX:
+            raise ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers in too many pieces")
+        first_flags, stream, block = self._begun
+        return self.begin(first_flags | flags & f.END_HEADERS, stream, block + payload)
+
+
+def request_head(fields: Fields) -> RequestHead:
+    """What headers of a request say; where they break the rules, `fault` says how."""
     single: dict[str, str] = {}
     timeout_s: float | None = None
     metadata: list[tuple[str, str | bytes]] = []
@@ -101,7 +146,7 @@ def _head(fields: list[tuple[bytes, bytes]]) -> RequestHead:
         elif name == "grpc-timeout":
             timeout_s = _timeout_s(value)
         if not name.startswith(":") and name not in _NOT_METADATA:
-            metadata.append((name, _binary(value) if name.endswith("-bin") else value))
+            metadata.append((name, decoded(name, value)))
     method, path, authority, scheme = (single.get(name, "") for name in _PSEUDO)
     return RequestHead(
         method,
@@ -116,7 +161,7 @@ def _head(fields: list[tuple[bytes, bytes]]) -> RequestHead:
     )
 
 
-def _fault(fields: list[tuple[bytes, bytes]]) -> str:
+def _fault(fields: Fields) -> str:
     """Source: RFC 9113, sections 8.2 and 8.3."""
     seen: set[bytes] = set()
     regular = False
@@ -140,7 +185,10 @@ def _timeout_s(value: str) -> float | None:
     return int(found[1]) * _SECONDS[found[2]] if found else None
 
 
-def _binary(value: str) -> bytes:
+def decoded(name: str, value: str) -> str | bytes:
+    """The value of an entry of metadata, which is bytes where the name says so."""
+    if not name.endswith("-bin"):
+        return value
     try:
         return base64.b64decode(value + "=" * (-len(value) % 4))
     except (binascii.Error, ValueError):

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import grpc
 
 from kubraft.grpc_server import compression
-from kubraft.grpc_server.call import PREFIX_BYTES, Call
+
+PREFIX_BYTES = 5
 
 
 class RefusedMessageError(Exception):
@@ -18,21 +19,35 @@ class RefusedMessageError(Exception):
         self.code = code
 
 
-def whole_messages(call: Call, bytes_max: int) -> Iterator[tuple[bytes, int]]:
-    """Take whole messages out of what came of the call, with the bytes each was sent in.
+def framed(message: bytes) -> bytes:
+    """The message behind its prefix."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def lone_message(payload: bytes, bytes_max: int) -> bytes | None:
+    """The message, if these bytes are just one that is whole and plain, as nearly all are."""
+    size = len(payload) - PREFIX_BYTES
+    if 0 <= size <= bytes_max and int.from_bytes(payload[:PREFIX_BYTES], "big") == size:
+        return payload[PREFIX_BYTES:]
+    return None
+
+
+def whole_messages(
+    partial: bytearray, bytes_max: int, *, gzip: bool
+) -> Iterator[tuple[bytes, int]]:
+    """Take whole messages out of what came of a call, with the bytes each was sent in.
 
     The texts are grpc-go's.
 
     Raises:
         RefusedMessageError: one is too large, or compressed where that was not announced.
     """
-    partial = call.partial
     while len(partial) >= PREFIX_BYTES:
         size = int.from_bytes(partial[1:PREFIX_BYTES], "big")
         if size > bytes_max:
             message = f"grpc: received message larger than max ({size} vs. {bytes_max})"
             raise RefusedMessageError(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
-        if partial[0] and not (call.method.gzip and partial[0] == 1):
+        if partial[0] and not (gzip and partial[0] == 1):
             message = "grpc: compressed flag set with identity or empty encoding"
             raise RefusedMessageError(grpc.StatusCode.INTERNAL, message)
         end = PREFIX_BYTES + size
