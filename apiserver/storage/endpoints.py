@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ import grpc
 import grpc.aio
 
 from kubraft.api.errors import ServiceUnavailableError
+from kubraft.grpc_client.channel import Channel, Target
+from kubraft.grpc_client.failure import NO_ANSWER, CallError
+from kubraft.grpc_server.guard import Limits
 from kubraft.pb.etcdserverpb import rpc_pb2_grpc
 
 # A write must fail within 5 s of a lost quorum, its answer's way to the client included.
@@ -26,18 +30,10 @@ WRITE_ATTEMPT_S = 3.8
 ROUND_PAUSE_S = 0.1
 RECEIVE_BYTES_MAX = 512 * 1024 * 1024
 
-_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", RECEIVE_BYTES_MAX),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 3_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    ("grpc.enable_retries", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-]
-_NO_ANSWER = "no answer in time"
+_LIMITS = Limits(
+    message_bytes_max=RECEIVE_BYTES_MAX, keepalive_interval_s=10.0, keepalive_timeout_s=3.0
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _RETRYABLE = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -53,42 +49,47 @@ class StoreTls:
     cert_file: Path
     key_file: Path
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Raises OSError where a file cannot be read."""
-        return grpc.ssl_channel_credentials(
-            self.ca_file.read_bytes(), self.key_file.read_bytes(), self.cert_file.read_bytes()
-        )
+    def context(self) -> ssl.SSLContext:
+        """Raises OSError where a file cannot be read, or is none of that kind."""
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # Python 3.13 wants every extension of RFC 5280; etcd's own clients do not.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.load_cert_chain(self.cert_file, self.key_file)
+        context.set_alpn_protocols(["h2"])
+        return context
 
 
 class Endpoint:
     """One member and the stubs of its services."""
 
-    def __init__(self, url: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, url: str, tls: ssl.SSLContext | None) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.netloc:
+        if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
             raise ValueError(f"--etcd-servers: not an http:// or https:// URL: {url!r}")
-        if parts.scheme == "https" and credentials is None:
+        if parts.scheme == "https" and tls is None:
             raise ValueError(
                 f"--etcd-servers: {url} needs --etcd-cafile, --etcd-certfile and --etcd-keyfile"
             )
         self.url = url
-        self.channel = (
-            grpc.aio.secure_channel(parts.netloc, credentials, _CHANNEL_OPTIONS)
-            if parts.scheme == "https" and credentials is not None
-            else grpc.aio.insecure_channel(parts.netloc, _CHANNEL_OPTIONS)
-        )
-        self.kv = rpc_pb2_grpc.KVStub(self.channel)
-        self.watch = rpc_pb2_grpc.WatchStub(self.channel)
-        self.lease = rpc_pb2_grpc.LeaseStub(self.channel)
-        self.maintenance = rpc_pb2_grpc.MaintenanceStub(self.channel)
+        secure = parts.scheme == "https"
+        port = parts.port or _DEFAULT_PORTS[parts.scheme]
+        target = Target(parts.hostname, port, parts.netloc, tls if secure else None)
+        self.channel = Channel(target, _LIMITS)
+        # The stubs' constructors want a channel of grpcio's, of which they use what this one has.
+        channel: Any = self.channel
+        self.kv = rpc_pb2_grpc.KVStub(channel)
+        self.watch = rpc_pb2_grpc.WatchStub(channel)
+        self.lease = rpc_pb2_grpc.LeaseStub(channel)
+        self.maintenance = rpc_pb2_grpc.MaintenanceStub(channel)
 
     def may_answer(self) -> bool:
         """Whether it is connected; begins to connect where it is not, for the next time.
 
         To leave one that is slow for one that is down would lose what it is about to say.
         """
-        state = self.channel.get_state(try_to_connect=True)
-        return state is grpc.ChannelConnectivity.READY
+        self.channel.connect()
+        return self.channel.ready
 
 
 class _NoAnswerError(Exception):
@@ -102,8 +103,8 @@ class Endpoints:
         """`first` picks the member to begin with, so that replicas do not all ask the same."""
         if not urls:
             raise ValueError("--etcd-servers: at least one URL is needed")
-        credentials = tls.credentials() if tls else None
-        self._all = [Endpoint(url, credentials) for url in urls]
+        context = tls.context() if tls else None
+        self._all = [Endpoint(url, context) for url in urls]
         self._index = first % len(urls)
         # Told of a member that is given up, so that its streams end as well.
         self.on_rotate: Callable[[Endpoint], None] = lambda _: None
@@ -154,7 +155,7 @@ class Endpoints:
                     return await self._patiently(call, endpoint, attempt_s), ambiguous
                 except _NoAnswerError:
                     ambiguous = True
-                    failures.setdefault(endpoint.url, _NO_ANSWER)
+                    failures.setdefault(endpoint.url, NO_ANSWER)
                 except grpc.aio.AioRpcError as error:
                     if error.code() not in _RETRYABLE:
                         raise
@@ -198,13 +199,12 @@ class Endpoints:
     async def close(self) -> None:
         for endpoint in self._all:
             with contextlib.suppress(Exception):
-                await endpoint.channel.close(None)
+                await endpoint.channel.close()
 
 
 def never_sent(error: grpc.aio.AioRpcError) -> bool:
     """Whether the request surely did not reach a member."""
-    details = error.details() or ""
-    return error.code() is grpc.StatusCode.UNAVAILABLE and details.startswith("failed to connect")
+    return isinstance(error, CallError) and not error.sent
 
 
 def unavailable_message(failures: dict[str, str]) -> str:
@@ -229,8 +229,4 @@ def _note(failures: dict[str, str], url: str, error: grpc.aio.AioRpcError) -> No
 
 
 def _short(details: str) -> str:
-    if details.startswith("failed to connect"):
-        return "connection refused" if "refused" in details else "cannot connect"
-    if "Deadline Exceeded" in details:
-        return _NO_ANSWER
-    return details
+    return NO_ANSWER if "Deadline Exceeded" in details else details

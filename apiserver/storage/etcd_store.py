@@ -23,13 +23,12 @@ from apiserver.storage.errors import (
 from apiserver.storage.lease_pool import LeasePool
 from apiserver.storage.store import NO_CLAIMS, KeyEvent, KeyValue, Page, WatchBatch
 from kubraft.api.errors import ApiError, InternalError, ServiceUnavailableError, TooLargeError
+from kubraft.grpc_client.call import END_OF_ANSWERS, StreamCall
 from kubraft.pb.etcdserverpb import rpc_pb2 as rpc
 from kubraft.pb.mvccpb import kv_pb2
 
 COMPARE = rpc.Compare
-_EOF = cast("Any", grpc.aio).EOF
 _FIRST_KEY = b"\0"
-CONNECT_TIMEOUT_S = 5.0  # of a watch; then another member is tried
 # A member cut off from the leader ends the watch instead of keeping silent (etcd client metadata).
 _REQUIRE_LEADER = (("hasleader", "true"),)
 
@@ -143,14 +142,6 @@ class EtcdStore:
         except ServiceUnavailableError:
             self._endpoints.rotate(stream.endpoint)
             raise
-        except (asyncio.CancelledError, asyncio.InvalidStateError):
-            # So gRPC says that the stream was given up, or had failed before it was used. A task
-            # that is to end must end all the same.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            self._endpoints.rotate(stream.endpoint)
-            raise ServiceUnavailableError(f"{stream.endpoint.url} does not answer") from None
         finally:
             self._streams.discard(stream)
             stream.cancel()
@@ -158,9 +149,8 @@ class EtcdStore:
     async def progress(self) -> bool:
         if not await self._progress_in_order():
             return False
-        for stream in list(self._streams):
-            with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                await stream.ask_progress()
+        for stream in self._streams:
+            stream.ask_progress()
         return True
 
     def suspect(self) -> None:
@@ -228,12 +218,10 @@ class _WatchStream:
 
     def __init__(self, endpoint: Endpoint, prefix: str, after: int, *, previous: bool) -> None:
         self.endpoint = endpoint
-        # grpc-stubs know neither a call without an iterator nor EOF.
-        self._call: Any = cast("Any", endpoint.watch.Watch)(metadata=_REQUIRE_LEADER)
-        self._open = False
-        self._last_ask: asyncio.Future[None] | None = None
-        self._next_ask: asyncio.Future[None] | None = None
-        self._given_up = asyncio.Event()
+        # The stub's types are of grpcio's channel.
+        self._call: StreamCall = cast("Any", endpoint.watch.Watch)(metadata=_REQUIRE_LEADER)
+        self._asked = False
+        self._given_up = False
         self._request = rpc.WatchRequest(
             create_request=rpc.WatchCreateRequest(
                 key=_raw(prefix) or _FIRST_KEY,
@@ -245,11 +233,10 @@ class _WatchStream:
         )
 
     async def batches(self) -> AsyncIterator[WatchBatch]:
-        await self._begin()
-        self._open = True
+        self._call.send(self._request)
         while True:
-            response = await self._call.read()
-            if response is _EOF:
+            response = await self._read()
+            if response is END_OF_ANSWERS:
                 raise ServiceUnavailableError("the store ended the watch")
             if response.canceled:
                 if response.compact_revision:
@@ -263,51 +250,30 @@ class _WatchStream:
             elif not response.created:
                 yield WatchBatch(response.header.revision, ())
 
-    async def _begin(self) -> None:
-        """Send the request. Cancelling a call that is not connected yet does not end its write."""
-        writing = asyncio.ensure_future(self._call.write(self._request))
-        giving_up = asyncio.ensure_future(self._given_up.wait())
+    async def _read(self) -> Any:
         try:
-            await asyncio.wait(
-                {writing, giving_up},
-                timeout=CONNECT_TIMEOUT_S,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            if not writing.done():
-                raise ServiceUnavailableError(f"{self.endpoint.url} does not answer")
-            writing.result()
-        finally:
-            giving_up.cancel()
-            writing.cancel()
+            return await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            if self._given_up:
+                raise ServiceUnavailableError(f"{self.endpoint.url} does not answer") from error
+            raise
 
-    async def ask_progress(self) -> None:
-        """Have the member say how far it is; all who ask before it is sent share one message.
+    def ask_progress(self) -> None:
+        """Have the member say how far it is; who ask in one turn of the loop share a message."""
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._send_ask)
 
-        gRPC breaks a stream with two writes at once, and cancels one whose writer is cancelled, so
-        messages follow each other in tasks of the stream's own, which outlive who asked.
-        """
-        if not self._open:
-            return
-        if self._next_ask is None:
-            self._next_ask = asyncio.ensure_future(self._send_ask(self._last_ask))
-            # Nobody may be left to hear of a failure; the reader hears of it anyway.
-            self._next_ask.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._next_ask)
-
-    async def _send_ask(self, before: asyncio.Future[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait({before})
-        self._last_ask, self._next_ask = self._next_ask, None
-        if self._open:
-            await self._call.write(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
+    def _send_ask(self) -> None:
+        self._asked = False
+        self._call.send(rpc.WatchRequest(progress_request=rpc.WatchProgressRequest()))
 
     def abandon(self) -> None:
         """End the stream from outside its task: its member does not answer."""
-        self._given_up.set()
+        self._given_up = True
         self.cancel()
 
     def cancel(self) -> None:
-        self._open = False
         self._call.cancel()
 
 

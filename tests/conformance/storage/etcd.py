@@ -20,15 +20,21 @@ def find_etcd() -> str | None:
 
 
 @contextlib.contextmanager
-def running_etcd(folder: Path) -> Iterator[str]:
-    """Yields the client URL of a fresh single-member etcd; it is gone afterwards."""
+def running_etcd(folder: Path, *, tls: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yields the client URL of a fresh single-member etcd; it is gone afterwards.
+
+    `tls`: flags for TLS with its clients.
+    """
     executable = find_etcd()
     assert executable is not None
     client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
+    if tls:
+        client = client.replace("http", "https")
     command = [executable, "--name", "e0", "--data-dir", str(folder / "etcd")]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
     command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
     command += ["--initial-cluster", f"e0={peer}", "--unsafe-no-fsync", "--log-level", "error"]
+    command += tls
     with (folder / "etcd.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -40,7 +46,7 @@ def running_etcd(folder: Path) -> Iterator[str]:
 
 
 def _wait_listening(url: str, process: subprocess.Popen[bytes]) -> None:
-    host, port = url.removeprefix("http://").split(":")
+    host, port = url.rpartition("/")[2].split(":")
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         assert process.poll() is None, "etcd ended"
