@@ -132,7 +132,7 @@ class Record(Exchange):
             self._notes.annotate(_TRUNCATED, "true")
             return
         try:
-            value = content.read(raw, kind, strict=False)
+            value = content.read(raw, kind)
         except ApiError:
             return  # it was refused for that
         if isinstance(value, dict):

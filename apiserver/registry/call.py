@@ -40,6 +40,8 @@ class WriteOptions:
     field_validation: FieldValidation = FieldValidation.STRICT
     trusted: bool = False
     managed: bool = False
+    # What is to be said of fields that the body names twice.
+    repeated: tuple[str, ...] = ()
 
     def as_object(self, kind: str) -> dict[str, Any]:
         """As admission is told; `kind` is CreateOptions and the like."""

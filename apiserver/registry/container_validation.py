@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from apiserver.registry import numbers
+from apiserver.registry import numbers, security_context
 from apiserver.registry.causes import (
     all_invalid,
     duplicate,
@@ -69,6 +69,7 @@ def validate_container(
     causes += _env(container, path)
     causes += _mounts(container, path, volumes)
     causes += _resources(container.get("resources") or {}, f"{path}.resources")
+    causes += security_context.container_causes(container, path)
     sidecar = container.get("restartPolicy") == "Always"
     for probe in _PROBES:
         if probe in container:

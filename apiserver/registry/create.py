@@ -38,7 +38,8 @@ async def create(
         raise MethodNotAllowedError(
             "create not allowed while custom resource definition is terminating"
         )
-    decoded = machinery.decode(call.resource, obj, options.field_validation)
+    validation = options.field_validation
+    decoded = machinery.decode(call.resource, obj, validation, options.repeated)
     obj, base = decoded.obj, decoded.obj["metadata"].get("generateName", "")
     generated = bool(base) and not obj["metadata"].get("name")
     if generated:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random, SystemRandom
@@ -52,11 +52,17 @@ class Machinery:
         kv = await self.store.find(key)
         return Entry.stored(kv.key, kv.mod_revision, kv.value) if kv else None
 
-    def decode(self, resource: Resource, obj: Object, mode: FieldValidation) -> Decoded:
+    def decode(
+        self,
+        resource: Resource,
+        obj: Object,
+        mode: FieldValidation,
+        repeated: Sequence[str] = (),
+    ) -> Decoded:
         """Check the shape of an object of any kind; raises and drops as `Schemas.decode`."""
         if resource.custom is None:
-            return self.schemas.decode(resource.gvk, obj, mode)
-        return self.schemas.decode_custom(resource.gvk, resource.custom.schema, obj, mode)
+            return self.schemas.decode(resource.gvk, obj, mode, repeated)
+        return self.schemas.decode_custom(resource.gvk, resource.custom.schema, obj, mode, repeated)
 
     def schema_causes(self, resource: Resource, obj: Object) -> list[Cause]:
         """Required fields that are missing; custom kinds look for them in their strategy."""

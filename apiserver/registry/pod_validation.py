@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from apiserver.registry import security_context
 from apiserver.registry.causes import (
     all_invalid,
     duplicate,
@@ -59,6 +60,7 @@ def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
         if value := spec.get(name):
             causes += all_invalid(f"{field}.{name}", value, dns1123_label_errors(value))
     causes += label_causes(f"{field}.nodeSelector", spec.get("nodeSelector") or {})
+    causes += security_context.pod_causes(spec, field)
     for index, toleration in enumerate(spec.get("tolerations") or ()):
         causes += _toleration(toleration, f"{field}.tolerations[{index}]")
     for index, spread in enumerate(spec.get("topologySpreadConstraints") or ()):

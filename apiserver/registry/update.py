@@ -127,7 +127,8 @@ async def _attempt(
     resource, strategy = call.resource, call.resource.strategy
     shown = await presented(resource, entry)
     old = shown.decode()
-    decoded = machinery.decode(resource, change(shown.decode()), options.field_validation)
+    validation = options.field_validation
+    decoded = machinery.decode(resource, change(shown.decode()), validation, options.repeated)
     new = decoded.obj
     _check_identity(new, old)
     metadata.keep_system_fields(new["metadata"], old["metadata"])

@@ -7,16 +7,19 @@ from typing import Any
 
 import orjson
 
+from apiserver.registry.patches import MERGE, STRATEGIC
 from apiserver.rest import media
-from apiserver.rpc.body import DEPTH_MAX, read_json
+from apiserver.rpc.body import DEPTH_MAX, read_json, repeated_fields
 from apiserver.schema import protobuf
 from apiserver.schema.decoder import UNKNOWN_FIELDS_MAX
+from apiserver.schema.schemas import FieldValidation
 from kubraft.api.errors import BadRequestError
 
 YAML_NODES_MAX = 100_000
+_JSON = ("", media.JSON, MERGE, STRATEGIC)
 
 
-def read(raw: bytes, content_type: str, *, strict: bool) -> Any:
+def read(raw: bytes, content_type: str) -> Any:
     """The JSON value of a body.
 
     Raises:
@@ -27,15 +30,22 @@ def read(raw: bytes, content_type: str, *, strict: bool) -> Any:
         return read_protobuf(raw)
     if media.is_yaml(content_type):
         return read_yaml(raw)
-    return read_json(raw, strict=strict)
+    return read_json(raw, strict=False)
 
 
-def read_object(raw: bytes, content_type: str, *, strict: bool) -> dict[str, Any]:
+def read_object(raw: bytes, content_type: str) -> dict[str, Any]:
     """As `read`, for what must be an object."""
-    value = read(raw, content_type, strict=strict)
+    value = read(raw, content_type)
     if not isinstance(value, dict):
         raise BadRequestError("the body of the request must be an object")
     return value
+
+
+def repeated(raw: bytes, content_type: str, value: Any, mode: FieldValidation) -> tuple[str, ...]:
+    """What is to be said of fields that JSON names twice; `value` is what `raw` was read as."""
+    if mode is FieldValidation.IGNORE or media.media_type(content_type) not in _JSON:
+        return ()
+    return tuple(repeated_fields(raw, value))
 
 
 def read_protobuf(raw: bytes) -> Any:
@@ -76,7 +86,7 @@ def read_config(raw: bytes) -> dict[str, Any]:
     if raw.lstrip()[:1] == b"{":
         with contextlib.suppress(ValueError):
             orjson.loads(raw)
-            return read_object(raw, media.JSON, strict=False)
+            return read_object(raw, media.JSON)
     try:
         value = read_yaml(raw)
     except BadRequestError as error:

@@ -27,6 +27,7 @@ _KIND = (
     "infer this from the endpoint the client submits requests to. Cannot be updated. In CamelCase. "
     f"{_CONVENTIONS}#types-kinds"
 )
+_GVK = "x-kubernetes-group-version-kind"
 _V2_HAS_NOT = ("nullable", "anyOf", "oneOf", "allOf", "not", "default")
 
 
@@ -40,9 +41,8 @@ def definitions(row: Resource) -> dict[str, Schema]:
     assert row.custom is not None
     own, many = definition_name(row, row.gvk.kind), definition_name(row, row.list_kind)
     schema: Schema = {"type": "object", **row.custom.schema}
-    if not schema.get(PRESERVES) or schema.get("properties"):
-        schema["properties"] = {**(schema.get("properties") or {}), **_object_fields()}
-    schema["x-kubernetes-group-version-kind"] = [row.gvk._asdict()]
+    schema["properties"] = {**(schema.get("properties") or {}), **_object_fields()}
+    schema[_GVK] = [row.gvk._asdict()]
     items = {
         "description": f"List of {row.plural}. More info: https://git.k8s.io/community/"
         "contributors/devel/sig-architecture/api-conventions.md",
@@ -54,7 +54,7 @@ def definitions(row: Resource) -> dict[str, Schema]:
         "type": "object",
         "required": ["items"],
         "properties": {**_object_fields("ListMeta"), "items": items},
-        "x-kubernetes-group-version-kind": [row.gvk._replace(kind=row.list_kind)._asdict()],
+        _GVK: [row.gvk._replace(kind=row.list_kind)._asdict()],
     }
     return {own: _with_metadata(schema), many: listed}
 
@@ -64,10 +64,13 @@ def for_v2(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     kept = {name: value for name, value in schema.items() if name not in _V2_HAS_NOT}
-    if schema.get(INT_OR_STRING) or schema.get("nullable"):
-        kept = {n: v for n, v in kept.items() if n not in ("type", "items", "properties")}
-    if schema.get(PRESERVES) and not schema.get("properties"):
-        kept.pop("type", None)
+    if schema.get(PRESERVES) and _GVK in schema:
+        # Old clients take the fields that are named for all that there are.
+        return {"type": "object", _GVK: schema[_GVK]}
+    if schema.get(PRESERVES) or schema.get(INT_OR_STRING) or schema.get("nullable"):
+        kept = {n: v for n, v in kept.items() if n not in ("items", "properties")}
+        if not schema.get(PRESERVES) or schema.get("type") in ("array", "object"):
+            kept.pop("type", None)
     for name in ("items", "additionalProperties"):
         if isinstance(kept.get(name), dict):
             kept[name] = for_v2(kept[name])

@@ -49,15 +49,15 @@ class Clause(NamedTuple):
 
 
 @lru_cache(maxsize=256)
-def accepted(accept: str, *, stream: bool = False) -> Form:
-    """The first form that a client accepts and the server has.
+def accepted(accept: str, *, stream: bool = False, views: bool = True) -> Form:
+    """The first form that a client accepts and the server has; without `views`, objects alone.
 
     Raises:
         NotAcceptableError: there is none.
     """
     for clause in clauses(accept):
         form = _form(clause, stream=stream)
-        if form is not None:
+        if form is not None and (views or form.view is View.OBJECT):
             return form
     raise NotAcceptableError(f"only the following media types are accepted: {_OFFERS}")
 

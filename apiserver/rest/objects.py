@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -103,7 +104,9 @@ class ObjectsRest:
         """Answer one request; `call` and `info` say the same of it."""
         _check(call.resource, info)
         watching = info.verb == "watch"
-        form = media.accepted(exchange.request.header("accept"), stream=watching)
+        # A review is answered, and not kept: there is no table of them.
+        views = call.resource.verbs != ("create",)
+        form = media.accepted(exchange.request.header("accept"), stream=watching, views=views)
         ask = Ask(exchange, call, info.verb, asked, form)
         if watching:
             await self._watch(ask)
@@ -147,8 +150,10 @@ class ObjectsRest:
         if ask.verb == "patch":
             await self._patch(ask, body, options)
             return
-        strict = options.field_validation is FieldValidation.STRICT
-        obj = content.read_object(body, ask.header("content-type"), strict=strict)
+        kind = ask.header("content-type")
+        obj = content.read_object(body, kind)
+        repeated = content.repeated(body, kind, obj, options.field_validation)
+        options = replace(options, repeated=repeated) if repeated else options
         if ask.verb == "create":
             await self._create(ask, obj, options)
         elif call.subresource == "scale":
@@ -186,7 +191,10 @@ class ObjectsRest:
             return
         schema = self._registry.patch_schema(ask.call.resource)
         check_patch_type(kind, PATCH_TYPES if schema else (JSON, MERGE, APPLY))
-        change = change_of(kind, read_json(body, strict=False), schema)
+        patch = read_json(body, strict=False)
+        change = change_of(kind, patch, schema)
+        repeated = content.repeated(body, kind, patch, options.field_validation)
+        options = replace(options, repeated=repeated) if repeated else options
         if ask.call.subresource == "scale":
             scale = await self._registry.change_scale(ask.call, "patch", change, options)
             await ask.answer(200, orjson.dumps(scale))
@@ -307,7 +315,7 @@ async def _body(exchange: Exchange) -> bytes:
 def _delete_body(body: bytes, kind: str) -> dict[str, Any] | None:
     if not body.strip():
         return None
-    options = content.read_object(body, kind, strict=False)
+    options = content.read_object(body, kind)
     if options.get("kind") not in (None, "DeleteOptions"):
         raise BadRequestError(
             f"decoded object cannot be converted to DeleteOptions: {options!s:.64}"

@@ -14,6 +14,7 @@ from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from kubraft.api.errors import BadRequestError
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
+REPEATED_MAX = 16
 DEPTH_MAX = 64
 _INTEGER_MAX = 2**53
 
@@ -35,12 +36,9 @@ def read_json(raw: bytes, *, strict: bool) -> Any:
         raise BadRequestError(f"the body is not valid JSON: {error}") from error
     if raw.count(b"{") + raw.count(b"[") > DEPTH_MAX:
         check_depth(value)
-    canonical = not strict or orjson.dumps(value) == raw
-    if b".0" in raw:
-        value = _with_integers(value)
-    if not canonical:
-        _check_duplicates(raw)
-    return value
+    if strict and (found := repeated_fields(raw, value)):
+        raise BadRequestError(f"strict decoding error: {', '.join(found)}")
+    return _with_integers(value) if b".0" in raw else value
 
 
 def read_object(raw: bytes, *, strict: bool) -> Json:
@@ -124,20 +122,30 @@ def _too_deep() -> BadRequestError:
     return BadRequestError(f"the object is nested deeper than {DEPTH_MAX} levels")
 
 
-def _check_duplicates(raw: bytes) -> None:
+def repeated_fields(raw: bytes, value: Any) -> list[str]:
+    """What is to be said of fields that JSON names twice; `value` is what `raw` was read as."""
+    if orjson.dumps(value) == raw.rstrip():
+        return []
     import json  # noqa: PLC0415 - only for bodies that are not in canonical form
 
     found: list[str] = []
+    todo = [("", json.loads(raw, object_pairs_hook=_Pairs))]
+    while todo and len(found) < REPEATED_MAX:
+        path, holder = todo.pop()
+        seen: set[str] = set()
+        inner: list[tuple[str, Any]] = []
+        if not isinstance(holder, _Pairs):
+            inner = [(f"{path}[{index}]", item) for index, item in enumerate(holder)]
+        else:
+            for name, item in holder:
+                at = f"{path}.{name}" if path else name
+                if name in seen:
+                    found.append(f'duplicate field "{at}"')
+                seen.add(name)
+                inner.append((at, item))
+        todo += [each for each in reversed(inner) if isinstance(each[1], list)]
+    return found[:REPEATED_MAX]
 
-    def pairs(items: list[tuple[str, Any]]) -> Json:
-        result: Json = {}
-        for name, value in items:
-            if name in result and len(found) < 16:
-                found.append(name)
-            result[name] = value
-        return result
 
-    json.loads(raw, object_pairs_hook=pairs)
-    if found:
-        shown = ", ".join(f'duplicate field "{name}"' for name in found)
-        raise BadRequestError(f"strict decoding error: {shown}")
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all that it names."""

@@ -47,25 +47,37 @@ class Schemas:
         self._strict: dict[GroupVersionKind, jsonschema_rs.Draft7Validator] = {}
 
     def decode(
-        self, gvk: GroupVersionKind, obj: Object, mode: FieldValidation = FieldValidation.STRICT
+        self,
+        gvk: GroupVersionKind,
+        obj: Object,
+        mode: FieldValidation = FieldValidation.STRICT,
+        repeated: Sequence[str] = (),
     ) -> Decoded:
         """Check an object's shape, and drop what decoding drops. `obj` itself may be returned.
+
+        Args:
+            repeated: what is to be said of fields that are there twice.
 
         Raises:
             BadRequestError: a field has the wrong type, or is unknown in STRICT mode.
         """
         _check_kind(gvk, obj)
         if self._validator(gvk).is_valid(obj):
-            return Decoded(obj)
+            return _decoded(gvk, obj, (), mode, repeated)
         decoder = Decoder(self._definitions)
         try:
             decoded: Object = decoder.decode(self._roots[gvk], obj)
         except TypeMismatchError as error:
             raise _unreadable(gvk, str(error)) from error
-        return _decoded(gvk, decoded, decoder.unknown, mode)
+        return _decoded(gvk, decoded, decoder.unknown, mode, repeated)
 
     def decode_custom(
-        self, gvk: GroupVersionKind, schema: Structural, obj: Object, mode: FieldValidation
+        self,
+        gvk: GroupVersionKind,
+        schema: Structural,
+        obj: Object,
+        mode: FieldValidation,
+        repeated: Sequence[str] = (),
     ) -> Decoded:
         """As `decode`, for a custom kind; `obj` is pruned in place.
 
@@ -82,7 +94,7 @@ class Schemas:
         paths = [f"metadata.{path}" for path in decoder.unknown]
         obj = {**obj, "metadata": metadata}
         paths += prune(obj, schema)
-        return _decoded(gvk, obj, paths, mode)
+        return _decoded(gvk, obj, paths, mode, repeated)
 
     def validate(self, gvk: GroupVersionKind, obj: Object) -> list[Cause]:
         """Causes for each required field that is missing, outside status.
@@ -142,10 +154,15 @@ def _check_kind(gvk: GroupVersionKind, obj: Object) -> None:
 
 
 def _decoded(
-    gvk: GroupVersionKind, obj: Object, paths: Sequence[str], mode: FieldValidation
+    gvk: GroupVersionKind,
+    obj: Object,
+    paths: Sequence[str],
+    mode: FieldValidation,
+    repeated: Sequence[str],
 ) -> Decoded:
     """The object without its unknown fields; raises BadRequestError where they may not be."""
     unknown = [f'unknown field "{path}"' for path in paths[:UNKNOWN_FIELDS_MAX]]
+    unknown += repeated
     if unknown and mode is FieldValidation.STRICT:
         raise _unreadable(gvk, f"strict decoding error: {', '.join(unknown)}")
     return Decoded(obj, tuple(unknown) if mode is FieldValidation.WARN else ())

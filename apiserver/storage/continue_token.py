@@ -12,7 +12,10 @@ from kubraft.api.errors import BadRequestError
 
 
 class Continue(NamedTuple):
-    """The revision of the whole list, and the key after which the next page begins (exclusive)."""
+    """The revision of the whole list, and the key after which the next page begins (exclusive).
+
+    Below 0: whatever revision is current, as the one of the pages before is gone.
+    """
 
     revision: int
     after: str
@@ -36,6 +39,6 @@ def decode(text: str, prefix: str) -> Continue:
         token = Continue(int(content["rv"]), str(content["start"]))
     except (ValueError, TypeError, KeyError, binascii.Error) as error:
         raise BadRequestError("continue key is not valid: cannot be decoded") from error
-    if token.revision <= 0 or not token.after.startswith(prefix):
+    if token.revision == 0 or not token.after.startswith(prefix):
         raise BadRequestError("continue key is not valid: it belongs to another list")
     return token

@@ -111,9 +111,13 @@ class DirectReads:
 
     async def list(self, prefix: str, within: str, options: ListOptions) -> Listing:
         revision, start = start_of(prefix, within, options)
+        first = start
         entries: list[Entry] = []
         while True:
-            page = await self._page(within, start, revision, options.limit)
+            try:
+                page = await self._page(within, start, revision, options.limit)
+            except CompactedError as error:
+                raise expired(revision, first) from error
             revision = page.revision
             for index, kv in enumerate(page.items):
                 entry = Entry.stored(kv.key, kv.mod_revision, kv.value)
@@ -131,8 +135,6 @@ class DirectReads:
             return await self._store.range(
                 within, start=start, limit=limit or PAGE_KEYS_MAX, revision=revision
             )
-        except CompactedError as error:
-            raise expired(revision, bool(start)) from error
         except FutureRevisionError as error:
             raise TimeoutError_(f"{error}", retry_after_s=1) from error
 
@@ -170,7 +172,7 @@ def start_of(prefix: str, within: str, options: ListOptions) -> tuple[int, str]:
         if options.resource_version:
             raise BadRequestError("specifying resource version is not allowed when using continue")
         token = continue_token.decode(options.continue_token, within or prefix)
-        return token.revision, token.after + "\0"
+        return max(token.revision, 0), token.after + "\0"
     return (options.resource_version or 0) if options.exact else 0, ""
 
 
@@ -190,12 +192,17 @@ def initial_events(listing: Listing, options: WatchOptions) -> Iterator[WatchEve
         yield WatchEvent(EventType.BOOKMARK, None, listing.revision, initial_end=True)
 
 
-def expired(revision: int, continuing: bool) -> ExpiredError:  # noqa: FBT001
-    """A list's revision is gone."""
-    if continuing:
+def expired(revision: int, start: str) -> ExpiredError:
+    """A list's revision is gone; one that began at `start` may go on at another."""
+    if start:
         return ExpiredError(
             "The provided continue parameter is too old to display a consistent list result. "
-            "You must start a new list without the continue parameter."
+            "You can start a new list without the continue parameter, or use the continue token "
+            "in this response to retrieve the remainder of the results. Continuing with the "
+            "provided token results in an inconsistent list - objects that were created, modified, "
+            "or deleted between the time the first chunk was returned and now may show up in the "
+            "list.",
+            continue_token=continue_token.encode(Continue(-1, start.removesuffix("\0"))),
         )
     return ExpiredError(f"The resourceVersion for the provided list is too old: {revision}")
 

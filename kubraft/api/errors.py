@@ -137,6 +137,17 @@ class ExpiredError(ApiError):
 
     code, reason, GRPC_CODE = 410, "Expired", "OUT_OF_RANGE"
 
+    def __init__(self, message: str, *, continue_token: str = "") -> None:
+        """`continue_token` is where a list goes on that may do without consistency."""
+        super().__init__(message)
+        self.continue_token = continue_token
+
+    def to_status(self) -> dict[str, Any]:
+        status = super().to_status()
+        if self.continue_token:
+            status["metadata"]["continue"] = self.continue_token
+        return status
+
 
 class TooLargeError(ApiError):
     """The request is over the size limit."""

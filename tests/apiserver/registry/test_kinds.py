@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from tests.apiserver.harness import NOW, Bench, copy
 from tests.apiserver.registry.kind_cases import CASES as SOME_CASES
 from tests.apiserver.registry.kind_cases import ONCE, Case, thing
 from tests.apiserver.registry.more_kind_cases import MORE_CASES
+from tests.apiserver.registry.refusals import refusals
 
 CASES = (*SOME_CASES, *MORE_CASES)
 
@@ -99,19 +99,6 @@ def changed(kind: str, change: Object) -> Object:
     case = next(c for c in CASES if c.gvk.kind == kind)
     made: Object = merge_patch(placed(case), change)
     return made
-
-
-DATA = Path(__file__).parent / "data"
-
-
-def refusals(name: str) -> list[Any]:
-    """Pairs of lines: a kind and a merge patch; below it, indented, the message."""
-    lines = [line for line in (DATA / name).read_text().splitlines() if line and line[0] != "#"]
-    found = []
-    for asked, message in zip(lines[::2], lines[1::2], strict=True):
-        kind, _, patch = asked.partition(" ")
-        found.append(pytest.param(kind, orjson.loads(patch), message.strip(), id=asked[:60]))
-    return found
 
 
 @pytest.mark.parametrize(("kind", "change", "message"), refusals("refused.txt"))

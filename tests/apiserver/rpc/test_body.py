@@ -14,7 +14,7 @@ from kubraft.api.errors import BadRequestError
     ("raw", "names"),
     [
         pytest.param(b'{"a":1,"a":2}', '"a"', id="twice"),
-        pytest.param(b'{"m":{"a":1,"b":2,"a":1}}', '"a"', id="further in"),
+        pytest.param(b'{"m":{"a":1,"b":2,"a":1}}', '"m.a"', id="further in"),
         pytest.param(b'{"a":1,"b":1,"a":2,"b":2}', '"a", duplicate field "b"', id="two fields"),
         pytest.param(b'{"a":1,"\\u0061":2}', '"a"', id="the same name written otherwise"),
         pytest.param(b'{"a":1,"a":1e6}', '"a"', id="as long as without the duplicate"),

@@ -1,0 +1,131 @@
+"""Services, and who may do what, as far as the API server alone is concerned."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kubraft.api.object import Object
+from tests.apiserver.conformance.cluster import Cluster
+from tests.apiserver.conformance.held import conforms
+from tests.apiserver.registry.kind_cases import LABELS, POD_SPEC, thing
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+OF = "[sig-network] Services should "
+
+
+def _service(name: str = "web", **spec: Any) -> Object:
+    spec = {"ports": [{"port": 80}], "selector": LABELS, **spec}
+    return thing("v1", "Service", name, spec=spec)
+
+
+@conforms(f"{OF}complete a service status lifecycle")
+async def test_the_status_of_a_service_is_written_by_itself(cluster: Cluster) -> None:
+    path = f"{await cluster.namespace()}/services"
+    await cluster.create(path, _service(type="LoadBalancer"))
+    read = await cluster.get(f"{path}/web/status")
+    assert read["status"] == {"loadBalancer": {}}
+    ingress = [{"ip": "203.0.113.1"}]
+    patch = {
+        "metadata": {"annotations": {"patchedstatus": "true"}},
+        "status": {"loadBalancer": {"ingress": ingress}},
+    }
+    patched = await cluster.patch(f"{path}/web/status", patch)
+    assert patched["status"]["loadBalancer"]["ingress"][0]["ip"] == "203.0.113.1"
+    condition = {"type": "StatusUpdate", "status": "True", "reason": "E2E", "message": "Set"}
+    condition["lastTransitionTime"] = "2026-01-02T03:04:05Z"
+    patched["status"]["conditions"] = [condition]
+    updated = await cluster.update(f"{path}/web/status", patched)
+    assert updated["status"]["conditions"] == [condition]
+    patched = await cluster.patch(f"{path}/web", {"metadata": {"labels": {"a": "b"}}})
+    assert patched["metadata"]["labels"]["a"] == "b"
+    assert patched["status"] == updated["status"]
+
+
+async def test_a_service_changes_its_type(cluster: Cluster) -> None:
+    """What "be able to change the type" needs of the API server; the rest is traffic."""
+    path = f"{await cluster.namespace()}/services"
+    outside = {"type": "ExternalName", "externalName": "foo.example.com"}
+    made = await cluster.create(path, _service(type="NodePort"))
+    assert made["spec"]["clusterIP"]
+    port = made["spec"]["ports"][0]["nodePort"]
+    made["spec"] |= outside
+    made = await cluster.update(f"{path}/web", made)
+    assert "clusterIP" not in made["spec"]
+    assert "nodePort" not in made["spec"]["ports"][0]
+    # What it had is free again.
+    other = _service("other", type="NodePort")
+    other["spec"]["ports"][0]["nodePort"] = port
+    await cluster.create(path, other)
+    made["spec"].pop("externalName")
+    made["spec"] |= {"type": "ClusterIP"}
+    made = await cluster.update(f"{path}/web", made)
+    assert made["spec"]["clusterIP"] == made["spec"]["clusterIPs"][0]
+    made["spec"] |= {"type": "NodePort"}
+    assert (await cluster.update(f"{path}/web", made))["spec"]["ports"][0]["nodePort"]
+
+
+AUTH = "[sig-auth] ServiceAccounts should "
+
+
+@conforms(f"{AUTH}allow opting out of API token automount")
+@pytest.mark.parametrize(
+    ("account", "pod", "mounted"),
+    [
+        (None, None, True),
+        (None, True, True),
+        (None, False, False),
+        (True, None, True),
+        (True, True, True),
+        (True, False, False),
+        (False, None, False),
+        (False, True, True),
+        (False, False, False),
+    ],
+)
+async def test_tokens_are_mounted_where_wanted(
+    cluster: Cluster, account: bool | None, pod: bool | None, mounted: bool
+) -> None:
+    namespace = await cluster.namespace()
+    robot = thing("v1", "ServiceAccount", "robot", automountServiceAccountToken=account)
+    await cluster.create(f"{namespace}/serviceaccounts", robot)
+    spec = {**POD_SPEC, "serviceAccountName": "robot", "automountServiceAccountToken": pod}
+    made = await cluster.create(f"{namespace}/pods", thing("v1", "Pod", "p", spec=spec))
+    paths = [m["mountPath"] for m in made["spec"]["containers"][0].get("volumeMounts") or ()]
+    assert ("/var/run/secrets/kubernetes.io/serviceaccount" in paths) is mounted
+
+
+@conforms(f"{AUTH}create a serviceAccountToken and ensure a successful TokenReview")
+async def test_a_token_that_was_asked_for_is_good(cluster: Cluster) -> None:
+    namespace = await cluster.namespace()
+    spec = {"expirationSeconds": 3600}
+    request = thing("authentication.k8s.io/v1", "TokenRequest", "default", spec=spec)
+    made = await cluster.create(f"{namespace}/serviceaccounts/default/token", request)
+    review = thing("authentication.k8s.io/v1", "TokenReview")
+    review["spec"] = {"token": made["status"]["token"]}
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    status = (await cluster.create(path, review))["status"]
+    assert status["authenticated"] is True
+    name = namespace.rpartition("/")[2]
+    assert status["user"]["username"] == f"system:serviceaccount:{name}:default"
+
+
+@conforms("[sig-auth] SubjectReview should support SubjectReview API operations")
+async def test_reviews_say_what_an_account_may(cluster: Cluster) -> None:
+    namespace = await cluster.namespace()
+    name = namespace.rpartition("/")[2]
+    user = f"system:serviceaccount:{name}:default"
+    wanted = {"verb": "list", "resource": "configmaps", "namespace": name, "version": "v1"}
+    spec = {"user": user, "resourceAttributes": wanted}
+    root = "/apis/authorization.k8s.io/v1"
+    acting = await cluster.ask("GET", f"{namespace}/configmaps", impersonate_user=user)
+    for path, kind in (
+        (f"{root}/subjectaccessreviews", "SubjectAccessReview"),
+        (f"{root}/namespaces/{name}/localsubjectaccessreviews", "LocalSubjectAccessReview"),
+    ):
+        review = thing("authorization.k8s.io/v1", kind, spec=spec)
+        review["metadata"] = {"namespace": name} if kind.startswith("Local") else {}
+        made = await cluster.create(path, review)
+        assert made["status"]["allowed"] is (acting.status == 200) is False
