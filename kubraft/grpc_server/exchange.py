@@ -79,7 +79,7 @@ def target(text: str) -> tuple[str, str]:
     Raises:
         ValueError: it is of no known form.
     """
-    if "://" in text:
+    if "://" in text and not text.startswith("/"):
         _, _, rest = text.partition("://")
         _, slash, path = rest.partition("/")
         text = slash + path or "/"
