@@ -13,7 +13,6 @@ from random import SystemRandom
 from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.webhook.client import WebhookClient
-from apiserver.aggregation.aggregator import Aggregator
 from apiserver.audit.log_file import LogFile
 from apiserver.audit.policy import Policy as AuditPolicy
 from apiserver.audit.policy import load_policy
@@ -28,6 +27,7 @@ from apiserver.authn.token_file import TokenFile, load_token_file
 from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
+from apiserver.connect.front import ConnectFront
 from apiserver.conversion_webhook import WebhookConverter
 from apiserver.definition_controller import DefinitionController
 from apiserver.flow.control import FlowControl
@@ -61,7 +61,7 @@ from apiserver.storage.etcd_store import EtcdStore
 from apiserver.storage.reads import Reads
 from apiserver.storage.store import Store
 from apiserver.storage.watch_cache import CacheBehindError, WatchCache
-from apiserver.tls import https_context, node_tls, store_tls
+from apiserver.tls import https_context, node_context, node_tls, store_tls
 from kubraft.api.errors import ApiError, ServiceUnavailableError
 from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
@@ -147,17 +147,11 @@ class ApiServer:
         self._definitions = DefinitionController(
             self._reader, self._writer, machinery, self._registry.policy
         )
-        self._aggregator = Aggregator(
-            self._reader,
-            self._writer,
-            resources,
-            tuple(filter(resources.offered, REVIEWS)),
-            options=options.aggregation,
-            client_ca=options.client_ca_file.read_text(encoding="ascii"),
-            clock=self._clock,
-            rng=rng,
+        nodes = node_tls(options)
+        self._logs = PodLogs(self._registry, nodes)
+        self._connects = ConnectFront(
+            self._registry, self._reader, rng, node_context(nodes) if nodes else None
         )
-        self._logs = PodLogs(self._registry, node_tls(options))
         self._rpc = RpcServer(
             ObjectsService(self._registry, self._authenticator, self.flow),
             PodsService(self._logs, self._authenticator),
@@ -193,9 +187,6 @@ class ApiServer:
             await self._listen()
             if await self._prepared():
                 await self._serve()
-                aggregating = asyncio.create_task(self._aggregator.run(), name="aggregation")
-                aggregating.add_done_callback(self._on_end)
-                tasks.append(aggregating)
                 await self._stopping.wait()
         finally:
             await self._shut_down(tasks)
@@ -267,11 +258,12 @@ class ApiServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._connects.relays.close()
         await self._rest.stop(STOP_GRACE_S)
+        await self._connects.close()
         await self._logs.close()
         await self._sources.close()
         await self._webhooks.close()
-        await self._aggregator.close()
         if self._audit_log is not None:
             await asyncio.to_thread(self._audit_log.close)
         await self._store.close()
@@ -354,12 +346,12 @@ class ApiServer:
             self._authenticator,
             HealthFront(checks, self._figures.text),
             self._logs,
+            self._connects,
             address=address,
             is_ready=lambda: self._ready,
             issuer=documents,
             flow=self.flow,
             anonymous=self._sources.anonymous,
-            aggregator=self._aggregator,
             audit=Auditor(self._audit_policy, log.put, self._clock.now) if log else None,
         )
 

@@ -27,6 +27,14 @@ def node_tls(options: Options) -> NodeTls | None:
     return NodeTls(ca, cert, key) if ca and cert and key else None
 
 
+def node_context(tls: NodeTls) -> ssl.SSLContext:
+    """How node agents are asked without gRPC: who they are is checked. Raises OSError."""
+    context = ssl.create_default_context(cafile=tls.ca_file)
+    context.load_cert_chain(tls.cert_file, tls.key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 def https_context(options: Options) -> ssl.SSLContext:
     """The HTTPS port: client certificates are asked for, and not demanded. Raises OSError."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

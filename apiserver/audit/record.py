@@ -19,6 +19,7 @@ from apiserver.rest.request_info import RequestInfo
 from apiserver.user import User, user_info
 from kubraft.api.errors import ApiError
 from kubraft.grpc_server.exchange import Exchange, Headers, HttpResponse
+from kubraft.grpc_server.tunnel import Tunnel
 
 # Larger bodies are left out, and the event says so.
 BODY_BYTES_MAX: Final = 1024 * 1024
@@ -190,6 +191,16 @@ class Record(Exchange):
         self._inner.headers = self.headers
         self._inner.start(status, headers)
         self.head_sent = self._inner.head_sent
+
+    def upgrade(self, headers: Headers) -> Tunnel:
+        self._inner.headers = self.headers
+        tunnel = self._inner.upgrade(headers)
+        self.head_sent = self.over = True
+        self._note(101, headers)
+        if self._keeps is not Level.None_:
+            self._event["responseStatus"] = {"metadata": {}, "code": 101}
+            self._write("ResponseStarted")
+        return tunnel
 
     def _note(self, status: int, headers: Headers) -> None:
         self._status = status

@@ -7,12 +7,11 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from apiserver import notes
-from apiserver.aggregation.aggregator import Aggregator
-from apiserver.aggregation.services import Remote
 from apiserver.audit.record import Auditor, Record
 from apiserver.authn.anonymous import EVERYWHERE, AnonymousAccess
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
 from apiserver.authz.attributes import Attributes, forbidden_error
+from apiserver.connect.front import ConnectFront
 from apiserver.flow.control import FlowControl, Turn
 from apiserver.flow.figures import figures
 from apiserver.flow.schema import Request
@@ -27,7 +26,7 @@ from apiserver.rest.caller import impersonated, user_of
 from apiserver.rest.discovery import Document
 from apiserver.rest.documents import Documents
 from apiserver.rest.media import JSON, clauses
-from apiserver.rest.objects import ObjectsRest
+from apiserver.rest.objects import ObjectsRest, check_target
 from apiserver.rest.query import number
 from apiserver.rest.request_info import Query, RequestInfo
 from apiserver.rpc.caller import Authenticator
@@ -44,8 +43,6 @@ from kubraft.grpc_server.exchange import Exchange, HttpResponse
 
 NO_DOCUMENTS: Mapping[str, IssuerDocument] = {}
 _NOT_FOUND = "404 page not found\n"
-# Subresources whose answers may take as long as they like. Source: kube-apiserver.
-_STREAMS = frozenset(("attach", "exec", "log", "portforward", "proxy"))
 
 
 class RestFront:
@@ -57,6 +54,7 @@ class RestFront:
         authenticator: Authenticator,
         health: HealthFront,
         logs: PodLogs,
+        connects: ConnectFront,
         *,
         address: str,
         is_ready: Callable[[], bool],
@@ -64,12 +62,10 @@ class RestFront:
         flow: FlowControl | None = None,
         anonymous: AnonymousAccess = EVERYWHERE,
         audit: Auditor | None = None,
-        aggregator: Aggregator | None = None,
     ) -> None:
         """`address` is where clients reach the server; until `is_ready` only probes are served.
 
-        `issuer` has the public documents of who issues ServiceAccount tokens, by path;
-        `aggregator` knows what other servers have.
+        `issuer` has the public documents of who issues ServiceAccount tokens, by path.
         """
         self._issuer = issuer
         self._anonymous = anonymous
@@ -78,9 +74,9 @@ class RestFront:
         self._health = health
         self._objects = ObjectsRest(registry, authenticator.authenticate, logs)
         reviews = tuple(filter(registry.resources.offered, REVIEWS))
+        self._connects = connects
         self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in reviews}
-        self._aggregator = aggregator
-        self._documents = Documents(registry.resources, reviews, address, aggregator)
+        self._documents = Documents(registry.resources, reviews, address)
         self._flow = flow or FlowControl()
         self._is_ready = is_ready
         self._audit = audit
@@ -121,9 +117,6 @@ class RestFront:
         user = await user_of(exchange, self._authenticator, self._anonymous)
         info = request_info.parse(request.method, request.path, asked)
         user = self._acting(exchange, user, info)
-        if (remote := self._remote(info)) is not None:
-            await self._pass_on(exchange, user, info, remote)
-            return
         if not info.is_resource:
             turn = await self._turn(exchange, user, info, 1)
             try:
@@ -140,6 +133,10 @@ class RestFront:
             await exchange.respond(answer.plain(404, _NOT_FOUND))
             return
         call = Call(user, resource, info.namespace, info.name, info.subresource)
+        if self._connects.handles(info):
+            check_target(resource, info)
+            await self._connects.handle(exchange, call, info, asked)
+            return
         if info.subresource == "log":
             await self._objects.handle(exchange, call, info, asked)
             return
@@ -148,33 +145,6 @@ class RestFront:
             if info.verb == "watch":
                 turn.end()  # it waits for its turn to begin; then it costs next to nothing
             await self._objects.handle(exchange, call, info, asked)
-        finally:
-            turn.end()
-
-    def _remote(self, info: RequestInfo) -> Remote | None:
-        """The other server that a request is for."""
-        if self._aggregator is None:
-            return None
-        directory = self._aggregator.directory
-        if info.is_resource:
-            return directory.find(info.group, info.version)
-        return directory.find_path(info.path)
-
-    async def _pass_on(
-        self, exchange: Exchange, user: User, info: RequestInfo, remote: Remote
-    ) -> None:
-        """Have the server answer that has the version; it decides anew who may."""
-        assert self._aggregator is not None
-        if info.is_resource:
-            self._authorize_unknown(user, info)
-        else:
-            self._authorize(Attributes(user, info.verb, path=info.path))
-        turn = await self._turn(exchange, user, info, 1)
-        endless = info.verb == "watch" or info.subresource in _STREAMS
-        try:
-            if endless:
-                turn.end()
-            await self._aggregator.proxy.handle(exchange, user, remote, endless=endless)
         finally:
             turn.end()
 
@@ -239,7 +209,8 @@ class RestFront:
             )
         if request.path == "/metrics":
             answered = self._health.metrics()
-            return answered._replace(body=answered.body + figures(self._flow.levels))
+            own = figures(self._flow.levels) + self._connects.relays.figures()
+            return answered._replace(body=answered.body + own)
         if (issued := self._issuer.get(request.path.rstrip("/"))) is not None:
             kept = ("cache-control", f"public, max-age={MAX_AGE_S}")
             return HttpResponse(200, issued.raw, [("content-type", issued.content_type), kept])

@@ -60,6 +60,10 @@ _SUBRESOURCE_VERBS = {
     "eviction": ("create",),
     "token": ("create",),
     "log": ("get",),
+    "exec": ("create", "get"),
+    "attach": ("create", "get"),
+    "portforward": ("create", "get"),
+    "proxy": ("create", "delete", "get", "patch", "update"),
 }
 
 
@@ -102,7 +106,7 @@ class ObjectsRest:
 
     async def handle(self, exchange: Exchange, call: Call, info: RequestInfo, asked: Query) -> None:
         """Answer one request; `call` and `info` say the same of it."""
-        _check(call.resource, info)
+        check_target(call.resource, info)
         watching = info.verb == "watch"
         # A review is answered, and not kept: there is no table of them.
         views = call.resource.verbs != ("create",)
@@ -259,9 +263,10 @@ class ObjectsRest:
         exchange.finish()
 
 
-def _check(resource: Resource, info: RequestInfo) -> None:
+def check_target(resource: Resource, info: RequestInfo) -> None:
     """Raises what a URL that leads nowhere, or nowhere with this verb, is answered."""
-    if info.rest or (resource.namespaced and info.name and not info.namespace):
+    proxied = info.subresource == "proxy"
+    if (info.rest and not proxied) or (resource.namespaced and info.name and not info.namespace):
         raise _nowhere()
     if info.namespace and not resource.namespaced:
         raise _nowhere()
@@ -275,7 +280,7 @@ def _check(resource: Resource, info: RequestInfo) -> None:
         nameless = info.verb in ("update", "patch") and not info.name
         if nameless or (info.verb == "create" and (info.name or not placed)):
             verbs = ()
-    if info.verb not in verbs:
+    if info.verb not in verbs and not (proxied and not info.verb):
         raise MethodNotAllowedError(
             "the server does not allow this method on the requested resource"
         )

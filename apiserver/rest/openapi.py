@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from apiserver.aggregation.aggregator import Described
-from apiserver.aggregation.merging import merged
+from apiserver.connect.options import SUBRESOURCES
 from apiserver.registry.resource import Resource
+from apiserver.rest.connect_paths import connect_items
 from apiserver.rest.custom_schemas import definitions, for_v2
 from apiserver.rest.discovery import Document, subresource_kind
 from apiserver.rest.media import JSON, YAML
@@ -80,17 +80,12 @@ class OpenApi:
             for kind in schema.get("x-kubernetes-group-version-kind", ())
         }
 
-    def documents(self, remotes: Iterable[Described] = ()) -> dict[str, Document]:
-        """By path: the index of v3, its documents, and v2; with those of other servers."""
-        known = [(each.remote, each.description) for each in remotes if each.description]
+    def documents(self) -> dict[str, Document]:
+        """By path: the index of v3, its documents, and v2."""
         made = {
             f"/openapi/v3/{place}": self._v3_document(place, rows)
             for place, rows in self._served.items()
         }
-        for remote, description in known:
-            if description.openapi_v3:
-                etag = f'"{description.openapi_v3_etag}"'
-                made[f"/openapi/v3/{remote.place}"] = Document(description.openapi_v3, JSON, etag)
         index = {
             path.removeprefix("/openapi/v3/"): {
                 "serverRelativeURL": f"{path}?hash={document.etag.strip(chr(34))}"
@@ -98,8 +93,7 @@ class OpenApi:
             for path, document in made.items()
         }
         made["/openapi/v3"] = _document({"paths": index})
-        whole = merged(self._v2(), (description.openapi_v2 for _, description in known))
-        made["/openapi/v2"] = _document(whole)
+        made["/openapi/v2"] = _document(self._v2())
         return made
 
     def _v3_document(self, place: str, rows: list[Resource]) -> Document:
@@ -184,6 +178,9 @@ class _Paths:
             self._item(f"{base}/{row.plural}", row, own, ["list"])
         self._item(name, row, own, of_one)
         for subresource in row.subresources:
+            if subresource in SUBRESOURCES:
+                self.found |= dict(connect_items(name, row, subresource))
+                continue
             kind = subresource_kind(row, subresource)
             self._item(f"{name}/{subresource}", row, kind, verbs_of(subresource))
 

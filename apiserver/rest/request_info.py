@@ -28,11 +28,15 @@ _VERBS = {
 }
 # Below a Namespace these are its own subresources, not resources inside of it.
 _OF_NAMESPACES = ("status", "finalize")
+_PROXY = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
 class RequestInfo:
-    """A request for a resource, or, where `resource` is empty, for a path that is none."""
+    """A request for a resource, or, where `resource` is empty, for a path that is none.
+
+    The verb of OPTIONS, which only what is proxied knows, is "", as upstream.
+    """
 
     verb: str
     path: str
@@ -72,7 +76,7 @@ def parse(method: str, path: str, query: Query) -> RequestInfo:
         BadRequestError: a segment is one that no object can have.
     """
     parts = path.strip("/").split("/")
-    if len(parts) < 3 or len(parts) > SEGMENTS_MAX or parts[0] not in ("api", "apis"):
+    if len(parts) < 3 or parts[0] not in ("api", "apis"):
         return _of_path(method, path)
     if parts[0] == "api":
         group, version, parts = "", parts[1], parts[2:]
@@ -80,18 +84,23 @@ def parse(method: str, path: str, query: Query) -> RequestInfo:
         return _of_path(method, path)
     else:
         group, version, parts = parts[1], parts[2], parts[3:]
-    verb = _VERBS.get(method)
-    if verb is None:
-        raise MethodNotAllowedError(
-            "the server does not allow this method on the requested resource"
-        )
     watching = parts[0] == "watch" and len(parts) > 1
     if watching:
         parts = parts[1:]
-    for part in parts:
-        _check_segment(part)
+    whole = parts
     namespace, parts = _within(parts)
     resource, name, subresource = (*parts[:3], "", "", "")[:3]
+    proxied = subresource == _PROXY and not watching
+    if len(parts) > SEGMENTS_MAX and not proxied:
+        return _of_path(method, path)
+    verb = _VERBS.get(method, "")
+    if not verb and not (proxied and method == "OPTIONS"):
+        raise MethodNotAllowedError(
+            "the server does not allow this method on the requested resource"
+        )
+    theirs = len(parts[3:]) if proxied else 0  # what follows is the other end's
+    for part in whole[: len(whole) - theirs]:
+        _check_segment(part)
     if watching:
         verb = "watch"
     elif not name:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from apiserver.node_endpoint import node_endpoint
 from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
 from apiserver.rpc.caller import Authenticator, credentials_of
@@ -103,7 +104,10 @@ class PodLogs:
         if node is None:
             await self._disconnect(name)
             raise NotFoundError(f'nodes "{name}" not found', kind="nodes", name=name)
-        target = _address(node)
+        endpoint = node_endpoint(node)
+        if endpoint is None:
+            raise ServiceUnavailableError(f"node {name} has not said where its agent listens")
+        target = str(endpoint)
         held = self._channels.get(name)
         if held is not None and held[0] == target:
             return held[1]
@@ -145,18 +149,6 @@ def _container(pod: Object, asked: str) -> str:
     raise BadRequestError(
         f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
     )
-
-
-def _address(node: Object) -> str:
-    status = node.get("status") or {}
-    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
-    for type_ in ("InternalIP", "ExternalIP", "Hostname"):
-        for address in status.get("addresses") or ():
-            if address.get("type") == type_ and port:
-                host = address["address"]
-                return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = node["metadata"]["name"]
-    raise ServiceUnavailableError(f"node {name} has not said where its agent listens")
 
 
 def _node_error(error: grpc.aio.AioRpcError, node: str) -> Exception:

@@ -16,10 +16,11 @@ import httptools
 
 from kubraft.grpc_server.exchange import Exchange, Headers, HttpResponse
 from kubraft.grpc_server.tunnel import Tunnel
+from kubraft.streaming.dialing import Endpoint, RelayError, dial
 
-_CONNECT_TIMEOUT_S: Final = 10.0
+__all__ = ["Destination", "RelayError", "relay", "wants_upgrade"]
+
 _ANSWER_TIMEOUT_S: Final = 30.0
-_HEAD_BYTES_MAX: Final = 64 << 10
 _REFUSAL_BYTES_MAX: Final = 64 << 10
 _READ_BYTES: Final = 64 << 10
 # About one connection or one message: they are not the next connection's business.
@@ -29,10 +30,6 @@ _OWN: Final = frozenset(
         *("keep-alive", "te", "trailer", "authorization", "proxy-authorization", "date"),
     )
 )
-
-
-class RelayError(Exception):
-    """Who should answer cannot be reached, or answers no HTTP; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +48,33 @@ def wants_upgrade(exchange: Exchange) -> bool:
     return "upgrade" in map(str.strip, options) and bool(exchange.request.header("upgrade"))
 
 
-async def relay(exchange: Exchange, destination: Destination) -> None:
+async def relay(
+    exchange: Exchange,
+    destination: Destination,
+    *,
+    headers: Headers | None = None,
+    until: asyncio.Event | None = None,
+) -> None:
     """Ask `destination` what the client asks, and pass on what it answers until either goes.
 
-    An answer other than 101 is passed on as it is, up to a bound.
+    A refusal is passed on as it is, up to a bound.
+
+    Args:
+        headers: those of the request, Host among them, but for what belongs to the upgrade itself;
+            without them the client's are passed on.
+        until: ends the relay when it is set.
 
     Raises:
-        RelayError: before anything was answered.
+        RelayError: before anything was answered; a DialError where there is no connection.
+        UpgradeError: the client's connection cannot be handed on.
         ConnectionError: the client is gone.
     """
-    reader, writer = await _connect(destination)
+    request = _request(exchange, destination, headers)
+    reader, writer = await dial(Endpoint(destination.host, destination.port), destination.tls)
     try:
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                writer.write(_request(exchange, destination))
+                writer.write(request)
                 head = await _read_head(reader)
                 if head.status != 101:
                     body = await _refusal(reader, head)
@@ -72,66 +82,66 @@ async def relay(exchange: Exchange, destination: Destination) -> None:
             raise RelayError("no answer in time") from error
         except OSError as error:
             raise RelayError(str(error)) from error
+        if head.status < 400 and head.status != 101:
+            raise RelayError(f"invalid upgrade response: status code {head.status}")
         if head.status != 101:
             await exchange.respond(HttpResponse(head.status, body, head.passed_on))
             return
         upgrade = (("connection", "Upgrade"), ("upgrade", head.upgrade))
-        await _pump(exchange.upgrade((*head.passed_on, *upgrade)), reader, writer)
+        tunnel = exchange.upgrade((*head.passed_on, *upgrade))
+        await _pump(tunnel, reader, writer, until or asyncio.Event())
     finally:
         writer.close()
 
 
-async def _connect(
-    destination: Destination,
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    try:
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            return await asyncio.open_connection(
-                destination.host, destination.port, ssl=destination.tls, limit=_HEAD_BYTES_MAX
-            )
-    except TimeoutError as error:
-        raise RelayError(f"dial tcp {destination.host}:{destination.port}: i/o timeout") from error
-    except OSError as error:
-        cause = error.strerror or error
-        raise RelayError(f"dial tcp {destination.host}:{destination.port}: {cause}") from error
-
-
-def _request(exchange: Exchange, destination: Destination) -> bytes:
+def _request(exchange: Exchange, destination: Destination, headers: Headers | None) -> bytes:
     asked = exchange.request
-    fields = [
-        ("Host", f"{destination.host}:{destination.port}"),
-        ("Connection", "Upgrade"),
-        ("Upgrade", asked.header("upgrade")),
-        *((name, value) for name, value in asked.headers if name not in _OWN),
-    ]
+    if headers is None:
+        headers = [
+            ("Host", str(Endpoint(destination.host, destination.port))),
+            *((name, value) for name, value in asked.headers if name not in _OWN),
+        ]
+    fields = [*headers, ("Connection", "Upgrade"), ("Upgrade", asked.header("upgrade"))]
     if asked.method != "GET":
         fields.append(("Content-Length", "0"))
     lines = [f"{asked.method} {destination.target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in fields]
     if any("\r" in line or "\n" in line for line in lines):
         raise RelayError("a header has a line end in it")
-    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1", "replace")
 
 
 class _Head:
-    """The head of an answer, as httptools reads it."""
+    """The head of an answer, as httptools reads it; and its body, if it is fed one."""
 
     def __init__(self, data: bytes) -> None:
         self._fields: list[tuple[str, str]] = []
-        self._whole = False
-        parser = httptools.HttpResponseParser(self)
+        self._headed = False
+        self.body = bytearray()
+        self.whole = False
+        self._parser = httptools.HttpResponseParser(self)
+        self.feed(data)
+        self.status: int = self._parser.get_status_code()
+
+    def feed(self, data: bytes) -> None:
         try:
-            parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            if not self._whole:  # it pauses, by an error, where an upgrade begins
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._headed:  # it stops so where an upgrade begins
                 raise RelayError(f"malformed HTTP response: {error}") from error
-        self.status: int = parser.get_status_code()
+            self.whole = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields.append((name.decode("latin-1").lower(), value.decode("latin-1")))
 
     def on_headers_complete(self) -> None:
-        self._whole = True
+        self._headed = True
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.whole = True
 
     def get(self, name: str) -> str:
         return next((value for key, value in self._fields if key == name), "")
@@ -156,14 +166,20 @@ async def _read_head(reader: asyncio.StreamReader) -> _Head:
 
 async def _refusal(reader: asyncio.StreamReader, head: _Head) -> bytes:
     """The body of an answer that is no upgrade; what is beyond the bound is left out."""
-    length = head.get("content-length")
-    if length.isdecimal():
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            return await reader.readexactly(min(int(length), _REFUSAL_BYTES_MAX))
-    return b""
+    while not head.whole and len(head.body) < _REFUSAL_BYTES_MAX:
+        data = await reader.read(_READ_BYTES)
+        if not data:
+            break
+        head.feed(data)
+    return bytes(head.body[:_REFUSAL_BYTES_MAX])
 
 
-async def _pump(tunnel: Tunnel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    tunnel: Tunnel,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    until: asyncio.Event,
+) -> None:
     """Bytes both ways, until the client goes or all that the other has said is passed on."""
 
     async def down() -> None:
@@ -179,7 +195,7 @@ async def _pump(tunnel: Tunnel, reader: asyncio.StreamReader, writer: asyncio.St
             except ConnectionError:
                 await asyncio.Event().wait()  # what was said before is still to be passed on
 
-    tasks = [asyncio.create_task(down()), asyncio.create_task(up())]
+    tasks = [asyncio.create_task(each) for each in (down(), up(), _set(until))]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -187,3 +203,7 @@ async def _pump(tunnel: Tunnel, reader: asyncio.StreamReader, writer: asyncio.St
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         tunnel.close()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()

@@ -5,19 +5,17 @@ Source: admissionregistration.k8s.io/v1 WebhookClientConfig; upstream's service 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from apiserver.reader import Reader
-from apiserver.registry.kinds.networking import ENDPOINT_SLICE
 from kubraft.api.gvk import POD, SERVICE
 from kubraft.api.labels import selector_from_labels
-from kubraft.api.object import Object, labels_of
+from kubraft.api.object import Object
 
 PORT_DEFAULT: Final = 443
-SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 
 class NoAddressError(ValueError):
@@ -77,40 +75,30 @@ def _endpoint(service: Object, port: int, reader: Reader, rng: Random) -> tuple[
     if row is None:
         raise NoAddressError(f'no service port {port} found for service "{metadata["name"]}"')
     if not spec.get("selector"):
-        if listed := list(_of_slices(metadata, row, reader)):
-            return rng.choice(listed)
         if spec.get("clusterIP") in (None, "", "None"):
             raise NoAddressError(f'no endpoints available for service "{metadata["name"]}"')
         return str(spec["clusterIP"]), port
-    chosen = selector_from_labels(spec["selector"])
-    ready = [
-        (pod, target)
-        for pod in reader.list(POD, metadata["namespace"])
-        if chosen.matches(pod["metadata"].get("labels") or {}) and _is_ready(pod)
-        if (target := _target_port(row, pod))
-    ]
+    ready = ready_endpoints(service, row, reader)
     if not ready:
         raise NoAddressError(f'no endpoints available for service "{metadata["name"]}"')
     pod, target = rng.choice(ready)
     return str(pod["status"]["podIP"]), target
 
 
-def _of_slices(
-    metadata: Object, row: Mapping[str, Any], reader: Reader
-) -> Iterator[tuple[str, int]]:
-    """The ready endpoints that somebody wrote down for a port of a Service."""
-    for each in reader.list(ENDPOINT_SLICE, metadata["namespace"]):
-        if labels_of(each).get(SERVICE_LABEL) != metadata["name"]:
-            continue
-        ports = [
-            int(port["port"])
-            for port in each.get("ports") or ()
-            if (port.get("name") or "") == (row.get("name") or "") and port.get("port")
-        ]
-        for endpoint in each.get("endpoints") or ():
-            if (endpoint.get("conditions") or {}).get("ready") is not False:
-                for address in endpoint.get("addresses") or ():
-                    yield from ((str(address), port) for port in ports)
+def ready_endpoints(
+    service: Object, row: Mapping[str, Any], reader: Reader
+) -> list[tuple[Object, int]]:
+    """The ready Pods behind a Service, with the number of the port that `row` of it leads to."""
+    selector = (service.get("spec") or {}).get("selector")
+    if not selector:
+        return []
+    chosen = selector_from_labels(selector)
+    return [
+        (pod, target)
+        for pod in reader.list(POD, service["metadata"]["namespace"])
+        if chosen.matches(pod["metadata"].get("labels") or {}) and _is_ready(pod)
+        if (target := _target_port(row, pod))
+    ]
 
 
 def _is_ready(pod: Object) -> bool:

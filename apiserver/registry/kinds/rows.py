@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from apiserver.registry.kinds import (
-    apiregistration,
     apps,
     autoscaling,
     batch,
@@ -22,7 +21,6 @@ from apiserver.registry.kinds import (
 from apiserver.registry.resource import Resource
 
 ROWS: tuple[Resource, ...] = (
-    *apiregistration.ROWS,
     *core.ROWS,
     *claims.ROWS,
     *apps.ROWS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from apiserver import notes
 from apiserver.audit.policy import read_policy
 from apiserver.audit.record import Auditor
+from apiserver.connect.front import ConnectFront
 from apiserver.health.front import HealthFront
 from apiserver.rest.front import RestFront
 from apiserver.rpc.logs import PodLogs
@@ -36,6 +38,7 @@ async def audited(bench: Bench, pki: Any, *rules: dict[str, Any]) -> AsyncIterat
         AllowAll(),
         HealthFront({"livez": {}, "readyz": {}, "healthz": {}}),
         logs,
+        ConnectFront(bench.registry, bench.reader, Random(1), None),
         address="127.0.0.1:6443",
         is_ready=lambda: True,
         audit=auditor,

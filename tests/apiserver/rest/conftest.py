@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import h11
 import pytest
 
+from apiserver.connect.front import ConnectFront
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.rest.front import RestFront
@@ -90,11 +92,13 @@ class Rest:
 @pytest.fixture
 async def rest(bench: Bench, pki: Path) -> AsyncIterator[Rest]:
     logs = PodLogs(bench.registry, None)
+    connects = ConnectFront(bench.registry, bench.reader, Random(1), None)
     front = RestFront(
         bench.registry,
         AllowAll(),
         HealthFront({"livez": {"ping": ping}, "readyz": {"ping": ping}, "healthz": {}}),
         logs,
+        connects,
         address="127.0.0.1:6443",
         is_ready=lambda: True,
     )
@@ -108,3 +112,4 @@ async def rest(bench: Bench, pki: Path) -> AsyncIterator[Rest]:
     finally:
         await server.stop(0)
         await logs.close()
+        await connects.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from apiserver.authz.attributes import DENIED, Attributes, Decision
 from apiserver.authz.rule import Rule
+from apiserver.connect.front import ConnectFront
 from apiserver.health.front import HealthFront
 from apiserver.rest.caller import ANONYMOUS, impersonated
 from apiserver.rest.front import RestFront
@@ -101,6 +103,7 @@ async def test_a_server_that_is_not_ready_says_so(bench: Bench, pki: Path) -> No
         AllowAll(),
         HealthFront({"livez": {}, "readyz": {}, "healthz": {}}),
         PodLogs(bench.registry, None),
+        ConnectFront(bench.registry, bench.reader, Random(1), None),
         address="127.0.0.1:6443",
         is_ready=lambda: False,
     )
