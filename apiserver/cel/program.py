@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from apiserver.cel.growth import CHARS_MAX, GROWTH_MAX, growth
+from apiserver.cel.meter import OVER, metering
+from apiserver.cel.rewriting import as_written, rewritten
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -55,14 +57,13 @@ class Program:
             EvaluationError: there is none.
         """
         try:
-            value = self._compiled.eval(data=variables)
+            with metering():
+                value = self._compiled.eval(data=variables)
             if value.type().name() == "ERROR":
-                raise EvaluationError(_words(str(value.value())))
+                raise _evaluation_error(str(value.value()))
             return value.plain_value()
         except RuntimeError as error:
-            over = "budget" in str(error) or "limit" in str(error)
-            said = "operation cancelled: actual cost limit exceeded"
-            raise EvaluationError(said if over else _words(str(error)), over_budget=over) from error
+            raise _evaluation_error(str(error)) from error
         except (TypeError, OverflowError) as error:
             raise EvaluationError(_words(str(error))) from error
 
@@ -79,7 +80,8 @@ def compile_program(expression: str, variables: tuple[str, ...]) -> Program:
     if growth(expression) > GROWTH_MAX:
         raise CompileError("estimated cost of the expression exceeds the budget")
     try:
-        return Program(expression, _environment(variables).compile(expression))
+        compiled = _environment(variables).compile(rewritten(expression))
+        return Program(expression, compiled)
     except RuntimeError as error:
         raise CompileError(_compilation(str(error))) from error
 
@@ -107,15 +109,20 @@ def _environment(variables: Iterable[str]) -> cel.Env:
     )
 
 
+def _evaluation_error(text: str) -> EvaluationError:
+    over = OVER in text or "budget" in text or "limit" in text
+    return EvaluationError(OVER if over else _words(text), over_budget=over)
+
+
 def _compilation(text: str) -> str:
     """cel-go says the same with another beginning."""
-    body = _CODE.sub("", _STATUS.sub("", text.strip()))
+    body = as_written(_CODE.sub("", _STATUS.sub("", text.strip())))
     return f"compilation failed: {body}"[:_MESSAGE_CHARS_MAX]
 
 
 def _words(text: str) -> str:
     """An error of evaluation as cel-go words it."""
-    text = _CODE.sub("", _STATUS.sub("", text.strip()))
+    text = as_written(_CODE.sub("", _STATUS.sub("", text.strip())))
     if found := _KEY.search(text):
         return f"no such key: {found[1]}"
     if text.lower().startswith("no matching overloads"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import re2
@@ -41,3 +42,13 @@ def matches(pattern: str, text: str) -> bool:
         PatternError: it is no pattern.
     """
     return _compiled(pattern).search(text) is not None
+
+
+def find_all(pattern: str, text: str, most: int) -> list[str]:
+    """What `pattern` matches in `text`, from left to right, without overlaps; at most so many.
+
+    Raises:
+        PatternError: it is no pattern.
+    """
+    found = (match.group(0) for match in _compiled(pattern).finditer(text))
+    return list(islice(found, most))
