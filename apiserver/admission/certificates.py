@@ -110,10 +110,19 @@ def _failed(status: Object) -> bool:
     return any(c.get("type") == "Failed" for c in status.get("conditions") or ())
 
 
+def common_name(spec: Object) -> str:
+    """Whom a request for a certificate is for; empty where that cannot be read."""
+    names = _names(spec.get("request", ""), NameOID.COMMON_NAME)
+    return names[0] if names else ""
+
+
 def _organizations(request: str) -> list[str]:
+    return _names(request, NameOID.ORGANIZATION_NAME)
+
+
+def _names(request: str, kind: x509.ObjectIdentifier) -> list[str]:
     try:
         subject = x509.load_pem_x509_csr(base64.b64decode(request)).subject
     except (ValueError, TypeError, binascii.Error):
         return []  # validation says so
-    names = subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return [str(name.value) for name in names]
+    return [str(name.value) for name in subject.get_attributes_for_oid(kind)]

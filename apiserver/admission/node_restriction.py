@@ -11,13 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from apiserver.admission.node_objects import (
+    admit_claim,
+    admit_csi_node,
+    admit_signing_request,
+    admit_slice,
+)
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.authz.node import NODE_LEASE_NAMESPACE, NODES_GROUP, node_name
 from apiserver.authz.pod_references import references_of
 from apiserver.reader import Reader
 from kubraft.api.errors import NotFoundError
-from kubraft.api.gvk import LEASE, NODE, POD, SERVICE_ACCOUNT, TOKEN_REQUEST
+from kubraft.api.gvk import (
+    CERTIFICATE_SIGNING_REQUEST,
+    CSI_NODE,
+    LEASE,
+    NODE,
+    PERSISTENT_VOLUME_CLAIM,
+    POD,
+    RESOURCE_SLICE,
+    SERVICE_ACCOUNT,
+    TOKEN_REQUEST,
+)
 from kubraft.api.object import Object, annotations_of, labels_of, uid_of
 from kubraft.api.pods import node_of
 
@@ -69,6 +85,14 @@ class NodeRestriction(Plugin):
             _admit_node(node, request)
         elif request.gvk == LEASE:
             _admit_lease(node, request)
+        elif request.gvk == PERSISTENT_VOLUME_CLAIM:
+            admit_claim(node, request)
+        elif request.gvk == CSI_NODE:
+            admit_csi_node(node, request)
+        elif request.gvk == RESOURCE_SLICE:
+            admit_slice(node, request)
+        elif request.gvk == CERTIFICATE_SIGNING_REQUEST:
+            admit_signing_request(node, request)
         elif request.gvk in (TOKEN_REQUEST, SERVICE_ACCOUNT) and request.subresource == "token":
             self._admit_token(node, request)
 
@@ -113,18 +137,7 @@ class NodeRestriction(Plugin):
             raise request.forbidden(
                 f'node "{node}" can only create pods with spec.nodeName set to itself'
             )
-        owners = pod["metadata"].get("ownerReferences") or []
-        own = self._reader.get(NODE, "", node)
-        if (
-            len(owners) != 1
-            or (owners[0].get("apiVersion"), owners[0].get("kind")) != ("v1", "Node")
-            or owners[0].get("name") != node
-            or own is None
-            or owners[0].get("uid") != uid_of(own)
-        ):
-            raise request.forbidden(
-                f'node "{node}" can only create pods with an owner reference set to itself'
-            )
+        self._check_owner(node, request, pod["metadata"].get("ownerReferences") or [])
         if pod["spec"].get("serviceAccountName"):
             raise request.forbidden(
                 f'node "{node}" can not create pods that reference a service account'
@@ -133,6 +146,35 @@ class NodeRestriction(Plugin):
         for resource, shown in _REFERENCES:
             if resource in referred:
                 raise request.forbidden(f'node "{node}" can not create pods that reference {shown}')
+        for volume in pod["spec"].get("volumes") or ():
+            sources = (volume.get("projected") or {}).get("sources") or ()
+            if any("clusterTrustBundle" in source for source in sources):
+                raise request.forbidden(
+                    f'node "{node}" can not create pods that reference clustertrustbundles'
+                )
+
+    def _check_owner(self, node: str, request: AdmissionRequest, owners: list[Object]) -> None:
+        """A mirror Pod goes with its node."""
+        create = f'node "{node}" can only create pods with'
+        if len(owners) > 1:
+            raise request.forbidden(f"{create} a single owner reference set to itself")
+        owner = owners[0] if owners else {}
+        named = (owner.get("apiVersion"), owner.get("kind"), owner.get("name"))
+        if named != ("v1", "Node", node):
+            raise request.forbidden(f"{create} an owner reference set to itself")
+        if not owner.get("controller"):
+            raise request.forbidden(f"{create} a controller owner reference set to itself")
+        if owner.get("blockOwnerDeletion"):
+            raise request.forbidden(
+                f'node "{node}" must not set blockOwnerDeletion on an owner reference'
+            )
+        own = self._reader.get(NODE, "", node)
+        if own is None:
+            raise NotFoundError(f'nodes "{node}" not found', kind="nodes", name=node)
+        if owner.get("uid") != uid_of(own):
+            raise request.forbidden(
+                f"node {node} UID mismatch: expected {owner.get('uid')} got {uid_of(own)}"
+            )
 
     def _admit_token(self, node: str, request: AdmissionRequest) -> None:
         spec = (request.obj or {}).get("spec") or {}
@@ -167,19 +209,35 @@ def _admit_pod_status(node: str, request: AdmissionRequest) -> None:
         )
     if labels_of(old) != labels_of(new):
         raise request.forbidden(f'node "{node}" cannot update labels through pod status')
+    if _claims(old) != _claims(new):
+        raise request.forbidden(f'node "{node}" cannot update resource claim statues')
+
+
+def _claims(pod: Object) -> list[object]:
+    found = (pod.get("status") or {}).get("resourceClaimStatuses") or ()
+    return [(each.get("name"), each.get("resourceClaimName")) for each in found]
 
 
 def _admit_node(node: str, request: AdmissionRequest) -> None:
     requested = request.name or ((request.obj or {}).get("metadata") or {}).get("name", "")
     if requested != node:
         raise request.forbidden(f'node "{node}" is not allowed to modify node "{requested}"')
+    source = ((request.obj or {}).get("spec") or {}).get("configSource")
     if request.operation is Operation.CREATE and request.obj is not None:
+        if source is not None:
+            raise request.forbidden(
+                f'node "{node}" is not allowed to create pods with a non-nil configSource'
+            )
         labels = forbidden_labels(labels_of(request.obj), {})
         if labels:
             raise request.forbidden(
                 f'node "{node}" is not allowed to set the following labels: {", ".join(labels)}'
             )
     if request.operation is Operation.UPDATE and request.obj and request.old:
+        if source is not None and source != (request.old.get("spec") or {}).get("configSource"):
+            raise request.forbidden(
+                f'node "{node}" is not allowed to update configSource to a new non-nil configSource'
+            )
         if _taints(request.obj) != _taints(request.old):
             raise request.forbidden(f'node "{node}" is not allowed to modify taints')
         labels = forbidden_labels(labels_of(request.obj), labels_of(request.old))

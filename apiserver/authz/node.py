@@ -9,19 +9,18 @@ Source: Kubernetes documentation, "Using Node Authorization"; KEP-4601 (selector
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final
 
 from apiserver.authz.attributes import DENIED, Attributes, Decision
 from apiserver.authz.bootstrap_policy import NODE_RULES
-from apiserver.authz.pod_references import Reference, references_of
+from apiserver.authz.node_graph import NodeGraph
+from apiserver.authz.pod_references import Reference
 from apiserver.authz.rule import parse_rules
 from apiserver.reader import Reader
 from apiserver.user import User
 from kubraft.api.fields import parse_field_selector
-from kubraft.api.gvk import POD
+from kubraft.api.gvk import PERSISTENT_VOLUME, POD, RESOURCE_SLICE, VOLUME_ATTACHMENT
 from kubraft.api.object import Object
-from kubraft.api.pods import node_of
 
 NODES_GROUP: Final = "system:nodes"
 NODE_USER_PREFIX: Final = "system:node:"
@@ -42,45 +41,14 @@ def node_name(user: User) -> str:
     return user.name.removeprefix(NODE_USER_PREFIX) if is_node(user) else ""
 
 
-class NodeGraph:
-    """For each node, the objects that its Pods refer to, counted by Pod."""
-
-    def __init__(self) -> None:
-        self._references: dict[str, Counter[Reference]] = {}
-
-    def on_change(self, old: Object | None, new: Object | None) -> None:
-        """Follow one change of a Pod; ignores those that change neither node nor references."""
-        before, after = _bound_references(old), _bound_references(new)
-        if before == after:
-            return
-        for node, references in before:
-            counter = self._references[node]
-            counter.subtract(references)
-            for reference in references:
-                if counter[reference] <= 0:
-                    del counter[reference]
-            if not counter:
-                del self._references[node]
-        for node, references in after:
-            self._references.setdefault(node, Counter()).update(references)
-
-    def connects(self, node: str, reference: Reference) -> bool:
-        """Whether a Pod bound to `node` refers to the object."""
-        return reference in self._references.get(node, ())
-
-
-def _bound_references(pod: Object | None) -> list[tuple[str, frozenset[Reference]]]:
-    if pod is None or not node_of(pod):
-        return []
-    return [(node_of(pod), references_of(pod))]
-
-
 class NodeAuthorizer:
     """Has an opinion on nodes only: None where the user is not one."""
 
     def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._graph = NodeGraph()
         reader.add_handler(POD, self._graph.on_change)
+        reader.add_handler(PERSISTENT_VOLUME, self._graph.on_volume_change)
 
     def find_decision(self, attributes: Attributes) -> Decision | None:
         """The node's own permission, or None for other users."""
@@ -90,10 +58,13 @@ class NodeAuthorizer:
         if not node:
             return Decision(False, f'unknown node for user "{attributes.user.name}"')
         match attributes.group, attributes.resource:
-            case ("", "secrets" | "configmaps" | "persistentvolumeclaims") if (
-                not attributes.subresource
-            ):
+            case "", "secrets" | "configmaps":
                 return self._read_related(node, attributes)
+            case ("", "persistentvolumeclaims" | "persistentvolumes") | (
+                "resource.k8s.io" | "storage.k8s.io",
+                "resourceclaims" | "volumeattachments",
+            ):
+                return self._get_related(node, attributes)
             case "", "serviceaccounts":
                 return self._service_account(node, attributes)
             case "", "nodes":
@@ -102,21 +73,70 @@ class NodeAuthorizer:
                 return self._pod(node, attributes)
             case "coordination.k8s.io", "leases":
                 return _own_lease(node, attributes)
+            case "storage.k8s.io", "csinodes":
+                return _own_csi_node(node, attributes)
+            case "resource.k8s.io", "resourceslices":
+                return self._slice(node, attributes)
         return _by_rules(attributes)
 
     def _read_related(self, node: str, attributes: Attributes) -> Decision:
         if attributes.verb not in _READS:
             return Decision(False, "can only read resources of this type")
+        if attributes.subresource:
+            return Decision(False, "cannot read subresource")
+        if not attributes.namespace:
+            return Decision(False, "can only read namespaced object of this type")
+        return self._related(node, attributes)
+
+    def _get_related(self, node: str, attributes: Attributes) -> Decision:
+        """One by one, and the status of a claim, as volumes grow."""
+        if (attributes.resource, attributes.subresource) == ("persistentvolumeclaims", "status"):
+            if attributes.verb not in ("update", "patch"):
+                return Decision(False, "can only get/update/patch this type")
+        elif attributes.verb != "get":
+            return Decision(False, "can only get individual resources of this type")
+        elif attributes.subresource:
+            return Decision(False, "cannot get subresource")
         return self._related(node, attributes)
 
     def _related(self, node: str, attributes: Attributes) -> Decision:
         name = attributes.name or _selected(attributes, "metadata.name")
         if not name:
             return Decision(False, "No Object name found")
-        reference = Reference(attributes.resource, attributes.namespace, name)
-        if not self._graph.connects(node, reference):
+        if not self._connects(node, attributes, name):
             return Decision(False, f"no relationship found between node '{node}' and this object")
         return _ALLOWED
+
+    def _connects(self, node: str, attributes: Attributes, name: str) -> bool:
+        match attributes.resource:
+            case "persistentvolumes":
+                volume = self._reader.get(PERSISTENT_VOLUME, "", name)
+                return self._graph.connects_volume(node, volume)
+            case "volumeattachments":
+                return _node_name_of(self._reader.get(VOLUME_ATTACHMENT, "", name)) == node
+            case "resourceslices":
+                return _node_name_of(self._reader.get(RESOURCE_SLICE, "", name)) == node
+        reference = Reference(attributes.resource, attributes.namespace, name)
+        return self._graph.connects(node, reference)
+
+    def _slice(self, node: str, attributes: Attributes) -> Decision:
+        if attributes.subresource:
+            return Decision(False, "cannot authorize ResourceSlice subresources")
+        match attributes.verb:
+            case "create":  # of which node it is, NodeRestriction sees
+                return _ALLOWED
+            case "get" | "update" | "patch" | "delete":
+                return self._related(node, attributes)
+            case "list" | "watch" | "deletecollection":
+                if _selected(attributes, "spec.nodeName") == node:
+                    return _ALLOWED
+                reason = "can only list/watch/deletecollection resourceslices with nodeName field "
+                return Decision(False, f"{reason}selector")
+        return Decision(
+            False,
+            "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, "
+            "update, patch, delete, deletecollection",
+        )
 
     def _service_account(self, node: str, attributes: Attributes) -> Decision:
         if (attributes.verb, attributes.subresource) == ("get", ""):
@@ -161,6 +181,20 @@ def _own_lease(node: str, attributes: Attributes) -> Decision:
             False, "can only access node lease with the same name as the requesting node"
         )
     return _ALLOWED
+
+
+def _own_csi_node(node: str, attributes: Attributes) -> Decision:
+    if attributes.verb not in ("get", "create", "update", "patch", "delete"):
+        return Decision(False, "can only get, create, update, patch, or delete a CSINode")
+    if attributes.subresource:
+        return Decision(False, "cannot authorize CSINode subresources")
+    if attributes.name != node and not (attributes.verb == "create" and not attributes.name):
+        return Decision(False, "can only access CSINode with the same name as the requesting node")
+    return _ALLOWED
+
+
+def _node_name_of(obj: Object | None) -> str:
+    return str(((obj or {}).get("spec") or {}).get("nodeName") or "")
 
 
 def _by_rules(attributes: Attributes) -> Decision:

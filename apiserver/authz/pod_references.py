@@ -20,7 +20,7 @@ class Reference(NamedTuple):
 
 
 def references_of(pod: Object) -> frozenset[Reference]:
-    """The Pod itself and its Secrets, ConfigMaps, claims and ServiceAccount."""
+    """The Pod itself and its Secrets, ConfigMaps, claims of both kinds and ServiceAccount."""
     namespace = pod["metadata"].get("namespace", "")
     spec = pod.get("spec") or {}
     found = {("pods", pod["metadata"]["name"]), ("serviceaccounts", spec.get("serviceAccountName"))}
@@ -30,7 +30,22 @@ def references_of(pod: Object) -> frozenset[Reference]:
             found.update(_of_environment(container))
     for volume in spec.get("volumes") or ():
         found.update(_of_volume(volume))
+        if volume.get("ephemeral") is not None:
+            claim = f"{pod['metadata']['name']}-{volume.get('name', '')}"
+            found.add(("persistentvolumeclaims", claim))
+    found.update(_of_claims(pod))
     return frozenset(Reference(resource, namespace, name) for resource, name in found if name)
+
+
+def _of_claims(pod: Object) -> Iterator[tuple[str, str | None]]:
+    """Of devices: named by the Pod, or made for it."""
+    for claim in (pod.get("spec") or {}).get("resourceClaims") or ():
+        yield "resourceclaims", claim.get("resourceClaimName")
+    status = pod.get("status") or {}
+    for made in status.get("resourceClaimStatuses") or ():
+        yield "resourceclaims", made.get("resourceClaimName")
+    extended = status.get("extendedResourceClaimStatus") or {}
+    yield "resourceclaims", extended.get("resourceClaimName")
 
 
 def _of_environment(container: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -50,6 +65,7 @@ def _of_volume(volume: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
     for source in (volume.get("projected") or {}).get("sources") or ():
         yield "secrets", (source.get("secret") or {}).get("name")
         yield "configmaps", (source.get("configMap") or {}).get("name")
+    yield "secrets", (volume.get("azureFile") or {}).get("secretName")
     for source in volume.values():
         if isinstance(source, dict):
             for field in ("secretRef", "nodePublishSecretRef"):

@@ -22,13 +22,10 @@ from apiserver.registry.pod_defaults import canonical_amounts
 from apiserver.registry.resource import Resource
 from apiserver.registry.rules import RuleStrategy, check, fill, label_selector, one_of, under
 from kubraft.api.errors import Cause
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import PERSISTENT_VOLUME, PERSISTENT_VOLUME_CLAIM
 from kubraft.api.names import dns1123_subdomain_errors
 from kubraft.api.object import Object
 from kubraft.api.quantity import Quantity, parse_quantity
-
-PERSISTENT_VOLUME = GroupVersionKind("", "v1", "PersistentVolume")
-PERSISTENT_VOLUME_CLAIM = GroupVersionKind("", "v1", "PersistentVolumeClaim")
 
 _MODES = {
     "ReadWriteOnce": "RWO",

@@ -13,7 +13,7 @@ from apiserver.registry.paths import Place, at, places
 from apiserver.registry.resource import Resource
 from apiserver.registry.rules import RuleStrategy, at_least, fill, named, needed, one_of, unique
 from kubraft.api.errors import Cause
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import RESOURCE_SLICE, GroupVersionKind
 from kubraft.api.names import dns1123_label_errors, dns1123_subdomain_errors, qualified_name_errors
 from kubraft.api.object import Object
 
@@ -21,7 +21,6 @@ _GROUP = ("resource.k8s.io", "v1")
 RESOURCE_CLAIM = GroupVersionKind(*_GROUP, "ResourceClaim")
 RESOURCE_CLAIM_TEMPLATE = GroupVersionKind(*_GROUP, "ResourceClaimTemplate")
 DEVICE_CLASS = GroupVersionKind(*_GROUP, "DeviceClass")
-RESOURCE_SLICE = GroupVersionKind(*_GROUP, "ResourceSlice")
 DEVICE_TAINT_RULE = GroupVersionKind(*_GROUP, "DeviceTaintRule")
 
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")

@@ -9,6 +9,7 @@ from kubraft.api.object import Object
 from tests.apiserver.admission.requests import request
 from tests.apiserver.memory import MemoryCluster
 from tests.apiserver.objects import MASTER, NODE_0, cluster_scoped, namespaced, user
+from tests.apiserver.registry.more_kind_cases import signing_request
 
 
 def pod(name: str = "web", node: str = "node-0", **metadata: Any) -> Object:
@@ -31,11 +32,45 @@ def lease(name: str, namespace: str = "kube-node-lease") -> Object:
 
 
 def mirror(**metadata: Any) -> Object:
-    owner = {"apiVersion": "v1", "kind": "Node", "name": "node-0", "uid": "node-0-uid"}
     return pod(
         "mirror",
-        **{"annotations": {MIRROR_POD: "x"}, "ownerReferences": [owner], **metadata},
+        **{"annotations": {MIRROR_POD: "x"}, "ownerReferences": [owner()], **metadata},
     )
+
+
+def owner(**fields: Any) -> Object:
+    own = {"apiVersion": "v1", "kind": "Node", "name": "node-0", "uid": "node-0-uid"}
+    return {**own, "controller": True, **fields}
+
+
+def mirror_with(**volume: Any) -> Object:
+    made = mirror()
+    made["spec"]["volumes"] = [{"name": "v", **volume}]
+    return made
+
+
+def claim(**fields: Any) -> Object:
+    spec = {"accessModes": ["ReadWriteOnce"]}
+    return {**namespaced("PersistentVolumeClaim", "data", spec=spec), **fields}
+
+
+def of_node(api_version: str, kind: str, name: str, node: str = "") -> Object:
+    made = cluster_scoped(kind, name, spec={"nodeName": node})
+    return {**made, "apiVersion": api_version}
+
+
+def slice_of(node: str) -> Object:
+    return of_node("resource.k8s.io/v1", "ResourceSlice", "gpus", node)
+
+
+def csi_node(name: str) -> Object:
+    return of_node("storage.k8s.io/v1", "CSINode", name)
+
+
+def signing(name: str, signer: str = "kubernetes.io/kubelet-serving") -> Object:
+    made = cluster_scoped("CertificateSigningRequest", "csr")
+    spec = {"request": signing_request(name, "system:nodes"), "signerName": signer}
+    return {**made, "apiVersion": "certificates.k8s.io/v1", "spec": spec}
 
 
 def token(**ref: str) -> AdmissionRequest:
@@ -133,6 +168,79 @@ TAINT = {"key": "a", "effect": "NoSchedule"}
             by_node(pod(), subresource="binding"),
             "unexpected pod subresource \"binding\", only 'status' and 'eviction' are allowed",
             id="binds a Pod",
+        ),
+        pytest.param(
+            by_node(mirror(ownerReferences=[owner(), owner()])),
+            'node "node-0" can only create pods with a single owner reference set to itself',
+            id="a mirror Pod of two",
+        ),
+        pytest.param(
+            by_node(mirror(ownerReferences=[owner(controller=False)])),
+            'node "node-0" can only create pods with a controller owner reference set to itself',
+            id="a mirror Pod that is not controlled",
+        ),
+        pytest.param(
+            by_node(mirror(ownerReferences=[owner(blockOwnerDeletion=True)])),
+            'node "node-0" must not set blockOwnerDeletion on an owner reference',
+            id="a mirror Pod that holds up its node",
+        ),
+        pytest.param(
+            by_node(mirror(ownerReferences=[owner(uid="x")])),
+            "node node-0 UID mismatch: expected x got node-0-uid",
+            id="a mirror Pod of a node of before",
+        ),
+        pytest.param(
+            by_node(mirror_with(secret={"secretName": "s"})),
+            'node "node-0" can not create pods that reference secrets',
+            id="a mirror Pod that would let it read a Secret",
+        ),
+        pytest.param(
+            by_node(mirror_with(projected={"sources": [{"clusterTrustBundle": {"path": "p"}}]})),
+            'node "node-0" can not create pods that reference clustertrustbundles',
+            id="a mirror Pod with a trust bundle",
+        ),
+        pytest.param(
+            by_node(
+                {**pod(), "status": {"resourceClaimStatuses": [{"name": "a"}]}}, pod(), "status"
+            ),
+            'node "node-0" cannot update resource claim statues',
+            id="claims by status",
+        ),
+        pytest.param(
+            by_node(claim(status={"capacity": {"storage": "2Gi"}}), claim(), "status"), None,
+            id="a claim that has grown",
+        ),
+        pytest.param(
+            by_node(claim(status={"phase": "Lost"}), claim(), "status"),
+            'node "node-0" is not allowed to update fields other than status.capacity and '
+            "status.conditions",
+            id="the phase of a claim",
+        ),
+        pytest.param(by_node(csi_node("node-0")), None, id="its CSINode"),
+        pytest.param(
+            by_node(csi_node("node-1"), csi_node("node-1")),
+            "can only access CSINode with the same name as the requesting node",
+            id="another's CSINode",
+        ),
+        pytest.param(by_node(slice_of("node-0")), None, id="its devices"),
+        pytest.param(
+            by_node(slice_of("node-1")),
+            "can only create ResourceSlice with the same NodeName as the requesting node",
+            id="another's devices",
+        ),
+        pytest.param(
+            by_node(None, slice_of("")),
+            "can only delete ResourceSlice with the same NodeName as the requesting node",
+            id="ends nobody's devices",
+        ),
+        pytest.param(by_node(signing("system:node:node-0")), None, id="its certificate"),
+        pytest.param(
+            by_node(signing("system:node:node-1")),
+            "can only create a node CSR with CN=system:node:node-0",
+            id="another's certificate",
+        ),
+        pytest.param(
+            by_node(signing("ann", "acme.io/x")), None, id="a certificate of another signer"
         ),
         pytest.param(by_node(lease("node-0")), None, id="its Lease"),
         pytest.param(

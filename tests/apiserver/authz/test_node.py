@@ -1,12 +1,12 @@
 import pytest
 
 from apiserver.authz import Attributes, Authorizer
-from apiserver.authz.node import NodeGraph
+from apiserver.authz.node_graph import NodeGraph
 from apiserver.authz.pod_references import Reference, references_of
 from apiserver.user import User
 from kubraft.api.object import Object
 from tests.apiserver.memory import MemoryCluster
-from tests.apiserver.objects import NODE_0, namespaced, user
+from tests.apiserver.objects import NODE_0, cluster_scoped, namespaced, user
 
 
 def pod(name: str, node: str = "", **spec: object) -> Object:
@@ -45,7 +45,9 @@ WEB = pod(
             },
         },
         {"name": "f", "csi": {"driver": "x", "nodePublishSecretRef": {"name": "csi-secret"}}},
+        {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
     ],
+    resourceClaims=[{"name": "g", "resourceClaimName": "gpu"}],
 )
 
 
@@ -56,7 +58,9 @@ def test_a_pod_refers_to_all_that_its_node_must_read() -> None:
         ("configmaps", "kube-root-ca.crt"),
         ("configmaps", "volume-map"),
         ("persistentvolumeclaims", "claim"),
+        ("persistentvolumeclaims", "web-scratch"),
         ("pods", "web"),
+        ("resourceclaims", "gpu"),
         ("secrets", "csi-secret"),
         ("secrets", "from-secret"),
         ("secrets", "init-env"),
@@ -81,6 +85,34 @@ def ask(text: str, who: User = NODE_0) -> Attributes:
 
 
 LEASES = "leases.coordination.k8s.io"
+ATTACHMENTS = "volumeattachments.storage.k8s.io"
+SLICES = "resourceslices.resource.k8s.io"
+UNRELATED = "no relationship found between node 'node-0' and this object"
+
+
+def volume(name: str, claim: str, secret: str) -> Object:
+    csi = {
+        "driver": "x",
+        "nodeStageSecretRef": {"name": secret, "namespace": "vault"},
+        "controllerPublishSecretRef": {"name": "publish", "namespace": "vault"},
+    }
+    ref = {"namespace": "shop", "name": claim}
+    return cluster_scoped("PersistentVolume", name, spec={"csi": csi, "claimRef": ref})
+
+
+def of_node(api_version: str, kind: str, name: str, node: str) -> Object:
+    made = cluster_scoped(kind, name, spec={"nodeName": node})
+    return {**made, "apiVersion": api_version}
+
+
+VOLUMES = (
+    volume("disk", "claim", "mount"),
+    volume("other-disk", "theirs", "other-mount"),
+    of_node("storage.k8s.io/v1", "VolumeAttachment", "attached", "node-0"),
+    of_node("storage.k8s.io/v1", "VolumeAttachment", "elsewhere", "node-1"),
+    of_node("resource.k8s.io/v1", "ResourceSlice", "own", "node-0"),
+    of_node("resource.k8s.io/v1", "ResourceSlice", "theirs", "node-1"),
+)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +202,63 @@ LEASES = "leases.coordination.k8s.io"
             "can only get, create, update, patch, or delete a node lease",
             id="all Leases",
         ),
+        pytest.param("get persistentvolumeclaims:claim@shop", None, id="its Pod's claim"),
+        pytest.param(
+            "list persistentvolumeclaims@shop ?metadata.name=claim",
+            "can only get individual resources of this type",
+            id="listing claims",
+        ),
+        pytest.param("get persistentvolumeclaims:web-scratch@shop", None, id="a claim of its own"),
+        pytest.param(
+            "patch persistentvolumeclaims/status:claim@shop", None, id="how far a claim has grown"
+        ),
+        pytest.param(
+            "patch persistentvolumeclaims/status:theirs@shop", UNRELATED, id="another's claim"
+        ),
+        pytest.param(
+            "delete persistentvolumeclaims:claim@shop",
+            "can only get individual resources of this type",
+            id="ending a claim",
+        ),
+        pytest.param("get persistentvolumes:disk", None, id="the volume of its Pod's claim"),
+        pytest.param("get persistentvolumes:other-disk", UNRELATED, id="another volume"),
+        pytest.param("get persistentvolumes:none", UNRELATED, id="no volume"),
+        pytest.param(
+            "list persistentvolumes",
+            "can only get individual resources of this type",
+            id="all volumes",
+        ),
+        pytest.param("get secrets:mount@vault", None, id="what a volume is mounted with"),
+        pytest.param("get secrets:publish@vault", UNRELATED, id="what only a controller needs"),
+        pytest.param("get secrets:other-mount@vault", UNRELATED, id="of another volume"),
+        pytest.param("get resourceclaims.resource.k8s.io:gpu@shop", None, id="a claim to devices"),
+        pytest.param("get resourceclaims.resource.k8s.io:x@shop", UNRELATED, id="another such"),
+        pytest.param(f"get {ATTACHMENTS}:attached", None, id="a volume that is attached to it"),
+        pytest.param(f"get {ATTACHMENTS}:elsewhere", UNRELATED, id="attached elsewhere"),
+        pytest.param("update csinodes.storage.k8s.io:node-0", None, id="its CSINode"),
+        pytest.param(
+            "delete csinodes.storage.k8s.io:node-1",
+            "can only access CSINode with the same name as the requesting node",
+            id="another's CSINode",
+        ),
+        pytest.param(
+            "list csinodes.storage.k8s.io",
+            "can only get, create, update, patch, or delete a CSINode",
+            id="all CSINodes",
+        ),
+        pytest.param(f"update {SLICES}:own", None, id="its devices"),
+        pytest.param(f"update {SLICES}:theirs", UNRELATED, id="another's devices"),
+        pytest.param(f"list {SLICES} ?spec.nodeName=node-0", None, id="listing its devices"),
+        pytest.param(
+            f"deletecollection {SLICES}",
+            "can only list/watch/deletecollection resourceslices with nodeName field selector",
+            id="ending all devices",
+        ),
+        pytest.param(
+            "list secrets ?metadata.name=pull",
+            "can only read namespaced object of this type",
+            id="in all Namespaces",
+        ),
         pytest.param("create events@shop", None, id="an Event"),
         pytest.param("list services", None, id="Services"),
         pytest.param("create deployments.apps@shop", "", id="a Deployment"),
@@ -179,6 +268,7 @@ LEASES = "leases.coordination.k8s.io"
 def test_a_node_may(question: str, reason: str | None) -> None:
     cluster = MemoryCluster(
         WEB,
+        *VOLUMES,
         pod("other", "node-1", imagePullSecrets=[{"name": "theirs"}]),
         pod("waiting", "", imagePullSecrets=[{"name": "theirs"}]),
     )
@@ -208,6 +298,20 @@ def test_the_graph_follows_pods() -> None:
     cluster.remove(WEB)
     assert authorizer.authorize(question).allowed
     cluster.remove(second)
+    assert not authorizer.authorize(question).allowed
+
+
+def test_the_graph_follows_volumes() -> None:
+    cluster = MemoryCluster(WEB)
+    authorizer = Authorizer(cluster)
+    question = ask("get secrets:mount@vault")
+    disk = volume("disk", "claim", "mount")
+    cluster.put(disk)
+    assert authorizer.authorize(question).allowed
+    cluster.put(volume("disk", "theirs", "mount"))
+    assert not authorizer.authorize(question).allowed
+    cluster.put(disk)
+    cluster.remove(disk)
     assert not authorizer.authorize(question).allowed
 
 
