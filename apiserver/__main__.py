@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -33,10 +35,18 @@ async def _run(options: Options) -> None:
     await server.run()
 
 
+def _raise_descriptors() -> None:
+    """Every connection takes one: use what the system allows, as programs in Go do."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The process; its exit status."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
     configure(options.log_level)
+    _raise_descriptors()
     try:
         uvloop.run(_run(options))
     except ApiError as error:

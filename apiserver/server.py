@@ -72,7 +72,10 @@ from kubraft.log import get_logger
 STORE_CHECK_TIMEOUT_S = 2.0
 STOP_GRACE_S = 2.0
 # Of one HTTP/2 connection. Source: kube-apiserver, --http2-max-streams-per-connection.
-_LIMITS = Limits(message_bytes_max=BODY_BYTES_MAX, streams_max=1000, ping_interval_s_min=0)
+# A connection that is not used goes after as long as upstream's.
+_LIMITS = Limits(
+    message_bytes_max=BODY_BYTES_MAX, streams_max=1000, ping_interval_s_min=0, idle_s=90.0
+)
 
 _log = get_logger("apiserver")
 

@@ -17,11 +17,12 @@ from kubraft.grpc_server.exchange import Handler, HttpRequest
 from kubraft.grpc_server.exchange import run as run_exchange
 from kubraft.grpc_server.guard import Guard, Limits
 from kubraft.grpc_server.http2_exchange import Http2Exchange
+from kubraft.grpc_server.idleness import Idleness
 from kubraft.grpc_server.keepalive import Keepalive
 from kubraft.grpc_server.lingering import Lingering
 from kubraft.grpc_server.messages import RefusedMessageError, lone_message, whole_messages
 from kubraft.grpc_server.outlet import Outlet, OutStream
-from kubraft.grpc_server.request import Find, asked
+from kubraft.grpc_server.request import Find, Refused, asked
 from kubraft.grpc_server.running import run
 
 _WINDOW_BYTES = 16 << 20
@@ -66,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._answers = Answers(self._transport, self._out, peer_name, self._forget)
         self._guard = Guard(self._limits, loop.time)
         self._keepalive = Keepalive(self._limits, self._ping, self._transport.abort)
+        self._idleness = Idleness(self._limits.idle_s, self._busy, self._retire)
         self._out.write(
             f.settings(
                 {
@@ -85,6 +87,7 @@ class Connection(asyncio.Protocol):
     def _end_all(self) -> None:
         self._out.close()
         self._keepalive.stop()
+        self._idleness.stop()
         for call in list(self.calls.values()):
             self._cancel(call)
         for exchange in list(self.exchanges.values()):
@@ -96,6 +99,14 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._out.resume()
+
+    def _busy(self) -> bool:
+        return bool(self.calls or self.exchanges)
+
+    def _retire(self) -> None:
+        """Nobody has asked for anything for long."""
+        self.leave()
+        self._transport.close()
 
     def _ping(self) -> None:
         self._out.write(f.frame(f.PING, 0, 0, b"kubraft!"))
@@ -109,6 +120,9 @@ class Connection(asyncio.Protocol):
             self._buffer = data[self._read_frames(data) :]
         except f.ConnectionFaultError as fault:
             self._buffer = b""
+            if isinstance(fault, h.HeadersTooLargeError) and fault.stream > self._last_stream:
+                self._last_stream = fault.stream
+                self._out.write(Refused(h.TOO_LARGE).frame(fault.stream))
             self._out.write(f.goaway(self._last_stream, fault.code, str(fault)))
             self._out.flush()
             self._end_all()
@@ -162,7 +176,7 @@ class Connection(asyncio.Protocol):
         if flags & f.ACK:
             return
         self._out.write(f.frame(f.PING, f.ACK, 0, payload))
-        self._guard.ping(busy=bool(self.calls or self.exchanges), spoke=self._out.spoke)
+        self._guard.ping(busy=self._busy(), spoke=self._out.spoke)
         self._out.spoke = False
 
     def _give_up(self, stream: int) -> None:
@@ -178,7 +192,11 @@ class Connection(asyncio.Protocol):
         if whole is None:
             return
         flags, stream, block = whole
-        found = self._headers.read(block)
+        try:
+            found = self._headers.read(block)
+        except h.HeadersTooLargeError as error:
+            error.stream = stream
+            raise
         running = self.calls.get(stream) or self.exchanges.get(stream)
         if running is not None:  # a client's trailers
             self._end_of_requests(running)
@@ -188,6 +206,7 @@ class Connection(asyncio.Protocol):
         if not stream & 1:
             raise f.ConnectionFaultError(f.PROTOCOL_ERROR, f"stream {stream} from a client")
         self._last_stream = stream
+        self._idleness.used = True
         if self._leaving or len(self.calls) + len(self.exchanges) >= self._limits.streams_max:
             self._out.write(f.reset(stream, f.REFUSED_STREAM))
         elif isinstance(found, Method):
@@ -330,13 +349,14 @@ class Connection(asyncio.Protocol):
                 self._out.set_frame_bytes(value)
         self._out.write(f.frame(f.SETTINGS, f.ACK, 0, b""))
 
-    # leaving
-
     def leave(self) -> None:
         """Take no new calls."""
         self._leaving = True
         self._out.write(f.goaway(self._last_stream, f.NO_ERROR))
         self._out.flush()
+
+    def abort(self) -> None:
+        self._transport.abort()
 
     def cut(self) -> None:
         """End what still runs, and the connection."""

@@ -32,6 +32,9 @@ class Limits:
     # A client that is silent so long is pinged, and cut off if it is so for the second as well.
     keepalive_interval_s: float = 2 * 3600.0
     keepalive_timeout_s: float = 20.0
+    # A connection without a request for so long is closed, and before that where others find no
+    # room; 0: HTTP/2's may stay.
+    idle_s: float = 0.0
 
 
 class Bucket:

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from urllib.parse import quote
 
 from hpack import Decoder
-from hpack.exceptions import HPACKError
+from hpack.exceptions import HPACKError, OversizedHeaderListError
 
 from kubraft.grpc_server import frames as f
 from kubraft.grpc_server.frames import ConnectionFaultError
@@ -59,6 +59,14 @@ class RequestHead:
     fault: str
 
 
+class HeadersTooLargeError(ConnectionFaultError):
+    """A block comes to more than LIST_BYTES_MAX; the rest of it was not decoded."""
+
+    def __init__(self, stream: int = 0) -> None:
+        super().__init__(f.ENHANCE_YOUR_CALM, "headers too large")
+        self.stream = stream
+
+
 class HeaderReader(Generic[T]):
     """Decodes the blocks of one connection and keeps what `make` makes of them."""
 
@@ -68,7 +76,7 @@ class HeaderReader(Generic[T]):
         self._remembered: dict[bytes, T] = {}
 
     def read(self, block: bytes) -> T:
-        """Raises ConnectionFaultError: the block does not decode."""
+        """Raises ConnectionFaultError: the block does not decode, or comes to too much."""
         known = self._remembered.get(block)
         if known is not None:
             return known
@@ -76,6 +84,8 @@ class HeaderReader(Generic[T]):
         before = self._table_state()
         try:
             fields = self._decoder.decode(block, raw=True)
+        except OversizedHeaderListError as error:
+            raise HeadersTooLargeError from error
         except HPACKError as error:
             raise ConnectionFaultError(f.COMPRESSION_ERROR, str(error)) from error
         made = self._make([(bytes(field[0]), bytes(field[1])) for field in fields])
@@ -115,7 +125,7 @@ class BlockPieces:
             ConnectionFaultError: it is too large.
         """
         if len(block) > LIST_BYTES_MAX:
-            raise ConnectionFaultError(f.ENHANCE_YOUR_CALM, "headers too large")
+            raise HeadersTooLargeError(stream)
         if not flags & f.END_HEADERS:
             self._begun = (flags, stream, block)
             return None
@@ -221,6 +231,7 @@ def field(name: str, value: str | bytes) -> bytes:
 RESPONSE = b"\x88" + field("content-type", "application/grpc")
 GZIP_RESPONSE = RESPONSE + field("grpc-encoding", "gzip")
 UNSUPPORTED_MEDIA = field(":status", "415")
+TOO_LARGE = field(":status", "431")
 OK = field("grpc-status", "0")
 ACCEPTED_ENCODINGS: Metadata = (("grpc-accept-encoding", "gzip"),)
 

@@ -42,8 +42,15 @@ _UNTIL_END: Final = -1
 class Http1Connection(asyncio.Protocol):
     """Talks to one client; `on_end` is called when it is gone."""
 
-    def __init__(self, handler: Handler, on_end: Callable[[Http1Connection], None]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        on_end: Callable[[Http1Connection], None],
+        idle_s: float = IDLE_TIMEOUT_S,
+    ) -> None:
         self._handler = handler
+        self._idle_s = idle_s
+        self._idle = False
         self._on_end = on_end
         self._reader = RequestReader()
         self._exchange: _Exchange | None = None
@@ -95,6 +102,9 @@ class Http1Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._reader.receive(data)
         self._advance()
+        if self._idle and self._exchange is None:  # another head has begun
+            self._idle = False
+            self._close_after(HEAD_TIMEOUT_S)
 
     # requests in
 
@@ -126,6 +136,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _begin(self, head: Head) -> None:
         self._stop_timer()
+        self._idle = False
         self._head, self._invited = head, False
         try:
             path, query = target(head.target)
@@ -292,7 +303,8 @@ class Http1Connection(asyncio.Protocol):
             self.transport.close()
         else:
             self._reader.start_next()
-            self._close_after(IDLE_TIMEOUT_S)
+            self._idle = True
+            self._close_after(self._idle_s)
             if self._reader.waiting:
                 self._loop.call_soon(self._advance)
 
@@ -315,6 +327,9 @@ class Http1Connection(asyncio.Protocol):
     def running(self) -> list[asyncio.Task[None]]:
         task = self._exchange.task if self._exchange is not None else None
         return [] if task is None else [task]
+
+    def abort(self) -> None:
+        self.transport.abort()
 
     def cut(self) -> None:
         for task in self.running():

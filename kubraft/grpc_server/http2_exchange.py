@@ -13,6 +13,7 @@ from kubraft.grpc_server.exchange import (
     Exchange,
     Headers,
     HttpRequest,
+    HttpResponse,
     peer_of,
 )
 from kubraft.grpc_server.outlet import Outlet, OutStream
@@ -67,11 +68,24 @@ class Http2Exchange(Exchange, OutStream):
             return
         self._out.data(self, data)
         if self.unsent_bytes > _UNSENT_BYTES_MAX:
-            try:
-                async with asyncio.timeout(WRITE_TIMEOUT_S):
-                    await self._out.writable(self)
-            except TimeoutError as error:
-                raise ConnectionAbortedError from error
+            await self._writable()
+
+    async def respond(self, response: HttpResponse) -> None:
+        """Stays until all is on its way: a client that takes nothing must not hold it for ever."""
+        length = ("content-length", str(len(response.body)))
+        self.start(response.status, (*response.headers, length))
+        await self.write(response.body)
+        if self.unsent_bytes:
+            await self._writable()
+        self.finish()
+
+    async def _writable(self) -> None:
+        """Raises ConnectionError: the client takes nothing."""
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await self._out.writable(self)
+        except TimeoutError as error:
+            raise ConnectionAbortedError from error
 
     def finish(self) -> None:
         if self.over:

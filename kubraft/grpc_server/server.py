@@ -10,19 +10,23 @@ import socket
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kubraft.grpc_server.connection import Connection
 from kubraft.grpc_server.exchange import Handler
 from kubraft.grpc_server.guard import Limits
-from kubraft.grpc_server.http1 import Http1Connection
+from kubraft.grpc_server.http1 import IDLE_TIMEOUT_S, Http1Connection
+from kubraft.grpc_server.listener import Listener
 from kubraft.grpc_server.sniffer import Opening, Sniffer
 
 _BACKLOG = 1024
 # What a process needs besides its clients' connections. Source: etcd, server/embed.
 _DESCRIPTORS_RESERVED = 150
 _TCP_KEEPALIVE_S = 30
+# Connections that are looked at for one that does nothing.
+_LOOKED_AT = 64
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 C = TypeVar("C", bound="Served")
@@ -46,6 +50,9 @@ class Served(Protocol):
     def cut(self) -> None:
         """End what runs on it, and itself."""
 
+    def abort(self) -> None:
+        """End it at once, without a word."""
+
 
 class GrpcServer:
     """Takes handlers as `grpc.aio.Server` does; `listen`, then `start`, at last `stop`.
@@ -60,8 +67,9 @@ class GrpcServer:
         self._methods: dict[str, Any] = {}
         self._listening: list[tuple[socket.socket, ssl.SSLContext | None]] = []
         self._paths: list[Path] = []
-        self._servers: list[asyncio.Server] = []
-        self._connections: set[Served] = set()
+        self._listeners: list[Listener] = []
+        # In the order in which they came.
+        self._connections: dict[Served, None] = {}
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._connections_max = max(descriptors - _DESCRIPTORS_RESERVED, 1)
 
@@ -120,45 +128,57 @@ class GrpcServer:
         self._paths.append(Path(path))
 
     async def start(self) -> None:
-        loop = asyncio.get_running_loop()
-        for listener, tls in self._listening:
-            is_path = listener.family == socket.AF_UNIX
-            create = loop.create_unix_server if is_path else loop.create_server
-            self._servers.append(
-                await create(self._connection, sock=listener, ssl=tls, backlog=_BACKLOG)
-            )
+        for listening, tls in self._listening:
+            listener = Listener(listening, tls, self._connection, self._has_room)
+            listener.start()
+            self._listeners.append(listener)
+
+    def _has_room(self, handshakes: int) -> bool:
+        """Whether another connection may come; one that does nothing may have to go for it."""
+        if len(self._connections) + handshakes < self._connections_max:
+            return True
+        if self._limits.idle_s <= 0:
+            return False
+        for connection in list(islice(self._connections, _LOOKED_AT)):
+            if not connection.running():
+                self._forget(connection)
+                connection.abort()
+                return True
+            # Looked at again when all others were.
+            self._connections[connection] = self._connections.pop(connection)
+        return False
 
     def _connection(self) -> asyncio.Protocol:
         return Opening(self._opened)
 
     def _opened(self) -> asyncio.Protocol:
-        if len(self._connections) >= self._connections_max:
-            return _Closing()
         if self._http is None:
             return self._http2()
-        return self._known(Sniffer(self._choose, on_end=self._connections.discard))
+        return self._known(Sniffer(self._choose, on_end=self._forget))
 
     def _choose(self, is_http2: bool) -> asyncio.Protocol:  # noqa: FBT001  # a callback's
         if is_http2:
             return self._http2()
         assert self._http is not None
-        return self._known(Http1Connection(self._http, on_end=self._connections.discard))
+        idle_s = self._limits.idle_s or IDLE_TIMEOUT_S
+        return self._known(Http1Connection(self._http, on_end=self._forget, idle_s=idle_s))
 
     def _http2(self) -> Connection:
-        return self._known(
-            Connection(self.find, self._http, self._limits, on_end=self._connections.discard)
-        )
+        return self._known(Connection(self.find, self._http, self._limits, on_end=self._forget))
 
     def _known(self, connection: C) -> C:
-        self._connections.add(connection)
+        self._connections[connection] = None
         return connection
+
+    def _forget(self, connection: Served) -> None:
+        self._connections.pop(connection, None)
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for `grace_s`, then cut them."""
-        for server in self._servers:
-            server.close()
-        for listener, _ in self._listening:
+        for listener in self._listeners:
             listener.close()
+        for listening, _ in self._listening:
+            listening.close()
         for path in self._paths:
             _remove(path)
         connections = list(self._connections)
@@ -170,13 +190,6 @@ class GrpcServer:
         for connection in connections:
             connection.cut()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-class _Closing(asyncio.Protocol):
-    """A connection that there is no room for."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _bind_path(path: str) -> socket.socket:

@@ -75,3 +75,6 @@ class Sniffer(asyncio.Protocol):
 
     def cut(self) -> None:
         self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
