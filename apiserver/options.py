@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from apiserver.aggregation import options as aggregation_options
 from apiserver.authentication_options import AuthenticationOptions, add_flags, boolean, read_flags
 from apiserver.runtime_config import RuntimeConfig, parse_runtime_config
 
@@ -37,6 +38,7 @@ class Options:
     service_account_jwks_uri: str
     api_audiences: tuple[str, ...]
     authentication: AuthenticationOptions
+    aggregation: aggregation_options.AggregationOptions
     encryption_provider_config: Path | None
     encryption_provider_config_automatic_reload: bool
     audit_policy_file: Path | None
@@ -84,6 +86,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--service-account-jwks-uri", default="", help="where others find the public keys")
     add("--api-audiences", default="", help="comma-separated; the issuer where empty")
     add_flags(parser)
+    aggregation_options.add_flags(parser)
     add("--encryption-provider-config", type=Path, help="EncryptionConfiguration, YAML")
     reload = "take over a changed --encryption-provider-config without a restart"
     add("--encryption-provider-config-automatic-reload", type=boolean, default=False, nargs="?",
@@ -116,6 +119,7 @@ def parse(arguments: Sequence[str]) -> Options:
     found = parser.parse_args(arguments)
     try:
         authentication = read_flags(found)
+        aggregation = aggregation_options.read_flags(found)
         offered = parse_runtime_config(found.runtime_config)
     except ValueError as error:
         parser.error(str(error))
@@ -141,6 +145,7 @@ def parse(arguments: Sequence[str]) -> Options:
         service_account_jwks_uri=found.service_account_jwks_uri,
         api_audiences=audiences,
         authentication=authentication,
+        aggregation=aggregation,
         encryption_provider_config=found.encryption_provider_config,
         encryption_provider_config_automatic_reload=found.encryption_provider_config_automatic_reload,
         audit_policy_file=found.audit_policy_file,

@@ -13,6 +13,7 @@ from random import SystemRandom
 from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.webhook.client import WebhookClient
+from apiserver.aggregation.aggregator import Aggregator
 from apiserver.audit.log_file import LogFile
 from apiserver.audit.policy import Policy as AuditPolicy
 from apiserver.audit.policy import load_policy
@@ -150,6 +151,16 @@ class ApiServer:
         self._definitions = DefinitionController(
             self._reader, self._writer, machinery, self._registry.policy
         )
+        self._aggregator = Aggregator(
+            self._reader,
+            self._writer,
+            resources,
+            tuple(filter(resources.offered, REVIEWS)),
+            options=options.aggregation,
+            client_ca=options.client_ca_file.read_text(encoding="ascii"),
+            clock=self._clock,
+            rng=rng,
+        )
         nodes = node_tls(options)
         self._logs = PodLogs(self._registry, nodes)
         self._connects = ConnectFront(
@@ -190,6 +201,9 @@ class ApiServer:
             await self._listen()
             if await self._prepared():
                 await self._serve()
+                aggregating = asyncio.create_task(self._aggregator.run(), name="aggregation")
+                aggregating.add_done_callback(self._on_end)
+                tasks.append(aggregating)
                 await self._stopping.wait()
         finally:
             await self._shut_down(tasks)
@@ -267,6 +281,7 @@ class ApiServer:
         await self._logs.close()
         await self._sources.close()
         await self._webhooks.close()
+        await self._aggregator.close()
         if self._audit_log is not None:
             await asyncio.to_thread(self._audit_log.close)
         await self._store.close()
@@ -355,6 +370,7 @@ class ApiServer:
             issuer=documents,
             flow=self.flow,
             anonymous=self._sources.anonymous,
+            aggregator=self._aggregator,
             audit=Auditor(self._audit_policy, log.put, self._clock.now) if log else None,
         )
 

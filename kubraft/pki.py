@@ -1,7 +1,8 @@
 """Keys and certificates of a cluster, made once and renewed before they run out.
 
-Two authorities keep two doors apart. `ca` signs every server certificate and the API's clients;
-`store-ca` signs the store's clients and peers only, so that no API client can open the store.
+Three authorities keep three doors apart. `ca` signs every server certificate and the API's clients;
+`store-ca` signs the store's clients and peers only, so that no API client can open the store;
+`front-proxy-ca` signs who may tell extension servers on whose behalf it asks.
 
     name                       signed by  is for
     apiserver                  ca         the apiserver's ports
@@ -11,6 +12,7 @@ Two authorities keep two doors apart. `ca` signs every server certificate and th
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
     store-client               store-ca   the apiserver and etcdctl as clients of the store
+    front-proxy-client         front-proxy-ca  the apiserver as a client of extension servers
     sa.key, sa.pub             -          signing and checking ServiceAccount tokens (ES256)
 
 Keys are EC P-256 in files that only the user may read. Source: Kubernetes, "PKI certificates and
@@ -106,6 +108,7 @@ def make_pki(
     for authority_name, specs in (
         ("ca", cluster_specs(members, nodes)),
         ("store-ca", store_specs(members)),
+        ("front-proxy-ca", [Spec("front-proxy-client", "front-proxy-client")]),
     ):
         authority = _find_authority(directory, authority_name)
         if authority is None:

@@ -6,11 +6,13 @@ Source: Kubernetes documentation, "Discovery API", "Aggregated discovery"; apidi
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import orjson
 
+from apiserver.aggregation.aggregator import Described
+from apiserver.aggregation.services import GroupVersion, Priority, ordered
 from apiserver.connect.options import SUBRESOURCES, options_kind
 from apiserver.registry.resource import Resource
 from apiserver.rest.media import JSON, clauses
@@ -22,6 +24,7 @@ from kubraft.api.gvk import GroupVersionKind
 AGGREGATED = "APIGroupDiscoveryList"
 GROUP = "apidiscovery.k8s.io"
 VERSIONS = ("v2", "v2beta1")
+NO_PRIORITIES: Mapping[GroupVersion, Priority] = {}
 
 # The kind of what is sent to, and comes from, a subresource; else it is its resource's own.
 _KINDS = {
@@ -43,12 +46,31 @@ class Document(NamedTuple):
 class Discovery:
     """All documents, made when they are first asked for."""
 
-    def __init__(self, resources: Iterable[Resource], address: str) -> None:
-        """`address` is where clients may reach the server: host and port."""
-        self._groups: dict[str, dict[str, list[Resource]]] = {}
+    def __init__(
+        self,
+        resources: Iterable[Resource],
+        address: str,
+        remotes: Iterable[Described] = (),
+        priorities: Mapping[GroupVersion, Priority] = NO_PRIORITIES,
+    ) -> None:
+        """Take over what is served.
+
+        Args:
+            resources: of this server; a version that another has is left out.
+            address: where clients may reach the server: host and port.
+            remotes: the versions that other servers have.
+            priorities: those that APIServices give.
+        """
+        self._remotes = {each.remote.group_version: each for each in remotes}
+        found: dict[GroupVersion, list[Resource]] = {}
         for row in resources:
-            versions = self._groups.setdefault(row.gvk.group, {})
-            versions.setdefault(row.gvk.version, []).append(row)
+            if row.gvk[:2] not in self._remotes:
+                found.setdefault(row.gvk[:2], []).append(row)
+        order = ordered((*found, *self._remotes), priorities)
+        self._groups: dict[str, dict[str, list[Resource]]] = {
+            group: {version: found.get((group, version), []) for version in versions}
+            for group, versions in order.items()
+        }
         self._address = address
         self._made: dict[tuple[str, str], Document] = {}
 
@@ -56,7 +78,8 @@ class Discovery:
         """Group, version and rows of each version that is served."""
         for group, versions in self._groups.items():
             for version, rows in versions.items():
-                yield group, version, rows
+                if rows:
+                    yield group, version, rows
 
     def find(self, path: str, accept: str) -> Document | None:
         """The document at `path` in the form that is accepted; None where there is none.
@@ -111,7 +134,28 @@ class Discovery:
             "kind": AGGREGATED,
             "apiVersion": f"{GROUP}/{version}",
             "metadata": {},
-            "items": [_group_discovery(name, self._groups[name]) for name in names],
+            "items": [self._group_discovery(name) for name in names],
+        }
+
+    def _group_discovery(self, name: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name, "creationTimestamp": None} if name else {},
+            "versions": [
+                self._version(name, version, rows) for version, rows in self._groups[name].items()
+            ],
+        }
+
+    def _version(self, group: str, version: str, rows: list[Resource]) -> dict[str, Any]:
+        remote = self._remotes.get((group, version))
+        if remote is None:
+            shown = [_discovered(row) for row in sorted(rows, key=_plural)]
+            return {"version": version, "resources": shown, "freshness": "Current"}
+        known = remote.description
+        fresh = remote.remote.available and known is not None
+        return {
+            "version": version,
+            "resources": list(known.resources) if known else [],
+            "freshness": "Current" if fresh else "Stale",
         }
 
 
@@ -178,20 +222,6 @@ def _resource_list(group: str, version: str, rows: list[Resource]) -> dict[str, 
         "apiVersion": "v1",
         "groupVersion": f"{group}/{version}" if group else version,
         "resources": sorted(shown, key=lambda each: each["name"]),
-    }
-
-
-def _group_discovery(name: str, versions: dict[str, list[Resource]]) -> dict[str, Any]:
-    return {
-        "metadata": {"name": name, "creationTimestamp": None} if name else {},
-        "versions": [
-            {
-                "version": version,
-                "resources": [_discovered(row) for row in sorted(rows, key=_plural)],
-                "freshness": "Current",
-            }
-            for version, rows in versions.items()
-        ],
     }
 
 

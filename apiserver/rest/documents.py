@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
+from apiserver.aggregation.aggregator import Aggregator, Described
 from apiserver.health.front import VERSION
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
@@ -15,21 +16,36 @@ from apiserver.rest.openapi import OpenApi
 class Documents:
     """Discovery and OpenAPI of one table of resources."""
 
-    def __init__(self, resources: Resources, others: Iterable[Resource], address: str) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        others: Iterable[Resource],
+        address: str,
+        aggregator: Aggregator | None = None,
+    ) -> None:
         """`others` are rows beside the table; `address` is where clients reach the server."""
+        self._aggregator = aggregator
         self._resources = resources
         self._others = tuple(others)
         self._address = address
-        self._generation = -1
+        self._generation = (-1, -1)
         self._discovery = Discovery((), address)
         self._openapi: OpenApi | None = None
         self._making: asyncio.Future[dict[str, Document]] | None = None
 
     def discovery(self) -> Discovery:
         """As of now."""
-        if self._generation != self._resources.generation:
-            self._generation = self._resources.generation
-            self._discovery = Discovery((*self._resources.offers(), *self._others), self._address)
+        aggregator = self._aggregator
+        generation = self._resources.generation, aggregator.generation if aggregator else 0
+        if self._generation != generation:
+            self._generation = generation
+            rows = (*self._resources.offers(), *self._others)
+            if aggregator is None:
+                self._discovery = Discovery(rows, self._address)
+            else:
+                priorities = aggregator.directory.priorities
+                described = aggregator.described()
+                self._discovery = Discovery(rows, self._address, described, priorities)
             self._making = None
         return self._discovery
 
@@ -37,9 +53,13 @@ class Documents:
         """As of now; made by the first who asks, in a thread: the others wait for the same."""
         served = list(self.discovery().group_versions())
         if self._making is None:
-            self._making = asyncio.ensure_future(asyncio.to_thread(self._make, served))
+            remotes = self._aggregator.described() if self._aggregator else []
+            making = asyncio.to_thread(self._make, served, remotes)
+            self._making = asyncio.ensure_future(making)
         return await asyncio.shield(self._making)
 
-    def _make(self, served: list[tuple[str, str, list[Resource]]]) -> dict[str, Document]:
+    def _make(
+        self, served: list[tuple[str, str, list[Resource]]], remotes: list[Described]
+    ) -> dict[str, Document]:
         self._openapi = OpenApi(served, VERSION["gitVersion"], self._openapi)
-        return self._openapi.documents()
+        return self._openapi.documents(remotes)

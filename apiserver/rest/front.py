@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import Callable, Mapping
 
 from apiserver import notes
+from apiserver.aggregation.aggregator import Aggregator
+from apiserver.aggregation.services import Remote
 from apiserver.audit.record import Auditor, Record
 from apiserver.authn.anonymous import EVERYWHERE, AnonymousAccess
 from apiserver.authn.issuer_documents import MAX_AGE_S, IssuerDocument
@@ -43,6 +45,8 @@ from kubraft.grpc_server.exchange import Exchange, HttpResponse
 
 NO_DOCUMENTS: Mapping[str, IssuerDocument] = {}
 _NOT_FOUND = "404 page not found\n"
+# Subresources whose answers may take as long as they like. Source: kube-apiserver.
+_STREAMS = frozenset(("attach", "exec", "log", "portforward", "proxy"))
 
 
 class RestFront:
@@ -62,10 +66,12 @@ class RestFront:
         flow: FlowControl | None = None,
         anonymous: AnonymousAccess = EVERYWHERE,
         audit: Auditor | None = None,
+        aggregator: Aggregator | None = None,
     ) -> None:
         """`address` is where clients reach the server; until `is_ready` only probes are served.
 
-        `issuer` has the public documents of who issues ServiceAccount tokens, by path.
+        `issuer` has the public documents of who issues ServiceAccount tokens, by path;
+        `aggregator` knows what other servers have.
         """
         self._issuer = issuer
         self._anonymous = anonymous
@@ -76,7 +82,8 @@ class RestFront:
         reviews = tuple(filter(registry.resources.offered, REVIEWS))
         self._connects = connects
         self._reviews = {(r.gvk.group, r.gvk.version, r.plural): r for r in reviews}
-        self._documents = Documents(registry.resources, reviews, address)
+        self._aggregator = aggregator
+        self._documents = Documents(registry.resources, reviews, address, aggregator)
         self._flow = flow or FlowControl()
         self._is_ready = is_ready
         self._audit = audit
@@ -117,6 +124,9 @@ class RestFront:
         user = await user_of(exchange, self._authenticator, self._anonymous)
         info = request_info.parse(request.method, request.path, asked)
         user = self._acting(exchange, user, info)
+        if (remote := self._remote(info)) is not None:
+            await self._pass_on(exchange, user, info, remote)
+            return
         if not info.is_resource:
             turn = await self._turn(exchange, user, info, 1)
             try:
@@ -145,6 +155,33 @@ class RestFront:
             if info.verb == "watch":
                 turn.end()  # it waits for its turn to begin; then it costs next to nothing
             await self._objects.handle(exchange, call, info, asked)
+        finally:
+            turn.end()
+
+    def _remote(self, info: RequestInfo) -> Remote | None:
+        """The other server that a request is for."""
+        if self._aggregator is None:
+            return None
+        directory = self._aggregator.directory
+        if info.is_resource:
+            return directory.find(info.group, info.version)
+        return directory.find_path(info.path)
+
+    async def _pass_on(
+        self, exchange: Exchange, user: User, info: RequestInfo, remote: Remote
+    ) -> None:
+        """Have the server answer that has the version; it decides anew who may."""
+        assert self._aggregator is not None
+        if info.is_resource:
+            self._authorize_unknown(user, info)
+        else:
+            self._authorize(Attributes(user, info.verb, path=info.path))
+        turn = await self._turn(exchange, user, info, 1)
+        endless = info.verb == "watch" or info.subresource in _STREAMS
+        try:
+            if endless:
+                turn.end()
+            await self._aggregator.proxy.handle(exchange, user, remote, endless=endless)
         finally:
             turn.end()
 

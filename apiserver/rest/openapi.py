@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from apiserver.aggregation.aggregator import Described
+from apiserver.aggregation.merging import merged
 from apiserver.connect.options import SUBRESOURCES
 from apiserver.registry.resource import Resource
 from apiserver.rest.connect_paths import connect_items
@@ -80,12 +82,17 @@ class OpenApi:
             for kind in schema.get("x-kubernetes-group-version-kind", ())
         }
 
-    def documents(self) -> dict[str, Document]:
-        """By path: the index of v3, its documents, and v2."""
+    def documents(self, remotes: Iterable[Described] = ()) -> dict[str, Document]:
+        """By path: the index of v3, its documents, and v2; with those of other servers."""
+        known = [(each.remote, each.description) for each in remotes if each.description]
         made = {
             f"/openapi/v3/{place}": self._v3_document(place, rows)
             for place, rows in self._served.items()
         }
+        for remote, description in known:
+            if description.openapi_v3:
+                etag = f'"{description.openapi_v3_etag}"'
+                made[f"/openapi/v3/{remote.place}"] = Document(description.openapi_v3, JSON, etag)
         index = {
             path.removeprefix("/openapi/v3/"): {
                 "serverRelativeURL": f"{path}?hash={document.etag.strip(chr(34))}"
@@ -93,7 +100,8 @@ class OpenApi:
             for path, document in made.items()
         }
         made["/openapi/v3"] = _document({"paths": index})
-        made["/openapi/v2"] = _document(self._v2())
+        whole = merged(self._v2(), (description.openapi_v2 for _, description in known))
+        made["/openapi/v2"] = _document(whole)
         return made
 
     def _v3_document(self, place: str, rows: list[Resource]) -> Document:

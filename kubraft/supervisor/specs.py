@@ -129,6 +129,14 @@ def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
         "kubelet-certificate-authority": pki / "ca.crt",
         "kubelet-client-certificate": pki / "apiserver-kubelet-client.crt",
         "kubelet-client-key": pki / "apiserver-kubelet-client.key",
+        "proxy-client-cert-file": pki / "front-proxy-client.crt",
+        "proxy-client-key-file": pki / "front-proxy-client.key",
+        "requestheader-client-ca-file": pki / "front-proxy-ca.crt",
+        "requestheader-allowed-names": "front-proxy-client",
+        "requestheader-username-headers": "X-Remote-User",
+        "requestheader-uid-headers": "X-Remote-Uid",
+        "requestheader-group-headers": "X-Remote-Group",
+        "requestheader-extra-headers-prefix": "X-Remote-Extra-",
         "default-toleration-seconds": DEFAULT_TOLERATION_S,
     }
     return ProcessSpec(name, "apiserver", _flags(flags), Stage.APISERVER)

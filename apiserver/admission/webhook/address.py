@@ -5,17 +5,19 @@ Source: admissionregistration.k8s.io/v1 WebhookClientConfig; upstream's service 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from apiserver.reader import Reader
+from apiserver.registry.kinds.networking import ENDPOINT_SLICE
 from kubraft.api.gvk import POD, SERVICE
 from kubraft.api.labels import selector_from_labels
-from kubraft.api.object import Object
+from kubraft.api.object import Object, labels_of
 
 PORT_DEFAULT: Final = 443
+SERVICE_LABEL: Final = "kubernetes.io/service-name"
 
 
 class NoAddressError(ValueError):
@@ -75,6 +77,8 @@ def _endpoint(service: Object, port: int, reader: Reader, rng: Random) -> tuple[
     if row is None:
         raise NoAddressError(f'no service port {port} found for service "{metadata["name"]}"')
     if not spec.get("selector"):
+        if listed := list(_of_slices(metadata, row, reader)):
+            return rng.choice(listed)
         if spec.get("clusterIP") in (None, "", "None"):
             raise NoAddressError(f'no endpoints available for service "{metadata["name"]}"')
         return str(spec["clusterIP"]), port
@@ -83,6 +87,24 @@ def _endpoint(service: Object, port: int, reader: Reader, rng: Random) -> tuple[
         raise NoAddressError(f'no endpoints available for service "{metadata["name"]}"')
     pod, target = rng.choice(ready)
     return str(pod["status"]["podIP"]), target
+
+
+def _of_slices(
+    metadata: Object, row: Mapping[str, Any], reader: Reader
+) -> Iterator[tuple[str, int]]:
+    """The ready endpoints that somebody wrote down for a port of a Service."""
+    for each in reader.list(ENDPOINT_SLICE, metadata["namespace"]):
+        if labels_of(each).get(SERVICE_LABEL) != metadata["name"]:
+            continue
+        ports = [
+            int(port["port"])
+            for port in each.get("ports") or ()
+            if (port.get("name") or "") == (row.get("name") or "") and port.get("port")
+        ]
+        for endpoint in each.get("endpoints") or ():
+            if (endpoint.get("conditions") or {}).get("ready") is not False:
+                for address in endpoint.get("addresses") or ():
+                    yield from ((str(address), port) for port in ports)
 
 
 def ready_endpoints(

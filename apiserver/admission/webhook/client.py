@@ -78,7 +78,7 @@ class WebhookClient:
         except _AnswerError as error:
             raise CallError(f"failed to call webhook: {error}", error.code) from error
         except (OSError, ValueError, self._errors()) as error:
-            why = _words(error, address)
+            why = failure_words(error, address)
             raise CallError(f"failed to call webhook: {shown}: {why}") from error
 
     async def _post_twice(
@@ -180,7 +180,7 @@ def _check_status(status: int, body: bytes) -> None:
     raise _AnswerError(f"the server rejected our request for an unknown reason ({status})", status)
 
 
-def _words(error: Any, address: Address) -> str:
+def failure_words(error: Any, address: Address) -> str:
     """What went wrong, as Go says it."""
     cause = getattr(error, "certificate_error", None) or getattr(error, "os_error", None) or error
     if isinstance(cause, ssl.SSLCertVerificationError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from apiserver.registry.kinds import (
+    apiregistration,
     apps,
     autoscaling,
     batch,
@@ -21,6 +22,7 @@ from apiserver.registry.kinds import (
 from apiserver.registry.resource import Resource
 
 ROWS: tuple[Resource, ...] = (
+    *apiregistration.ROWS,
     *core.ROWS,
     *claims.ROWS,
     *apps.ROWS,

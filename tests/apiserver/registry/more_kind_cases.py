@@ -302,6 +302,18 @@ CERTIFICATE_CASES = (
         namespaced=False,
     ),
     Case(
+        thing("apiregistration.k8s.io/v1", "APIService", "v1.acme.io", spec={
+            "group": "acme.io", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+            "service": {"namespace": "default", "name": "acme"}}),
+        "apiservices",
+        {"spec.service.port": 443},
+        ("v1.acme.io", "default/acme", "Unknown", "0s"),
+        "Name Service Available Age",
+        (),
+        {"conditions": [{"type": "Available", "status": "False", "reason": "ServiceNotFound"}]},
+        namespaced=False,
+    ),
+    Case(
         thing("certificates.k8s.io/v1", "ClusterTrustBundle", "acme.io:ca:x", spec={
             "signerName": "acme.io/ca", "trustBundle": "-----BEGIN CERTIFICATE-----"}),
         "clustertrustbundles",
