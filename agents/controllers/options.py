@@ -29,7 +29,7 @@ class Options:
     concurrent_ttl_after_finished_syncs: int = 5
     concurrent_endpoint_syncs: int = 5
     concurrent_service_endpoint_syncs: int = 5
-    concurrent_mirroring_service_endpoint_syncs: int = 5
+    mirroring_concurrent_service_endpoint_syncs: int = 5
     concurrent_gc_syncs: int = 20
     concurrent_namespace_syncs: int = 10
     concurrent_resource_quota_syncs: int = 5
@@ -115,13 +115,17 @@ def _add_counts(flags: argparse.ArgumentParser, default: Options) -> None:
         ("ttl-after-finished", default.concurrent_ttl_after_finished_syncs),
         ("endpoint", default.concurrent_endpoint_syncs),
         ("service-endpoint", default.concurrent_service_endpoint_syncs),
-        ("mirroring-service-endpoint", default.concurrent_mirroring_service_endpoint_syncs),
         ("gc", default.concurrent_gc_syncs),
         ("namespace", default.concurrent_namespace_syncs),
         ("resource-quota", default.concurrent_resource_quota_syncs),
         ("serviceaccount", default.concurrent_serviceaccount_syncs),
     ):
         counts.add_argument(f"--concurrent-{name}-syncs", type=int, default=number)
+    counts.add_argument(
+        "--mirroring-concurrent-service-endpoint-syncs",
+        type=int,
+        default=default.mirroring_concurrent_service_endpoint_syncs,
+    )
     counts.add_argument(
         "--resource-quota-sync-period", type=duration_s, default=default.resource_quota_sync_s
     )
@@ -134,7 +138,7 @@ def options_of(given: argparse.Namespace) -> Options:
         ValueError: a flag's value makes no sense; the message names the flag.
     """
     for name, value in vars(given).items():
-        if name.startswith("concurrent_") and value < 1:
+        if name.startswith(("concurrent_", "mirroring_concurrent_")) and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     if given.node_monitor_grace_period <= given.node_monitor_period:
         raise ValueError("--node-monitor-grace-period must be longer than --node-monitor-period")
@@ -150,7 +154,7 @@ def options_of(given: argparse.Namespace) -> Options:
         concurrent_ttl_after_finished_syncs=given.concurrent_ttl_after_finished_syncs,
         concurrent_endpoint_syncs=given.concurrent_endpoint_syncs,
         concurrent_service_endpoint_syncs=given.concurrent_service_endpoint_syncs,
-        concurrent_mirroring_service_endpoint_syncs=given.concurrent_mirroring_service_endpoint_syncs,
+        mirroring_concurrent_service_endpoint_syncs=given.mirroring_concurrent_service_endpoint_syncs,
         concurrent_gc_syncs=given.concurrent_gc_syncs,
         concurrent_namespace_syncs=given.concurrent_namespace_syncs,
         concurrent_resource_quota_syncs=given.concurrent_resource_quota_syncs,

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
 from agents.controllers.deployment.controller import DeploymentController
+from agents.controllers.endpoints.endpoints_controller import EndpointsController
+from agents.controllers.endpoints.mirroring import EndpointSliceMirroringController
+from agents.controllers.endpoints.slice_controller import EndpointSliceController
 from agents.controllers.garbage.controller import GarbageCollector
 from agents.controllers.job.controller import JobController
 from agents.controllers.namespace.controller import NamespaceController
@@ -49,6 +52,9 @@ CONTROLLERS = (
     Row("replicationcontroller-controller", ReplicationController),
     Row("job-controller", JobController),
     Row("ttl-after-finished-controller", TtlAfterFinishedController),
+    Row("endpoints-controller", EndpointsController),
+    Row("endpointslice-controller", EndpointSliceController),
+    Row("endpointslice-mirroring-controller", EndpointSliceMirroringController),
     Row("node-lifecycle-controller", NodeLifecycleController),
     Row("taint-eviction-controller", TaintEvictionController),
     Row("garbage-collector-controller", GarbageCollector),

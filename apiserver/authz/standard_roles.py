@@ -85,7 +85,13 @@ _JOBS: Final = _rule("read update patch", "jobs", _BATCH)
 
 # Those of the roles below whose controllers our controller manager runs.
 RUN_BY_MANAGER: Final = frozenset(
-    {"job-controller", "replication-controller", "ttl-after-finished-controller"}
+    {
+        "endpoint-controller",
+        "endpointslicemirroring-controller",
+        "job-controller",
+        "replication-controller",
+        "ttl-after-finished-controller",
+    }
 )
 
 CONTROLLER_ROLES: Final[dict[str, list[RuleObject]]] = {

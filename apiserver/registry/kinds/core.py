@@ -5,6 +5,8 @@ Source: Kubernetes API reference, core/v1; texts of upstream's validation.
 
 from __future__ import annotations
 
+import re
+
 from apiserver.registry.causes import all_invalid, invalid, required
 from apiserver.registry.columns import AGE, NAME, cell, columns, images, number, selector
 from apiserver.registry.metadata import annotation_causes, label_causes
@@ -94,13 +96,17 @@ def _subset(place: Place) -> list[Cause]:
     return causes
 
 
+# Pods of the embedded runtime have loopback addresses, from 127.64.0.0 on: see ADR 0070.
+_MACHINES_OWN = re.compile(r"127\.(?:[0-9]|[1-5][0-9]|6[0-3])\.")
+
+
 def _special(place: Place) -> list[Cause]:
     """An endpoint's address must not be one that means the machine itself, or nobody."""
     address = str(place.value or "")
     for text, holds in (
         ("may not be unspecified (0.0.0.0 or ::)", not address.strip("0.:")),
         ("may not be in the loopback range (127.0.0.0/8, ::1/128)",
-         address.startswith("127.") or address == "::1"),
+         _MACHINES_OWN.match(address) or address == "::1"),
         ("may not be in the link-local range (169.254.0.0/16, fe80::/10)",
          address.startswith("169.254.") or address.lower().startswith("fe80:")),
     ):  # fmt: skip

@@ -13,6 +13,8 @@ from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import (
     CONFIG_MAP,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
+    ENDPOINTS,
     EVENT,
     JOB,
     NAMESPACE,
@@ -124,7 +126,18 @@ class Cluster:
             await asyncio.sleep(0.1)
 
 
-FOLLOWED = (DEPLOYMENT, REPLICA_SET, POD, NODE, NAMESPACE, SERVICE_ACCOUNT, CONFIG_MAP, JOB)
+FOLLOWED = (
+    DEPLOYMENT,
+    REPLICA_SET,
+    POD,
+    NODE,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+    JOB,
+    ENDPOINTS,
+    ENDPOINT_SLICE,
+)
 _counter = iter(range(10_000))
 
 

@@ -104,10 +104,27 @@ def job(name: str = "once", **spec: Any) -> Object:
     }
 
 
+def service(name: str = "web", **spec: Any) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "default", "uid": f"uid-{name}"},
+        "spec": {
+            "selector": dict(LABELS),
+            "clusterIP": "10.0.0.1",
+            "ipFamilies": ["IPv4"],
+            "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+            **spec,
+        },
+    }
+
+
 def pod(name: str, owner: Object | None = None, **parts: Any) -> Object:
     """A Pod; `ready` is the age of condition Ready in seconds, None for not ready."""
     ready = parts.pop("ready", 0)
     status: dict[str, Any] = {"phase": parts.pop("phase", "Running")}
+    if address := parts.pop("ip", ""):
+        status["podIPs"] = [{"ip": address}]
     if ready is not None:
         condition = {"type": "Ready", "status": "True", "lastTransitionTime": at(-ready)}
         status["conditions"] = [condition]

@@ -1,0 +1,1 @@
+"""Which Pods a Service reaches, as EndpointSlices and as Endpoints."""
