@@ -75,8 +75,9 @@ class ContainerStarter:
     def _event(
         self, pod: Object, container: Mapping[str, Any], kind: str, reason: str, message: str
     ) -> None:
-        init = container in (pod["spec"].get("initContainers") or ())
-        field = "initContainers" if init else "containers"
+        kinds = ("initContainers", "ephemeralContainers")
+        found = (kind for kind in kinds if container in (pod["spec"].get(kind) or ()))
+        field = next(found, "containers")
         path = f"spec.{field}{{{container['name']}}}"
         self.recorder.event(pod, kind, reason, message, field_path=path)
 

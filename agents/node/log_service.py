@@ -82,7 +82,9 @@ class NodeAgentService(node_pb2_grpc.NodeAgentServicer):
         pod = self._find_pod(ObjectKey(request.namespace, request.pod))
         if pod is None:
             raise LogError(grpc.StatusCode.NOT_FOUND, f'pods "{request.pod}" not found')
-        names = [container["name"] for container in all_containers(pod["spec"])]
+        spec = pod["spec"]
+        names = [container["name"] for container in all_containers(spec)]
+        names += [container["name"] for container in spec.get("ephemeralContainers") or ()]
         name = request.container or (names[0] if len(names) == 1 else "")
         if name not in names:
             raise LogError(
@@ -185,7 +187,7 @@ def _absent(pod: Object, request: pb.LogsRequest, name: str) -> str:
     if request.previous:
         return f'previous terminated container "{name}" in pod "{metadata["name"]}" not found'
     status = pod.get("status") or {}
-    for kind in ("containerStatuses", "initContainerStatuses"):
+    for kind in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
         for container in status.get(kind) or ():
             reason = ((container.get("state") or {}).get("waiting") or {}).get("reason")
             if container["name"] == name and reason:

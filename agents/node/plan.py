@@ -195,6 +195,7 @@ class _Planner:
         self._policy = self._spec.get("restartPolicy") or "Always"
         self._init: list[Container] = self._spec.get("initContainers") or []
         self._main: list[Container] = self._spec["containers"]
+        self._ephemeral: list[Container] = self._spec.get("ephemeralContainers") or []
 
     def run(self) -> None:
         sandbox = self._view.sandbox
@@ -204,6 +205,7 @@ class _Planner:
         if sandbox is None:
             self._plan_sandbox()
             return
+        self._run_ephemeral()
         if self._initialized(sandbox):
             self._run_main(sandbox)
         else:
@@ -230,6 +232,22 @@ class _Planner:
                 "terminated" in (s.get("state") or {}) for s in self._status["containerStatuses"]
             )
         )
+
+    # Ephemeral containers
+
+    def _run_ephemeral(self) -> None:
+        """Each is started once, whatever the others do, and never again."""
+        known = {
+            status["name"]
+            for status in self._status.get("ephemeralContainerStatuses") or ()
+            if status.get("containerID")
+        }
+        for container in self._ephemeral:
+            life = self._view.newest(container["name"])
+            if life is None and container["name"] not in known:
+                self._result.actions.append(StartContainer(container["name"], 0))
+            elif life is not None and life.state == CREATED:
+                self._start(container, life)
 
     # Init containers
 
@@ -342,8 +360,9 @@ class _Planner:
 
 
 def container_spec(pod: Object, name: str) -> Container:
-    """The spec of container `name`, of either kind; raises KeyError."""
-    for container in all_containers(pod["spec"]):
+    """The spec of container `name`, of any kind; raises KeyError."""
+    spec = pod["spec"]
+    for container in (*all_containers(spec), *(spec.get("ephemeralContainers") or ())):
         if container["name"] == name:
             return container
     raise KeyError(name)

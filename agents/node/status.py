@@ -47,7 +47,11 @@ def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
     status["hostIPs"] = [{"ip": observed.host_ip}]
     status.setdefault("qosClass", qos_class(pod))
     has_init = bool(spec.get("initContainers"))
-    lists = (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses"))
+    lists = (
+        ("initContainers", "initContainerStatuses"),
+        ("containers", "containerStatuses"),
+        ("ephemeralContainers", "ephemeralContainerStatuses"),
+    )
     for kind, name in lists:
         if containers := spec.get(kind):
             former = {s["name"]: s for s in old.get(name) or ()}
@@ -108,7 +112,9 @@ def _container_status(
         last = _state(previous, observed)
     init = not is_sidecar(container) and container in (pod["spec"].get("initContainers") or ())
     started = life.running and observed.started(life.id)
-    if init:
+    if container in (pod["spec"].get("ephemeralContainers") or ()):
+        started = ready = False  # nobody waits for them
+    elif init:
         ready = life.exited and life.exit_code == 0
     else:
         ready = life.running and started and observed.ready(life.id)

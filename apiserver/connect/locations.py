@@ -14,6 +14,7 @@ from apiserver.admission.webhook.address import ready_endpoints
 from apiserver.connect.addresses import is_global_unicast, is_reachable, pod_address
 from apiserver.connect.options import node_query
 from apiserver.node_endpoint import node_endpoint
+from apiserver.pod_container import container_of
 from apiserver.reader import Reader
 from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
@@ -189,27 +190,6 @@ def _is_port(text: str) -> bool:
     if text.isascii() and text.isdecimal():
         return len(text) <= 5 and 0 < int(text) < 1 << 16
     return not port_name_errors(text) or text.replace("-", "").isalnum()
-
-
-def container_of(pod: Object, asked: str) -> str:
-    """The container that is meant: the Pod's only one where none is named.
-
-    Raises:
-        BadRequestError: there is none of that name, or more than one to choose from.
-    """
-    spec, name = pod["spec"], pod["metadata"]["name"]
-    kinds = ("initContainers", "containers", "ephemeralContainers")
-    names = [each["name"] for kind in kinds for each in spec.get(kind) or ()]
-    if asked:
-        if asked not in names:
-            raise BadRequestError(f"container {asked} is not valid for pod {name}")
-        return asked
-    own: list[dict[str, Any]] = spec.get("containers") or []
-    if len(own) == 1:
-        return str(own[0]["name"])
-    raise BadRequestError(
-        f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
-    )
 
 
 def _ports(pod: Object) -> list[dict[str, Any]]:

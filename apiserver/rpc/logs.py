@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 
 from apiserver.node_endpoint import node_endpoint
+from apiserver.pod_container import container_of
 from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
 from apiserver.rpc.caller import Authenticator, credentials_of
@@ -74,7 +75,7 @@ class PodLogs:
         asked = pb.LogsRequest()
         asked.CopyFrom(request)
         asked.namespace = call.namespace
-        asked.container = _container(pod, request.container)
+        asked.container = container_of(pod, request.container)
         channel = await self._node_channel(pod)
         stub = node_pb2_grpc.NodeAgentStub(channel)
         stream = stub.Logs(asked)
@@ -133,22 +134,6 @@ class PodLogs:
         )
         options = [("grpc.enable_retries", 0), ("grpc.max_reconnect_backoff_ms", 1000)]
         return grpc.aio.secure_channel(target, credentials, options)
-
-
-def _container(pod: Object, asked: str) -> str:
-    """The container whose log is meant: the Pod's only one where none is named."""
-    spec, name = pod["spec"], pod["metadata"]["name"]
-    names = [c["name"] for c in spec.get("containers") or ()]
-    everything = names + [c["name"] for c in spec.get("initContainers") or ()]
-    if asked:
-        if asked not in everything:
-            raise BadRequestError(f"container {asked} is not valid for pod {name}")
-        return asked
-    if len(names) == 1:
-        return str(names[0])
-    raise BadRequestError(
-        f"a container name must be specified for pod {name}, choose one of: [{' '.join(names)}]"
-    )
 
 
 def _node_error(error: grpc.aio.AioRpcError, node: str) -> Exception:

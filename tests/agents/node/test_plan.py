@@ -24,6 +24,8 @@ from agents.node.restart_backoff import RestartBackoff
 from kubraft.api.object import Object
 from tests.agents.node.pods import NOW_S, life, pod, view
 
+DEBUGGED: dict[str, Any] = {"ephemeralContainers": [{"name": "dbg", "image": "busybox"}]}
+WAS_DEBUGGED = {"ephemeralContainerStatuses": [{"name": "dbg", "containerID": "process://x"}]}
 DELETED: dict[str, Any] = {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}
 
 
@@ -91,6 +93,30 @@ GONE = (("s0", False),)
         ),
         pytest.param(
             pod("main", init=("i1", "i2")), view(), ["start i1 0"], id="the first init container"
+        ),
+        pytest.param(
+            pod("main", init=("i1",), **DEBUGGED),
+            view(life("i1", "running")),
+            ["start dbg 0"],
+            id="an ephemeral container waits for nobody",
+        ),
+        pytest.param(
+            pod(**DEBUGGED),
+            view(life("main", "running"), life("dbg", "exit 1")),
+            [],
+            id="and is not started again",
+        ),
+        pytest.param(
+            pod(**DEBUGGED, status=WAS_DEBUGGED),
+            view(life("main", "running")),
+            [],
+            id="even if the runtime has forgotten it",
+        ),
+        pytest.param(
+            pod(**DEBUGGED, restartPolicy="Never"),
+            view(life("main", "exit 0"), life("dbg", "running")),
+            ["stop dbg0"],
+            id="it does not keep a Pod that is done",
         ),
         pytest.param(
             pod("main", init=("i1", "i2")), view(life("i1", "running")), [], id="is waited for"

@@ -20,6 +20,19 @@ def status(wanted: Object, there: PodView, **more: Any) -> dict[str, Any]:
     return pod_status(wanted, Observed(there, "127.0.0.1", **more), NOW)
 
 
+def test_an_ephemeral_container_shows_and_counts_for_nothing() -> None:
+    wanted = pod(ephemeralContainers=[{"name": "dbg", "image": "busybox"}])
+    before = status(wanted, view(life("main", "running")))
+    assert before["ephemeralContainerStatuses"][0]["state"]["waiting"]
+    found = status(wanted, view(life("main", "running"), life("dbg", "exit 1")))
+    shown = found["ephemeralContainerStatuses"][0]
+    assert (shown["state"]["terminated"]["exitCode"], shown["ready"]) == (1, False)
+    assert found["phase"] == "Running"
+    ready = find_condition(found["conditions"], "Ready")
+    assert ready is not None
+    assert ready["status"] == "True"
+
+
 @pytest.mark.parametrize(
     ("wanted", "there", "phase"),
     [
