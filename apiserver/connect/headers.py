@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from apiserver.rest.caller import BEARER_PROTOCOL
 from kubraft.grpc_server.exchange import Headers, HttpRequest
 
 _HOP_BY_HOP: Final = frozenset(
@@ -24,7 +25,6 @@ _CREDENTIAL_PREFIXES: Final = ("impersonate-", "x-remote-extra-")
 _ALLOWANCES: Final = frozenset(
     f"access-control-allow-{name}" for name in ("credentials", "headers", "methods", "origin")
 )
-_BEARER_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
 _FORWARDED: Final = "x-forwarded-for"
 
 
@@ -75,4 +75,4 @@ def _listed(headers: Headers) -> frozenset[str]:
 def _protocols(value: str) -> str:
     """The subprotocols of a WebSocket without the one that carries a token."""
     kept = (part.strip() for part in value.split(","))
-    return ", ".join(part for part in kept if not part.startswith(_BEARER_PROTOCOL))
+    return ", ".join(part for part in kept if not part.startswith(BEARER_PROTOCOL))

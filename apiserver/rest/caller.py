@@ -5,6 +5,7 @@ Source: Kubernetes documentation, "Authenticating": anonymous requests, user imp
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import Final
 from urllib.parse import unquote
@@ -22,6 +23,7 @@ from kubraft.grpc_server.exchange import Exchange
 UNAUTHENTICATED_GROUP: Final = "system:unauthenticated"
 ANONYMOUS: Final = User("system:anonymous", groups=(UNAUTHENTICATED_GROUP,))
 _BEARER = "bearer "
+BEARER_PROTOCOL: Final = "base64url.bearer.authorization.k8s.io."
 _EXTRA = "impersonate-extra-"
 _ACCOUNT = "system:serviceaccount:"
 
@@ -39,6 +41,8 @@ async def user_of(
     text = exchange.request.header("authorization")
     if text[: len(_BEARER)].lower() == _BEARER:
         token = text[len(_BEARER) :].strip()
+    elif not text:
+        token = _token_of_protocol(exchange)
     pem = exchange.auth_context().get("x509_pem_cert")
     certificate = pem[0] if pem else None
     if certificate is None and not token:
@@ -47,6 +51,25 @@ async def user_of(
         return ANONYMOUS
     credentials = Credentials(client_certificate=certificate, bearer_token=token)
     return await authenticator.authenticate(credentials)
+
+
+def _token_of_protocol(exchange: Exchange) -> str | None:
+    """The token of a browser's WebSocket, which cannot set other headers than this.
+
+    Source: upstream's websocket protocol authenticator.
+    """
+    request = exchange.request
+    if request.header("upgrade").lower() != "websocket":
+        return None
+    for part in request.header("sec-websocket-protocol").split(","):
+        encoded = part.strip()
+        if encoded.startswith(BEARER_PROTOCOL):
+            raw = encoded.removeprefix(BEARER_PROTOCOL)
+            try:
+                return base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4)).decode()
+            except ValueError:
+                raise UnauthorizedError("Unauthorized") from None
+    return None
 
 
 def impersonated(exchange: Exchange, user: User, authorizer: Authorizer) -> User:

@@ -114,7 +114,8 @@ class Cluster:
     ) -> AsyncIterator[Line]:
         """A request for an upgrade; the head of its answer has come."""
         method = method or ("POST" if headers == SPDY else "GET")
-        lines = [f"{method} {path} HTTP/1.1", "host: api", f"authorization: Bearer {token}"]
+        lines = [f"{method} {path} HTTP/1.1", "host: api"]
+        lines += [f"authorization: Bearer {token}"] if token else []
         lines += [f"{name}: {value}" for name, value in headers]
         context = ssl.create_default_context(cafile=self.served.pki / "ca.crt")
         async with asyncio.timeout(DEADLINE_S):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.apiserver.connect.cluster import PODS, SPDY, WEBSOCKET, Cluster, running, until
+from tests.apiserver.in_process import ADMIN_TOKEN
 from tests.apiserver.objects import binding, role, rule
 
 EXEC = f"{PODS}/web/exec?command=ls&command=-l+x&stdin=true&stdout=true&stderr=false&tty=1"
@@ -192,6 +194,19 @@ async def test_who_may_only_read_may_not_run_programs(cluster: Cluster) -> None:
 
     await until(is_allowed)
     assert (await asked_by("ann"))[0] == 403
+
+
+async def test_a_browser_shows_its_token_as_a_protocol(cluster: Cluster) -> None:
+    ask, who = cluster.served.ask, "base64url.bearer.authorization.k8s.io."
+    for token, status in ((ADMIN_TOKEN, 101), ("nobody", 401), ("ann-token", 403)):
+        hidden = base64.urlsafe_b64encode(token.encode()).decode().rstrip("=")
+        protocol = ("sec-websocket-protocol", f"{who}{hidden}, v5.channel.k8s.io")
+        async with cluster.opened(EXEC, (*WEBSOCKET[:-1], protocol), token="") as line:
+            assert line.status == status
+    plain = await ask("GET", PODS, token=None, headers=_raw([protocol]))
+    assert plain.status == 403  # without an upgrade it is just a header
+    assert ADMIN_TOKEN not in cluster.agent.asked[0]
+    assert "sec-websocket-protocol: v5.channel.k8s.io\r\n" in cluster.agent.asked[0]
 
 
 async def test_admission_sees_what_is_to_be_run(cluster: Cluster) -> None:
