@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
 from agents.controllers.deployment.controller import DeploymentController
+from agents.controllers.disruption.controller import DisruptionController
 from agents.controllers.endpoints.endpoints_controller import EndpointsController
 from agents.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from agents.controllers.endpoints.slice_controller import EndpointSliceController
@@ -55,6 +56,7 @@ CONTROLLERS = (
     Row("endpoints-controller", EndpointsController),
     Row("endpointslice-controller", EndpointSliceController),
     Row("endpointslice-mirroring-controller", EndpointSliceMirroringController),
+    Row("disruption-controller", DisruptionController),
     Row("node-lifecycle-controller", NodeLifecycleController),
     Row("taint-eviction-controller", TaintEvictionController),
     Row("garbage-collector-controller", GarbageCollector),

@@ -12,6 +12,9 @@ from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import (
     CONFIG_MAP,
+    CONTROLLER_REVISION,
+    CRON_JOB,
+    DAEMON_SET,
     DEPLOYMENT,
     ENDPOINT_SLICE,
     ENDPOINTS,
@@ -19,10 +22,13 @@ from kubraft.api.gvk import (
     JOB,
     NAMESPACE,
     NODE,
+    PERSISTENT_VOLUME_CLAIM,
     POD,
+    POD_DISRUPTION_BUDGET,
     REPLICA_SET,
     RESOURCE_QUOTA,
     SERVICE_ACCOUNT,
+    STATEFUL_SET,
     GroupVersionKind,
 )
 from kubraft.api.object import Object, ObjectKey, is_terminating
@@ -126,18 +132,10 @@ class Cluster:
             await asyncio.sleep(0.1)
 
 
-FOLLOWED = (
-    DEPLOYMENT,
-    REPLICA_SET,
-    POD,
-    NODE,
-    NAMESPACE,
-    SERVICE_ACCOUNT,
-    CONFIG_MAP,
-    JOB,
-    ENDPOINTS,
-    ENDPOINT_SLICE,
-)
+WORKLOADS = (DEPLOYMENT, REPLICA_SET, JOB, CRON_JOB, DAEMON_SET, STATEFUL_SET, POD)
+SERVING = (ENDPOINTS, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET, PERSISTENT_VOLUME_CLAIM)
+OTHERS = (CONTROLLER_REVISION, NODE, NAMESPACE, SERVICE_ACCOUNT, CONFIG_MAP)
+FOLLOWED = (*WORKLOADS, *SERVING, *OTHERS)
 _counter = iter(range(10_000))
 
 

@@ -1,0 +1,1 @@
+"""PodDisruptionBudgets: how many Pods may be evicted now."""
