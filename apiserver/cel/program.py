@@ -80,15 +80,22 @@ def compile_program(expression: str, variables: tuple[str, ...]) -> Program:
     if growth(expression) > GROWTH_MAX:
         raise CompileError("estimated cost of the expression exceeds the budget")
     try:
-        compiled = _environment(variables).compile(rewritten(expression))
+        compiled = _untyped(variables).compile(rewritten(expression))
         return Program(expression, compiled)
     except RuntimeError as error:
-        raise CompileError(_compilation(str(error))) from error
+        raise CompileError(compilation_error(str(error))) from error
 
 
 @lru_cache(maxsize=64)
-def _environment(variables: Iterable[str]) -> cel.Env:
+def _untyped(variables: Iterable[str]) -> cel.Env:
     """An environment of untyped variables with Kubernetes' functions."""
+    from cel_expr_python import cel  # noqa: PLC0415 - see environment
+
+    return environment(dict.fromkeys(variables, cel.Type.DYN))
+
+
+def environment(types: Mapping[str, cel.Type], messages: object = None) -> cel.Env:
+    """An environment of variables with Kubernetes' functions; `messages` is a descriptor pool."""
     from cel_expr_python import cel  # noqa: PLC0415 - slow to import, and needed by few clusters
     from cel_expr_python.ext import (  # noqa: PLC0415
         ext_encoders,
@@ -99,7 +106,8 @@ def _environment(variables: Iterable[str]) -> cel.Env:
     from apiserver.cel.functions import declarations  # noqa: PLC0415
 
     return cel.NewEnv(
-        variables=dict.fromkeys(variables, cel.Type.DYN),
+        messages,
+        variables=types,
         extensions=[
             ext_strings.ExtStrings(),
             ext_optional.ExtOptional(),
@@ -114,7 +122,7 @@ def _evaluation_error(text: str) -> EvaluationError:
     return EvaluationError(OVER if over else _words(text), over_budget=over)
 
 
-def _compilation(text: str) -> str:
+def compilation_error(text: str) -> str:
     """cel-go says the same with another beginning."""
     body = as_written(_CODE.sub("", _STATUS.sub("", text.strip())))
     return f"compilation failed: {body}"[:_MESSAGE_CHARS_MAX]

@@ -17,11 +17,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from apiserver.cel import CelError, CompileError, EvaluationError, Program, compile_program
+from apiserver.cel.declared import Declarations
+from apiserver.cel.rewriting import outside_strings
 from apiserver.registry.causes import forbidden, invalid, required, shown
 from apiserver.structural.cel_value import cel_value, escaped, fields_of
 from apiserver.structural.schema import (
     LIST_KEYS,
     LIST_TYPE,
+    PRESERVES,
     RULES,
     Schema,
     additional_of,
@@ -42,12 +45,8 @@ _BLOCKING: Final = frozenset(
 )
 _VARIABLES: Final = ("self", "oldSelf")
 _OPTIONAL_VARIABLES: Final = ("self", "oldSelfs")
-_STRING = re.compile(
-    r"""[rRbB]{0,2}(?:'''.*?'''|\"{3}.*?\"{3}|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*")""", re.DOTALL
-)
 _OLD_SELF = re.compile(r"(?<![\w.])oldSelf(?!\w)")
 _LOOP = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
-_FIELDS = re.compile(r"(?<![\w.])(?:self|oldSelf)((?:\s*\.\s*[A-Za-z_]\w*(?!\w)(?!\s*\())+)")
 _OUT_OF_BUDGET = (
     "validation failed due to running out of cost budget, no further validation rules will be run"
 )
@@ -55,54 +54,54 @@ _OUT_OF_BUDGET = (
 Rule = dict[str, Any]
 
 
-def _outside_strings(text: str) -> str:
-    """The text with its string literals blanked out, every sign in its place."""
-    return _STRING.sub(lambda found: " " * len(found[0]), text)
-
-
 def uses_old_self(rule: Rule) -> bool:
     """Whether a rule is about a change."""
-    return _OLD_SELF.search(_outside_strings(rule.get("rule", ""))) is not None
+    return _OLD_SELF.search(outside_strings(rule.get("rule", ""))) is not None
 
 
 def program(expression: str, *, optional: bool) -> Program:
     """The compiled form of an expression; raises CompileError."""
     if not optional:
         return compile_program(expression, _VARIABLES)
-    # The evaluator takes no optionals: they are made of a list with one item, or none.
-    blanked = _outside_strings(expression)
-    for found in reversed(list(_OLD_SELF.finditer(blanked))):
+    return compile_program(_with_optional(expression), _OPTIONAL_VARIABLES)
+
+
+def _with_optional(expression: str) -> str:
+    """The evaluator takes no optionals: they are made of a list with one item, or none."""
+    for found in reversed(list(_OLD_SELF.finditer(outside_strings(expression)))):
         expression = f"{expression[: found.start()]}(oldSelfs[?0]){expression[found.end() :]}"
-    return compile_program(expression, _OPTIONAL_VARIABLES)
+    return expression
 
 
 def compilation_causes(schema: Schema, path: str) -> list[Cause]:
     """What is wrong with the expressions of a schema that is fine otherwise."""
-    return list(_compilation(schema, path, "", root=True))
+    types = SchemaTypes(schema)
+    return list(_compilation(schema, path, "", types))
 
 
-def _compilation(schema: Schema, path: str, uncorrelated: str, *, root: bool) -> Iterator[Cause]:
+def _compilation(
+    schema: Schema, path: str, uncorrelated: str, types: SchemaTypes
+) -> Iterator[Cause]:
     for index, rule in enumerate(schema.get(RULES) or ()):
         place = f"{path}.{RULES}[{index}]"
-        yield from _rule_compilation(rule, schema, place, uncorrelated, root=root)
+        yield from _rule_compilation(rule, schema, place, uncorrelated, types=types)
     for name, child in properties_of(schema).items():
-        yield from _compilation(child, f"{path}.properties[{name}]", uncorrelated, root=False)
+        yield from _compilation(child, f"{path}.properties[{name}]", uncorrelated, types)
     if additional := additional_of(schema):
         place = f"{path}.additionalProperties"
-        yield from _compilation(additional, place, uncorrelated, root=False)
+        yield from _compilation(additional, place, uncorrelated, types)
     if items := items_of(schema):
         within = uncorrelated or ("" if schema.get(LIST_TYPE) == "map" else path)
-        yield from _compilation(items, f"{path}.items", within, root=False)
+        yield from _compilation(items, f"{path}.items", within, types)
 
 
 def _rule_compilation(
-    rule: Rule, schema: Schema, path: str, uncorrelated: str, *, root: bool
+    rule: Rule, schema: Schema, path: str, uncorrelated: str, *, types: SchemaTypes
 ) -> Iterator[Cause]:
     optional = bool(rule.get("optionalOldSelf"))
     changes = uses_old_self(rule)
     try:
-        _check_fields(rule["rule"], schema, root=root)
-        if program(rule["rule"], optional=optional).returns not in ("BOOL", "DYN"):
+        if types.check(rule["rule"], schema, optional=optional) not in ("BOOL", "DYN"):
             raise CompileError("cel expression must evaluate to a bool")  # noqa: TRY301 - as the rest
     except CompileError as error:
         over = "budget" in str(error)
@@ -110,7 +109,7 @@ def _rule_compilation(
         yield forbidden(place, str(error)) if over else invalid(place, rule, str(error))
     if message := rule.get("messageExpression"):
         try:
-            if program(message, optional=optional).returns not in ("STRING", "DYN"):
+            if types.check(message, schema, optional=optional) not in ("STRING", "DYN"):
                 raise CompileError("must evaluate to a string")  # noqa: TRY301 - said as the rest
         except CompileError as error:
             yield invalid(f"{path}.messageExpression", rule, f"messageExpression {error}")
@@ -123,24 +122,26 @@ def _rule_compilation(
         yield invalid(f"{path}.optionalOldSelf", rule["optionalOldSelf"], why)
 
 
-def _check_fields(expression: str, schema: Schema, *, root: bool) -> None:
-    """Raises CompileError where `self.a.b` names a field that the schema does not specify."""
-    for found in _FIELDS.finditer(_outside_strings(expression)):
-        at: Schema | None = schema
-        is_root = root
-        for step in re.finditer(r"\.\s*(\w+)", found[1]):
-            if at is None or additional_of(at) is not None:
-                break
-            fields = {escaped(name): each for name, each in fields_of(at, root=is_root).items()}
-            if not fields:
-                break
-            if step[1] not in fields:
-                column = found.start(1) + step.start()
-                raise CompileError(
-                    f"compilation failed: ERROR: <input>:1:{column + 1}: undefined field "
-                    f"'{step[1]}'\n | {expression}\n | {'.' * column}^"
-                )
-            at, is_root = fields[step[1]], False
+class SchemaTypes:
+    """Checks the expressions of one definition against the types of its schema."""
+
+    def __init__(self, root: Schema) -> None:
+        self._root = root
+        self._declarations = Declarations(self._fields)
+
+    def check(self, expression: str, schema: Schema, *, optional: bool) -> str:
+        """The type of an expression on a value of `schema`; raises CompileError."""
+        program(expression, optional=optional)  # for what is wrong without types, and its growth
+        if not optional:
+            return self._declarations.check(expression, dict.fromkeys(_VARIABLES, schema))
+        written = _with_optional(expression)
+        return self._declarations.check(written, {"self": schema, "oldSelfs[]": schema})
+
+    def _fields(self, schema: Schema) -> dict[str, Schema] | None:
+        fields = fields_of(schema, root=schema is self._root)
+        if not fields and schema.get(PRESERVES):
+            return None
+        return {escaped(name): child for name, child in fields.items()}
 
 
 @dataclass(slots=True)

@@ -26,6 +26,11 @@ def schema(*rules: dict[str, Any], **properties: Any) -> dict[str, Any]:
             "labels": {"type": "object", "additionalProperties": {"type": "string"}},
             "x-y.z/w__v": {"type": "string"},
             "namespace": {"type": "string"},
+            "grid": {"type": "array", "items": {"type": "array", "items": {"type": "integer"}}},
+            "lists": {"type": "object", "additionalProperties": {
+                "type": "array", "items": {"type": "string"}}},
+            "maybe": {"type": "integer", "nullable": True},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
             "items": {"type": "array", "items": {"type": "object", "properties": {
                 "a": {"type": "integer"}}}},
             **properties,
@@ -49,6 +54,14 @@ def causes(rule: dict[str, Any], spec: Any, old: Any = ABSENT, **properties: Any
         ("self.ratio > 1.5", {"ratio": 2}),
         ("type(self.any) == int ? self.any > 1 : self.any == 'x'", {"any": 2}),
         ("type(self.any) == int ? self.any > 1 : self.any == 'x'", {"any": "x"}),
+        ("self.ratio > 1 && self.min < 1.5 && self.any != null", {"ratio": 2, "min": 1, "any": 1}),
+        ("self.grid.all(row, row.all(x, x > 0))", {"grid": [[1, 2]]}),
+        ("self.lists.all(k, self.lists[k].size() == 1)", {"lists": {"a": ["b"]}}),
+        ("self.maybe == null || self.maybe > 3", {"maybe": None}),
+        (
+            "self.free.x.y == 'z' && self.items.filter(i, i.a > 0).map(i, i.a).sum() == 3",
+            {"free": {"x": {"y": "z"}}, "items": [{"a": 1}, {"a": 2}]},
+        ),
         ("self.labels.all(k, k.matches('^[a-z.-]+$'))", {"labels": {"a.b-c": "d"}}),
         ("self.x__dash__y__dot__z__slash__w__underscores__v == 'v'", {"x-y.z/w__v": "v"}),
         ("self.__namespace__ == 'v'", {"namespace": "v"}),
@@ -183,6 +196,25 @@ def test_at_the_root_metadata_is_seen() -> None:
             "rule",
             "compilation failed: ERROR: <input>:1:5: undefined field 'mni'",
             id="undefined field",
+        ),
+        *(
+            pytest.param({"rule": rule}, "rule", message, id=rule)
+            for rule, message in (
+                (
+                    "self.min + self.name == ''",
+                    "no matching overload for '_+_' applied to '(int, st",
+                ),
+                ("self.name > 3", "no matching overload for '_>_' applied to '(string, int)'"),
+                ("self.min == null", "applied to '(int, null_type)'"),
+                ("self.items.all(i, i.b > 1)", "undefined field 'b'"),
+                ("self.items.all(i, i.a == 'x')", "'_==_' applied to '(int, string)'"),
+                ("self.labels.all(k, self.labels[k] > 1)", "applied to '(string, int)'"),
+                ("self.when == 'now'", "'_==_' applied to '(timestamp, string)'"),
+                ("oldSelf.min == self.name", "'_==_' applied to '(int, string)'"),
+                ("self.map(x, x) == []", "cannot be the range of a comprehension"),
+                ("self.min", "cel expression must evaluate to a bool"),
+                ("self.name ? true : false", "no matching overload for '_?_:_'"),
+            )
         ),
         pytest.param({"rule": "self.min >"}, "rule", "Syntax error", id="syntax"),
         pytest.param(
