@@ -362,7 +362,8 @@ class _Planner:
 def container_spec(pod: Object, name: str) -> Container:
     """The spec of container `name`, of any kind; raises KeyError."""
     spec = pod["spec"]
-    for container in (*all_containers(spec), *(spec.get("ephemeralContainers") or ())):
+    ephemeral: list[Container] = spec.get("ephemeralContainers") or []
+    for container in (*all_containers(spec), *ephemeral):
         if container["name"] == name:
             return container
     raise KeyError(name)
