@@ -6,6 +6,7 @@ stop, kill and cold restart; nodes and replicas may be more or fewer at the next
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import random
 import secrets
@@ -69,6 +70,8 @@ class ClusterConfig:
     rest_port: int = ports.REST_PORT
     grpc_port: int = ports.GRPC_PORT
     grpc_mtls_port: int = ports.GRPC_MTLS_PORT
+    # Where Services' addresses are from; the default is that of clusters that had no proxy.
+    service_network: str = "10.96.0.0/16"
     version: int = field(default=_VERSION)
 
     @property
@@ -82,6 +85,11 @@ class ClusterConfig:
     @property
     def grpc_mtls(self) -> str:
         return f"{ports.LOOPBACK}:{self.grpc_mtls_port}"
+
+    @property
+    def kubernetes_address(self) -> str:
+        """The address of the Service `kubernetes`: the first one of the service network."""
+        return str(ipaddress.ip_network(self.service_network)[1])
 
     @property
     def endpoints(self) -> str:
@@ -186,14 +194,16 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         rest, grpc, grpc_mtls = next(free), next(free), next(free)
         pairs = [(next(free), next(free)) for _ in range(member_count)]
         node_ports = tuple(next(free) for _ in range(NODES_MAX))
-        # Four clusters share a /16; 127.64 is the fixed one's.
-        pod_network = f"127.{65 + block.index // 4}.{block.index % 4 * 64}"
+        # Four clusters share a /16; 127.64 and 127.160 are the fixed one's.
+        sixteenth, part = divmod(block.index, 4)
+        pod_network = f"127.{65 + sixteenth}.{part * 64}"
+        service_network = f"127.{161 + sixteenth}.{part * 64}.0/18"
     else:
         rest, grpc, grpc_mtls = ports.REST_PORT, ports.GRPC_PORT, ports.GRPC_MTLS_PORT
         pairs = [(port, port + 1) for port in ports.MEMBER_CLIENT_PORTS[:member_count]]
         step = ports.NODE_PORT_STEP
         node_ports = tuple(ports.NODE_PORT_FIRST + step * index for index in range(NODES_MAX))
-        pod_network = "127.64.0"
+        pod_network, service_network = "127.64.0", "127.160.0.0/16"
     members = tuple(
         MemberConfig(f"store-{index}", client, peer) for index, (client, peer) in enumerate(pairs)
     )
@@ -203,6 +213,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         nodes=(),
         node_ports=node_ports,
         pod_network=pod_network,
+        service_network=service_network,
         rest_port=rest,
         grpc_port=grpc,
         grpc_mtls_port=grpc_mtls,

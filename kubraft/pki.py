@@ -8,7 +8,7 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     apiserver                  ca         the apiserver's ports
     store-N-server             ca         a member's client port
     node-N-server              ca         a node agent's port
-    admin, scheduler, controller-manager, node-N, apiserver-kubelet-client
+    admin, scheduler, controller-manager, proxy, node-N, apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
     store-client               store-ca   the apiserver and etcdctl as clients of the store
@@ -47,7 +47,6 @@ _SERVICE_NAMES: Final = (
     "kubernetes.default",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
-    "10.96.0.1",  # the first address of the service network, Kubernetes' default
 )
 
 
@@ -88,6 +87,7 @@ def make_pki(
     members: Iterable[str],
     nodes: Iterable[str],
     now: dt.datetime,
+    service_address: str = "10.96.0.1",
 ) -> list[str]:
     """Make what is missing in `directory`, and renew what ends within `RENEW_BEFORE`.
 
@@ -96,6 +96,7 @@ def make_pki(
         members: names of the store members.
         nodes: names of the nodes.
         now: aware; certificates are valid from a little before it.
+        service_address: of the Service `kubernetes`, the first one of the service network.
 
     Returns:
         The names of what was made, none where all was there.
@@ -106,7 +107,7 @@ def make_pki(
     """
     made: list[str] = []
     for authority_name, specs in (
-        ("ca", cluster_specs(members, nodes)),
+        ("ca", cluster_specs(members, nodes, service_address)),
         ("store-ca", store_specs(members)),
         ("front-proxy-ca", [Spec("front-proxy-client", "front-proxy-client")]),
     ):
@@ -124,13 +125,15 @@ def make_pki(
     return made
 
 
-def cluster_specs(members: Iterable[str], nodes: Iterable[str]) -> list[Spec]:
+def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address: str) -> list[Spec]:
     """What the cluster's authority signs: all servers, and the API's clients."""
+    served = (*_LOCAL_NAMES, *_SERVICE_NAMES, service_address)
     specs = [
-        Spec("apiserver", "kube-apiserver", names=(*_LOCAL_NAMES, *_SERVICE_NAMES), client=False),
+        Spec("apiserver", "kube-apiserver", names=served, client=False),
         Spec("admin", "kubernetes-admin", ("system:masters",)),
         Spec("scheduler", "system:kube-scheduler"),
         Spec("controller-manager", "system:kube-controller-manager"),
+        Spec("proxy", "system:kube-proxy"),
         Spec("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
     ]
     specs += [

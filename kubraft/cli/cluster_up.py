@@ -75,6 +75,7 @@ def _start(
             members=[member.name for member in cluster.members],
             nodes=[node.name for node in cluster.nodes],
             now=dt.datetime.now(dt.UTC),
+            service_address=cluster.kubernetes_address,
         )
     except PkiError as error:
         raise HomeError(str(error)) from error
@@ -84,7 +85,7 @@ def _start(
     pid = start_daemon(home)
     progress.say(
         f"starting {_counted(len(cluster.members), 'member')}, "
-        f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager and "
+        f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager, proxy and "
         f"{_counted(len(cluster.nodes), 'node')} (supervisor pid {pid})"
     )
     return cluster

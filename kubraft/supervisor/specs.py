@@ -64,6 +64,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
             _agent(home, cluster, "controller-manager", "agents.controllers", index)
             for index in range(cluster.controller_managers)
         ),
+        _agent(home, cluster, "proxy", "agents.proxy", 0),
         *(_node(home, cluster, node) for node in cluster.nodes),
     ]
 
@@ -124,6 +125,7 @@ def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
         "service-account-key-file": pki / "sa.pub",
         "service-account-signing-key-file": pki / "sa.key",
         "service-account-issuer": SERVICE_ACCOUNT_ISSUER,
+        "service-cluster-ip-range": cluster.service_network,
         "encryption-provider-config": _absolute(home.encryption_config),
         "encryption-provider-config-automatic-reload": "true",
         "kubelet-certificate-authority": pki / "ca.crt",
