@@ -137,9 +137,9 @@ class ExpiredError(ApiError):
 
     code, reason, GRPC_CODE = 410, "Expired", "OUT_OF_RANGE"
 
-    def __init__(self, message: str, *, continue_token: str = "") -> None:
+    def __init__(self, message: str, *, continue_token: str = "", **details: Any) -> None:
         """`continue_token` is where a list goes on that may do without consistency."""
-        super().__init__(message)
+        super().__init__(message, **details)
         self.continue_token = continue_token
 
     def to_status(self) -> dict[str, Any]:
