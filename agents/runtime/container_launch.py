@@ -64,6 +64,7 @@ def container_launch(
         groups=tuple(security.supplemental_groups) if os.geteuid() == 0 else (),
         tty=config.tty,
         stdin=config.stdin,
+        stdin_once=config.stdin_once,
         no_new_privileges=security.no_new_privs,
         privileged=security.privileged,
         isolated=isolated,

@@ -27,16 +27,7 @@ async def exec_sync(
         RuntimeFailure: it could not be started.
     """
     assert container.process is not None
-    launch = Launch(
-        argv=command,
-        env=base.env,
-        cwd=base.cwd,
-        uid=base.uid,
-        gid=base.gid,
-        groups=base.groups,
-        privileged=base.privileged,
-        no_new_privileges=base.no_new_privileges,
-    )
+    launch = base.beside(command)
     with contextlib.ExitStack() as stack:
         (out_read, out_write), (err_read, err_write) = new_pipe(), new_pipe()
         captures = [Capture(fd, OUTPUT_BYTES_MAX) for fd in (out_read, err_read)]

@@ -35,6 +35,7 @@ class Launch:
     groups: tuple[int, ...] = ()
     tty: bool = False
     stdin: bool = False  # kept open, rather than empty
+    stdin_once: bool = False  # until the first who attaches to it has gone
     no_new_privileges: bool = False
     privileged: bool = False
     # The rest is read for a container's own program only.
@@ -46,6 +47,20 @@ class Launch:
     private: tuple[Bind, ...] = ()  # as binds, mounted first: /tmp and its like
     read_only_root: bool = False
     oom_score_adj: int = 0
+
+    def beside(self, argv: tuple[str, ...], *, tty: bool = False) -> Launch:
+        """How to start another program in the container of which this is the own one's launch."""
+        return Launch(
+            argv=argv,
+            env={"TERM": "xterm", **self.env} if tty else self.env,
+            cwd=self.cwd,
+            uid=self.uid,
+            gid=self.gid,
+            groups=self.groups,
+            tty=tty,
+            privileged=self.privileged,
+            no_new_privileges=self.no_new_privileges,
+        )
 
     def to_memory_file(self) -> int:
         """Write this into an anonymous file; the caller owns the returned descriptor."""

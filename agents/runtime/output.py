@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from agents.runtime.container_log import LineSplitter, LogFile
@@ -24,6 +25,7 @@ class PipeReader:
         self._on_data = on_data
         self._loop = asyncio.get_running_loop()
         self.ended = asyncio.Event()
+        self._paused = False
         self._loop.add_reader(fd, self._read)
 
     def _read(self) -> None:
@@ -38,6 +40,20 @@ class PipeReader:
                 self.close()
                 return
             self._on_data(data)
+            if self._paused:
+                return
+
+    def pause(self) -> None:
+        """Let the writer wait."""
+        if self._fd >= 0 and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._fd >= 0 and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._read)
 
     def close(self) -> None:
         """Stop reading."""
@@ -48,29 +64,81 @@ class PipeReader:
             self.ended.set()
 
 
+class Audience(ABC):
+    """Hears what a container writes, besides its log."""
+
+    @abstractmethod
+    def hear(self, stream: bytes, data: bytes) -> None:
+        """Take `data` of "stdout" or "stderr"; never waits."""
+
+    @property
+    @abstractmethod
+    def full(self) -> bool:
+        """Whether the container should wait; its pump is told by `resume` when it need no more."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """No more comes."""
+
+
 class LogPump:
-    """Writes a container's two streams into its log file."""
+    """Writes a container's two streams into its log file, and lets others hear them."""
 
     def __init__(self, log: LogFile, streams: dict[bytes, int], now_ns: Callable[[], int]) -> None:
         """`streams`: name ("stdout", "stderr") to the read end of its pipe, owned from here on."""
         self._log = log
         self._now_ns = now_ns
         self._splitters = {name: LineSplitter(name) for name in streams}
+        self._audiences: list[Audience] = []
+        self._finishing = False
         self._readers = [
-            PipeReader(fd, self._writer_of(self._splitters[name])) for name, fd in streams.items()
+            PipeReader(fd, self._writer_of(name, self._splitters[name]))
+            for name, fd in streams.items()
         ]
 
-    def _writer_of(self, splitter: LineSplitter) -> Callable[[bytes], None]:
-        return lambda data: self._log.write(splitter.feed(data, self._now_ns()))
+    def _writer_of(self, name: bytes, splitter: LineSplitter) -> Callable[[bytes], None]:
+        def write(data: bytes) -> None:
+            self._log.write(splitter.feed(data, self._now_ns()))
+            for audience in self._audiences:
+                audience.hear(name, data)
+            if self._is_held_up():
+                for reader in self._readers:
+                    reader.pause()
+
+        return write
+
+    def _is_held_up(self) -> bool:
+        # At the end there is only what the pipes hold, and the log must have it.
+        return not self._finishing and any(audience.full for audience in self._audiences)
+
+    def join(self, audience: Audience) -> None:
+        """Have it hear what is written from now on."""
+        self._audiences.append(audience)
+
+    def leave(self, audience: Audience) -> None:
+        """Have it hear no more."""
+        if audience in self._audiences:
+            self._audiences.remove(audience)
+        self.resume()
+
+    def resume(self) -> None:
+        """Go on, if no audience is full any more."""
+        if not self._is_held_up():
+            for reader in self._readers:
+                reader.resume()
 
     async def finish(self, timeout_s: float) -> None:
         """Write what is still in the pipes, then close the file."""
+        self._finishing = True
+        self.resume()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 for reader in self._readers:
                     await reader.ended.wait()
         for reader in self._readers:
             reader.close()
+        for audience in self._audiences:
+            audience.end()
         for splitter in self._splitters.values():
             self._log.write(splitter.finish(self._now_ns()))
         self._log.close()

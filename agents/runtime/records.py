@@ -57,13 +57,19 @@ class Container:
     start: asyncio.Task[RuntimeFailure | None] | None = None
     process: ContainerProcess | None = None
     pump: LogPump | None = None
-    stdin_write: int = -1
+    stdin_write: int = -1  # of its input, or its terminal; -1 where it has none, or no more
     ended: asyncio.Event = field(default_factory=asyncio.Event)  # its end is recorded
 
     @property
     def id(self) -> str:
         """Its id."""
         return self.status.id
+
+    def close_input(self) -> None:
+        """Let its program see the end of its input."""
+        if self.stdin_write >= 0:
+            os.close(self.stdin_write)
+            self.stdin_write = -1
 
 
 class RecordFiles:

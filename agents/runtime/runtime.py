@@ -254,7 +254,7 @@ class ProcessRuntime:
                 container.process = await self._nursery.spawn(container.id, (launch_fd, *child_fds))
             except BaseException:
                 await container.pump.finish(0)
-                _close_input(container)
+                container.close_input()
                 raise
         container.status.state = cri.CONTAINER_RUNNING
         container.status.started_at = self._now_ns()
@@ -270,7 +270,7 @@ class ProcessRuntime:
         assert container.pump is not None
         code = await container.process.exited
         await container.pump.finish(_DRAIN_TIMEOUT_S)
-        _close_input(container)
+        container.close_input()
         self._set_exited(container, code, "Completed" if code == 0 else "Error")
 
     def _set_exited(self, container: Container, code: int, reason: str) -> None:
@@ -386,28 +386,23 @@ def _find(items: dict[str, _Item], wanted: str) -> _Item | None:
     return matches[0] if len(matches) == 1 else None
 
 
-def _close_input(container: Container) -> None:
-    if container.stdin_write >= 0:
-        os.close(container.stdin_write)
-        container.stdin_write = -1
-
-
 def _open_streams(*, tty: bool, stdin: bool) -> tuple[dict[bytes, int], tuple[int, int, int], int]:
     """Make the container's streams.
 
     Returns:
         The ends to read, by stream; the three that the container gets; the end that keeps its
-        input open, or -1.
+        input open, and to write to it or to its terminal, or -1.
     """
     if tty:
         controller, terminal = os.openpty()
         os.set_blocking(controller, False)
-        return {b"stdout": controller}, (terminal, terminal, terminal), -1
+        return {b"stdout": controller}, (terminal, terminal, terminal), os.dup(controller)
     out_read, out_write = new_pipe()
     err_read, err_write = new_pipe()
     streams = {b"stdout": out_read, b"stderr": err_read}
     if stdin:
         in_read, in_write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(in_write, False)
         return streams, (in_read, out_write, err_write), in_write
     null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     return streams, (null, out_write, err_write), -1

@@ -7,8 +7,10 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import secrets
 import signal
 import sys
+import time
 from pathlib import Path
 
 import grpc
@@ -21,6 +23,8 @@ from agents.runtime.leftovers import kill_leftovers
 from agents.runtime.runtime import ProcessRuntime
 from agents.runtime.service import RuntimeService
 from agents.runtime.spawner import Nursery, NurseryGoneError
+from agents.runtime.streaming.server import Request, StreamingServer
+from agents.runtime.streaming.tokens import Tokens
 from kubraft.log import configure, get_logger
 from kubraft.pb.criv1 import api_pb2_grpc as cri_grpc
 
@@ -53,6 +57,11 @@ async def serve(flags: argparse.Namespace) -> None:
     site = Site(root, isolation, _real_paths([str(root), *flags.masked_path]))
     images = ImageStore(_python_path(root))
     runtime = ProcessRuntime(site, str(flags.pod_cidr), nursery, images)
+    streaming = StreamingServer(runtime, _tokens())
+    try:
+        await streaming.start()
+    except OSError as error:
+        raise ServeError(f"the streaming server cannot listen: {error}") from error
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
@@ -60,7 +69,7 @@ async def serve(flags: argparse.Namespace) -> None:
         ]
     )
     # What they leave out gRPC's own base class answers with UNIMPLEMENTED.
-    runtime_service = RuntimeService(runtime)  # type: ignore[abstract]
+    runtime_service = RuntimeService(runtime, streaming)  # type: ignore[abstract]
     image_service = ImageService(images, root)  # type: ignore[abstract]
     cri_grpc.add_RuntimeServiceServicer_to_server(runtime_service, server)
     cri_grpc.add_ImageServiceServicer_to_server(image_service, server)
@@ -81,6 +90,7 @@ async def serve(flags: argparse.Namespace) -> None:
     for task in waits:
         task.cancel()
     lost = nursery.gone.is_set()
+    await streaming.stop()
     await runtime.close()
     await server.stop(_STOP_GRACE_S)
     await nursery.stop()
@@ -89,6 +99,10 @@ async def serve(flags: argparse.Namespace) -> None:
     if lost:
         raise ServeError("the container supervisor died, and all containers with it")
     log.info("stopped")
+
+
+def _tokens() -> Tokens[Request]:
+    return Tokens(time.monotonic, lambda: secrets.token_urlsafe(16))
 
 
 def _real_paths(paths: list[str]) -> tuple[str, ...]:

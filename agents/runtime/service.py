@@ -15,6 +15,7 @@ from agents.runtime.execution import exec_sync
 from agents.runtime.records import Container, Sandbox
 from agents.runtime.runtime import ProcessRuntime
 from agents.runtime.statistics import container_stats, sandbox_stats
+from agents.runtime.streaming.server import StreamingServer
 from kubraft.pb.criv1 import api_pb2 as cri
 from kubraft.pb.criv1 import api_pb2_grpc as cri_grpc
 
@@ -25,8 +26,9 @@ RUNTIME_VERSION = "0.1.0"
 class RuntimeService(cri_grpc.RuntimeServiceServicer):
     """Thin: one runtime operation a method. What is not here answers UNIMPLEMENTED."""
 
-    def __init__(self, runtime: ProcessRuntime) -> None:
+    def __init__(self, runtime: ProcessRuntime, streaming: StreamingServer) -> None:
         self._runtime = runtime
+        self._streaming = streaming
 
     @method
     async def Version(  # noqa: N802
@@ -198,6 +200,24 @@ class RuntimeService(cri_grpc.RuntimeServiceServicer):
         return await exec_sync(
             container, container.launch, tuple(request.cmd), timeout_s=request.timeout
         )
+
+    @method
+    async def Exec(  # noqa: N802
+        self, request: cri.ExecRequest, _context: Context
+    ) -> cri.ExecResponse:
+        return cri.ExecResponse(url=self._streaming.exec_url(request))
+
+    @method
+    async def Attach(  # noqa: N802
+        self, request: cri.AttachRequest, _context: Context
+    ) -> cri.AttachResponse:
+        return cri.AttachResponse(url=self._streaming.attach_url(request))
+
+    @method
+    async def PortForward(  # noqa: N802
+        self, request: cri.PortForwardRequest, _context: Context
+    ) -> cri.PortForwardResponse:
+        return cri.PortForwardResponse(url=self._streaming.port_forward_url(request))
 
     # Statistics and events
 

@@ -37,6 +37,7 @@ class Tunnel(asyncio.Protocol):
         self._whole = transport.is_closing()
         self._lost = self._closed = False
         self._news = asyncio.Event()
+        self._gone = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         transport.set_protocol(self)
@@ -55,6 +56,7 @@ class Tunnel(asyncio.Protocol):
         """A client that says no more may still be told something."""
         self._whole = True
         self._news.set()
+        self._gone.set()
         return self._transport.get_extra_info("ssl_object") is None
 
     def pause_writing(self) -> None:
@@ -66,6 +68,7 @@ class Tunnel(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._whole = self._lost = True
         self._news.set()
+        self._gone.set()
         self._room.set()
         self._on_end(error)
 
@@ -85,6 +88,10 @@ class Tunnel(asyncio.Protocol):
         self._unread = 0
         return data
 
+    async def wait_lost(self) -> None:
+        """Return when the client has said its last, read or not; late where it is held up."""
+        await self._gone.wait()
+
     async def write(self, data: bytes) -> None:
         """Send `data`, once the client has taken most of what was sent before.
 
@@ -96,12 +103,14 @@ class Tunnel(asyncio.Protocol):
         self._transport.write(data)
         await self._room.wait()
 
-    def close(self) -> None:
-        """Send what is left, then end the connection; what still comes is thrown away."""
+    def close(self, last: bytes = b"") -> None:
+        """Send what is left and `last`, then end; what still comes is thrown away."""
         if self._closed:
             return
         self._closed = self._whole = True
         self._news.set()
         if not self._transport.is_closing():
+            if last:
+                self._transport.write(last)
             self._transport.resume_reading()
             Lingering(self._transport, self.connection_lost)

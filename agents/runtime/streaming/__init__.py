@@ -1,0 +1,1 @@
+"""The runtime's streaming server: exec, attach, port-forward over WebSocket and SPDY."""
