@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
+from agents.controllers.daemon_set.controller import DaemonSetController
 from agents.controllers.deployment.controller import DeploymentController
 from agents.controllers.disruption.controller import DisruptionController
 from agents.controllers.endpoints.endpoints_controller import EndpointsController
@@ -51,6 +52,7 @@ CONTROLLERS = (
     Row("deployment-controller", DeploymentController),
     Row("replicaset-controller", ReplicaSetController),
     Row("replicationcontroller-controller", ReplicationController),
+    Row("daemonset-controller", DaemonSetController),
     Row("job-controller", JobController),
     Row("ttl-after-finished-controller", TtlAfterFinishedController),
     Row("endpoints-controller", EndpointsController),

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from itertools import cycle
 
+from agents.controllers.daemon_set.placement import target_of
 from kubraft.api.errors import (
     ApiError,
     ConflictError,
@@ -124,7 +125,7 @@ async def bind_pods(client: ApiClient, namespace: str, nodes: list[str]) -> None
 
     async def bind(pod: Object) -> None:
         with contextlib.suppress(ApiError):
-            await client.bind(pod, nodes[next(turns) % len(nodes)])
+            await client.bind(pod, target_of(pod) or nodes[next(turns) % len(nodes)])
 
     async with asyncio.TaskGroup() as group:
 

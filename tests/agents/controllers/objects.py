@@ -104,6 +104,20 @@ def job(name: str = "once", **spec: Any) -> Object:
     }
 
 
+def daemon_set(name: str = "agent", **spec: Any) -> Object:
+    return {**deployment(name, **{**spec, "replicas": None}), "kind": "DaemonSet"}
+
+
+def stateful_set(name: str = "db", **spec: Any) -> Object:
+    return {**deployment(name, **{"serviceName": name, **spec}), "kind": "StatefulSet"}
+
+
+def node(name: str, **spec: Any) -> Object:
+    labels = {"kubernetes.io/hostname": name, **spec.pop("labels", {})}
+    metadata = {"name": name, "uid": f"uid-{name}", "labels": labels}
+    return {"apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": spec}
+
+
 def service(name: str = "web", **spec: Any) -> Object:
     return {
         "apiVersion": "v1",

@@ -143,7 +143,7 @@ get pods/log:a                                        y y y y - y -
 create pods                                           - y y y - y -
 delete pods:a                                         - y y y y y -
 create pods/exec                                      - y y y - - -
-create pods/binding                                   - - - y y - -
+create pods/binding                                   - - - y y y -
 update pods/status:a                                  - - - y y y -
 get secrets:a                                         - y y y - y -
 create secrets                                        - y y y - y -

@@ -1,0 +1,1 @@
+"""DaemonSets: one Pod on each node that is fit for it."""
