@@ -9,10 +9,11 @@ import csv
 import hmac
 import io
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from apiserver.user import User
 
@@ -71,7 +72,7 @@ def parse_token_file(text: str, source: str) -> list[tuple[str, User]]:
     entries: list[tuple[str, User]] = []
     seen: set[str] = set()
     reader = csv.reader(io.StringIO(text), skipinitialspace=True)
-    for row in reader:
+    for row in _rows(reader, source):
         where = f"token file {source}, line {reader.line_num}"
         if not row or row[0].lstrip().startswith("#"):
             continue
@@ -86,6 +87,15 @@ def parse_token_file(text: str, source: str) -> list[tuple[str, User]]:
         groups = row[3].split(",") if len(row) > 3 else []
         entries.append((token, User(name, uid, tuple(g.strip() for g in groups if g.strip()))))
     return entries
+
+
+def _rows(reader: Any, source: str) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise TokenFileError(
+            f"token file {source}, line {reader.line_num}: not comma-separated values"
+        ) from error
 
 
 def _digest(token: str) -> bytes:

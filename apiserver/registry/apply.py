@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,12 @@ from kubraft.api.errors import (
     NotFoundError,
     UnexplainedError,
 )
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import SECRET, GroupVersionKind
 from kubraft.api.object import Object
 
 ATTEMPTS_MAX = 8
+# What a message says of a value; a Secret's is told to nobody.
+_GIVEN = re.compile(r", got .*")
 
 
 class FieldConflictError(ConflictError):
@@ -136,8 +139,11 @@ def _applied(
                 return applied(write, live, config, managers, force=True)
         raise _refused(conflicts) from error
     except MistypedError as error:
+        what = str(error)
+        if config["kind"] == SECRET.kind:
+            what = _GIVEN.sub(", got something else", what)
         raise UnexplainedError(
-            f"failed to create typed patch object ({_named(config)}): {error}"
+            f"failed to create typed patch object ({_named(config)}): {what}"
         ) from error
     except MergeError as error:
         raise UnexplainedError(str(error)) from error

@@ -92,8 +92,9 @@ def _json_patch(operations: list[Any]) -> Change:
         except jsonpatch.InvalidJsonPatch as error:
             raise BadRequestError(f"error decoding patch: {error}") from error
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
+            # No more is said, as upstream: what the library says has parts of the object in it.
             raise InvalidError(
-                f"the server rejected our request due to an error in our request: {error}"
+                "the server rejected our request due to an error in our request"
             ) from error
 
     return change

@@ -322,9 +322,7 @@ def _delete_body(body: bytes, kind: str) -> dict[str, Any] | None:
         return None
     options = content.read_object(body, kind)
     if options.get("kind") not in (None, "DeleteOptions"):
-        raise BadRequestError(
-            f"decoded object cannot be converted to DeleteOptions: {options!s:.64}"
-        )
+        raise BadRequestError("decoded object cannot be converted to DeleteOptions")
     return options
 
 

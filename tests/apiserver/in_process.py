@@ -63,6 +63,7 @@ class Served:
         token: str | None = ADMIN_TOKEN,
         certificate: tuple[Path, Path] | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
+        kind: str = "application/json",
     ) -> Answer:
         """One request on a connection of its own; with `token` None it carries none."""
         raw = (
@@ -71,7 +72,7 @@ class Served:
         sent = [
             (b"host", b"test"),
             (b"content-length", str(len(raw)).encode()),
-            (b"content-type", b"application/json"),
+            (b"content-type", kind.encode()),
         ]
         if token is not None:
             sent.append((b"authorization", f"Bearer {token}".encode()))

@@ -42,6 +42,7 @@ def test_a_wrong_token_is_nobody(token: str) -> None:
         pytest.param("a,b,c\n,b,c\n", "line 2: the token is empty", id="no token"),
         pytest.param("a,,c\n", "line 1: the user is empty", id="no user"),
         pytest.param("a,b,c\na,d,e\n", "line 2: the token is used twice", id="token twice"),
+        pytest.param('a,b(c,\r"', "line 1: not comma-separated values", id="no table"),
     ],
 )
 def test_a_malformed_file_names_the_line(text: str, message: str) -> None:
