@@ -21,6 +21,7 @@ from apiserver.cel import CompileError, EvaluationError, compile_program
 from apiserver.registry.patches import JSON, MERGE, STRATEGIC, change_of
 from apiserver.registry.strategic_merge import PatchSchema
 from apiserver.rest import content, media, query, request_info
+from apiserver.rpc.body import read_json
 from apiserver.schema.schemas import FieldValidation
 from apiserver.storage import continue_token, encryption_config
 from apiserver.structural.definition import schema_causes
@@ -55,7 +56,7 @@ def patched(kind: str) -> Callable[[bytes], Any]:
     schema = PatchSchema.of(*SCHEMAS.definition(DEPLOYMENT))
 
     def apply(raw: bytes) -> Any:
-        change = change_of(kind, content.read_json(raw, strict=False), schema)
+        change = change_of(kind, read_json(raw, strict=False), schema)
         return change(copy(deployment()))
 
     return apply
@@ -193,7 +194,7 @@ CLAIMS = encoded(
 )  # fmt: skip
 NAME = message((1, "x"))
 DECODERS = {
-    "json": Decoder((OBJECT,), lambda raw: content.read_json(raw, strict=True)),
+    "json": Decoder((OBJECT,), lambda raw: read_json(raw, strict=True)),
     "yaml": Decoder((yaml.safe_dump(deployment()).encode(), POLICY), content.read_yaml),
     "configuration": Decoder((OBJECT, POLICY), content.read_config),
     "protobuf": Decoder(
