@@ -33,6 +33,29 @@ class Conditions:
     failures: int = 0
 
 
+class Took:
+    """Measures the block of a `with`; whatever is raised in it counts as a refusal.
+
+    Every write has some twenty of them: a class costs a quarter of a generator.
+    """
+
+    __slots__ = ("_began", "_histogram", "_labels", "_seconds")
+
+    def __init__(
+        self, histogram: Histogram, seconds: Callable[[], float], labels: tuple[str, ...]
+    ) -> None:
+        self._histogram = histogram
+        self._seconds = seconds
+        self._labels = labels
+
+    def __enter__(self) -> None:
+        self._began = self._seconds()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        rejected = "false" if kind is None else "true"
+        self._histogram.observe(self._seconds() - self._began, *self._labels, rejected)
+
+
 class AdmissionFigures:
     """One for an API server; `seconds` is a clock that only goes forward."""
 
@@ -113,25 +136,13 @@ class AdmissionFigures:
             _POLICY_SECONDS,
         )
 
-    @contextmanager
-    def step(self, step: Step, operation: str) -> Iterator[None]:
-        """Measures a whole step; whatever is raised counts as a refusal."""
-        began, rejected = self.seconds(), "true"
-        try:
-            yield
-            rejected = "false"
-        finally:
-            self._steps.observe(self.seconds() - began, step, operation, rejected)
+    def step(self, step: Step, operation: str) -> Took:
+        """Measures a whole step."""
+        return Took(self._steps, self.seconds, (step, operation))
 
-    @contextmanager
-    def plugin(self, name: str, step: Step, operation: str) -> Iterator[None]:
+    def plugin(self, name: str, step: Step, operation: str) -> Took:
         """Measures what one plugin does in a step."""
-        began, rejected = self.seconds(), "true"
-        try:
-            yield
-            rejected = "false"
-        finally:
-            self._plugins.observe(self.seconds() - began, name, step, operation, rejected)
+        return Took(self._plugins, self.seconds, (name, step, operation))
 
     def called(
         self, asked: tuple[str, str, str], took: float, code: int, error: ErrorType | None

@@ -66,23 +66,26 @@ class Authenticator:
             raise
 
     async def _identify(self, credentials: Credentials) -> User:
-        refusal = UnauthorizedError("Unauthorized")
+        notes: list[str] = []
         if credentials.client_certificate:
             try:
                 return self._certificates.authenticate(credentials.client_certificate)
             except UnauthorizedError as error:
-                refusal = error
+                notes += _notes(error)
         token = credentials.bearer_token
         if token and (len(token) > TOKEN_CHARS_MAX or not token.isascii()):
-            refusal.add_note("the token is too long, or not ASCII")
+            notes.append("the token is too long, or not ASCII")
         elif token:
-            user = await self._of_token(token, credentials.audiences, refusal)
+            user = await self._of_token(token, credentials.audiences, notes)
             if user is not None:
                 return user
+        refusal = UnauthorizedError("Unauthorized")
+        for note in notes:
+            refusal.add_note(note)
         raise refusal
 
     async def _of_token(
-        self, token: str, audiences: tuple[str, ...], refusal: UnauthorizedError
+        self, token: str, audiences: tuple[str, ...], notes: list[str]
     ) -> User | None:
         # Tokens that name no audience are for this server.
         ours = not audiences or not self._audiences.isdisjoint(audiences)
@@ -96,16 +99,19 @@ class Authenticator:
             try:
                 user = await source.authenticate(token, audiences)
             except UnauthorizedError as error:
-                for note in getattr(error, "__notes__", ()):
-                    refusal.add_note(note)
+                notes += _notes(error)
             else:
                 if user is not None:
                     return user
         return None
 
 
+def _notes(error: UnauthorizedError) -> list[str]:
+    return getattr(error, "__notes__", [])
+
+
 def _reason(error: UnauthorizedError) -> str:
-    return "; ".join(getattr(error, "__notes__", ())) or "no usable certificate or known token"
+    return "; ".join(_notes(error)) or "no usable certificate or known token"
 
 
 def _authenticated(user: User) -> User:

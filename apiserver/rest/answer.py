@@ -5,7 +5,7 @@ Source: Kubernetes API conventions; "Receiving resources as Tables".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -65,12 +65,14 @@ def quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-def one(resource: Resource, entry: Entry, form: Form, now: datetime, include: str) -> bytes:
+def one(
+    resource: Resource, entry: Entry, form: Form, now: Callable[[], datetime], include: str
+) -> bytes:
     """One object in the form that is wanted."""
     if form.view is View.OBJECT:
         return entry.raw
     if form.view is View.TABLE:
-        shown = rows(resource, [entry.decode()], form, now, include)
+        shown = rows(resource, [entry.decode()], form, now(), include)
         return orjson.dumps({**shown, "metadata": {"resourceVersion": str(entry.revision)}})
     return metadata_of(entry.raw, form)
 

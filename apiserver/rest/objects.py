@@ -135,7 +135,7 @@ class ObjectsRest:
             return
         version = query.first(ask.query, "resourceVersion")
         entry = await self._registry.get(ask.call, version)
-        raw = answer.one(ask.call.resource, entry, ask.form, self._now(), ask.include)
+        raw = answer.one(ask.call.resource, entry, ask.form, self._now, ask.include)
         await ask.answer(200, raw)
 
     async def _watch(self, ask: Ask) -> None:
@@ -231,12 +231,12 @@ class ObjectsRest:
             if written.gone and call.resource.gvk not in _RETURNED_WHEN_GONE:
                 raw = orjson.dumps(_gone(call, written.entry))
             else:
-                raw = answer.one(call.resource, written.entry, ask.form, self._now(), ask.include)
+                raw = answer.one(call.resource, written.entry, ask.form, self._now, ask.include)
         await ask.answer(200, raw)
 
     async def _written(self, ask: Ask, status: int, written: Written) -> None:
         entry = written.entry
-        raw = answer.one(ask.call.resource, entry, ask.form, self._now(), ask.include)
+        raw = answer.one(ask.call.resource, entry, ask.form, self._now, ask.include)
         await ask.answer(status, raw, written.warnings)
 
     async def _log(self, ask: Ask) -> None:

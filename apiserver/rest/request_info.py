@@ -60,6 +60,8 @@ def read_query(text: str) -> Query:
     Raises:
         BadRequestError: there are too many, or they are too long.
     """
+    if not text:
+        return {}
     if len(text) > QUERY_CHARS_MAX:
         raise BadRequestError("the query is too long")
     try:

@@ -16,6 +16,7 @@ import grpc
 import grpc.aio
 
 from kubraft.api.errors import ServiceUnavailableError
+from kubraft.grpc_client.alarms import Alarms
 from kubraft.grpc_client.channel import Channel, Target
 from kubraft.grpc_client.failure import NO_ANSWER, CallError
 from kubraft.grpc_server.guard import Limits
@@ -106,6 +107,7 @@ class Endpoints:
         context = tls.context() if tls else None
         self._all = [Endpoint(url, context) for url in urls]
         self._index = first % len(urls)
+        self._alarms = Alarms()
         # Told of a member that is given up, so that its streams end as well.
         self.on_rotate: Callable[[Endpoint], None] = lambda _: None
 
@@ -170,9 +172,7 @@ class Endpoints:
         Raises:
             _NoAnswerError: given up.
         """
-        loop = asyncio.get_running_loop()
         given_up = False
-        timer: asyncio.TimerHandle
 
         def check() -> None:
             nonlocal given_up
@@ -180,13 +180,9 @@ class Endpoints:
                 given_up = True
                 call.cancel()
             else:
-                look_again(attempt_s / 4)
+                self._alarms.set(call, attempt_s / 4, check)
 
-        def look_again(delay_s: float) -> None:
-            nonlocal timer
-            timer = loop.call_later(delay_s, check)
-
-        look_again(attempt_s)
+        self._alarms.set(call, attempt_s, check)
         try:
             return await call
         except asyncio.CancelledError:
@@ -194,7 +190,7 @@ class Endpoints:
                 raise
             raise _NoAnswerError from None
         finally:
-            timer.cancel()
+            self._alarms.drop(call)
 
     async def close(self) -> None:
         for endpoint in self._all:

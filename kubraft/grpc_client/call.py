@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import grpc
 import grpc.aio
 
+from kubraft.grpc_client.alarms import Alarms
 from kubraft.grpc_client.failure import CallError
 from kubraft.grpc_client.response import ResponseHead
 from kubraft.grpc_server.messages import framed
@@ -84,17 +85,15 @@ class Answer(asyncio.Future[Any]):
 
 
 class UnaryCall(Call):
-    """A request and its answer, by a deadline."""
+    """A request and its answer, perhaps by a deadline."""
 
     def __init__(
-        self, line: Line, block: bytes, request: bytes, decode: Decode, timeout_s: float | None
+        self, line: Line, block: bytes, request: bytes, decode: Decode, alarms: Alarms
     ) -> None:
         super().__init__(line, block, request, decode)
         self.answer = Answer()
         self.answer.call = self
-        self._timer: asyncio.TimerHandle | None = None
-        if timeout_s is not None:
-            self._timer = self.answer.get_loop().call_later(timeout_s, self._expire)
+        self._alarms = alarms
         self._message: bytes | None = None
 
     def put(self, message: bytes) -> None:
@@ -114,6 +113,10 @@ class UnaryCall(Call):
         except CallError as unreadable:
             self.answer.set_exception(unreadable)
 
+    def end_after(self, timeout_s: float) -> None:
+        """Set the deadline."""
+        self._alarms.set(self, timeout_s, self._expire)
+
     def cancelled(self) -> None:
         self._close()
         self.line.give_up(self)
@@ -126,9 +129,7 @@ class UnaryCall(Call):
     def _close(self) -> None:
         self.over = True
         self.answer.call = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarms.drop(self)
 
 
 class StreamCall(Call):

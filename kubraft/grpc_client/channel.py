@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any
 
 from kubraft.grpc_client import failure
+from kubraft.grpc_client.alarms import Alarms
 from kubraft.grpc_client.call import Answer, Call, StreamCall, UnaryCall
 from kubraft.grpc_client.connection import Connection, Events
 from kubraft.grpc_client.response import request_block
@@ -47,6 +48,7 @@ class Channel:
     def __init__(self, target: Target, limits: Limits) -> None:
         self._target = target
         self._limits = limits
+        self._alarms = Alarms()
         self._connection: Connection | None = None
         self._made: set[Connection] = set()
         self._connecting: asyncio.Task[None] | None = None
@@ -68,7 +70,9 @@ class Channel:
         def call(request: Any, *, timeout: float | None = None, metadata: Metadata = ()) -> Answer:
             block = self._headers(path, timeout, metadata)
             data = framed(request_serializer(request))
-            made = UnaryCall(self, block, data, response_deserializer, timeout)
+            made = UnaryCall(self, block, data, response_deserializer, self._alarms)
+            if timeout is not None:
+                made.end_after(timeout)
             self._begin(made)
             return made.answer
 

@@ -25,6 +25,7 @@ from kubraft.grpc_server.exchange import (
 )
 from kubraft.grpc_server.http1_head import checked, date, phrase, shown, status_line
 from kubraft.grpc_server.http1_reader import End, Head, MalformedError, RequestReader
+from kubraft.grpc_server.lazy_timer import LazyTimer
 from kubraft.grpc_server.lingering import Lingering
 from kubraft.grpc_server.tunnel import Tunnel, UpgradeError
 
@@ -54,7 +55,6 @@ class Http1Connection(asyncio.Protocol):
         self._on_end = on_end
         self._reader = RequestReader()
         self._exchange: _Exchange | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._room: asyncio.Event = asyncio.Event()
         self._room.set()
         self._unread = 0
@@ -72,11 +72,12 @@ class Http1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
-        self._close_after(HEAD_TIMEOUT_S)
+        self._closing = LazyTimer(self._loop, self.transport.close)
+        self._closing.set(HEAD_TIMEOUT_S)
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
-        self._stop_timer()
+        self._closing.stop()
         self._room.set()
         if self._exchange is not None:
             self._exchange.over = True
@@ -96,7 +97,7 @@ class Http1Connection(asyncio.Protocol):
         exchange = self._exchange
         if exchange is None or exchange.head_sent or self.secure:
             return False
-        self._close_after(_HALF_CLOSED_S)
+        self._closing.set(_HALF_CLOSED_S)
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -104,7 +105,7 @@ class Http1Connection(asyncio.Protocol):
         self._advance()
         if self._idle and self._exchange is None:  # another head has begun
             self._idle = False
-            self._close_after(HEAD_TIMEOUT_S)
+            self._closing.set(HEAD_TIMEOUT_S)
 
     # requests in
 
@@ -135,7 +136,7 @@ class Http1Connection(asyncio.Protocol):
             self._exchange.feed_end()
 
     def _begin(self, head: Head) -> None:
-        self._stop_timer()
+        self._closing.put_off()
         self._idle = False
         self._head, self._invited = head, False
         try:
@@ -176,15 +177,6 @@ class Http1Connection(asyncio.Protocol):
                 self.transport.pause_reading()
             else:
                 self.transport.resume_reading()
-
-    def _close_after(self, seconds: float) -> None:
-        self._stop_timer()
-        self._timer = self._loop.call_later(seconds, self.transport.close)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # the response
 
@@ -304,12 +296,12 @@ class Http1Connection(asyncio.Protocol):
         else:
             self._reader.start_next()
             self._idle = True
-            self._close_after(self._idle_s)
+            self._closing.set(self._idle_s)
             if self._reader.waiting:
                 self._loop.call_soon(self._advance)
 
     def _linger(self) -> None:
-        self._stop_timer()
+        self._closing.stop()
         if not self.transport.is_closing():
             if self._holding:
                 self._holding = False

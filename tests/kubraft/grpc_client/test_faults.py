@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubraft.grpc_client import channel as channel_module
+from kubraft.grpc_client.alarms import Alarms
 from kubraft.grpc_client.call import UnaryCall
 from kubraft.grpc_client.connection import Connection, Events
 from kubraft.grpc_client.failure import CallError
@@ -277,7 +278,7 @@ def test_whatever_a_server_says_every_call_ends_once(said: list[bytes], step: in
         connection = Connection(LIMITS, events)
         wire = _Wire()
         connection.connection_made(cast("Any", wire))
-        calls = [UnaryCall(connection, b"\x83", bytes(5), bytes, None) for _ in range(3)]
+        calls = [UnaryCall(connection, b"\x83", bytes(5), bytes, Alarms()) for _ in range(3)]
         connection.data_received(f.settings({}))
         for call in calls:
             connection.begin(call)
