@@ -25,7 +25,6 @@ from kubraft.api.errors import (
     UnexplainedError,
 )
 from kubraft.api.gvk import NODE, POD, SERVICE, GroupVersionKind
-from kubraft.api.names import port_name_errors
 from kubraft.api.object import Object
 from kubraft.streaming.dialing import Endpoint
 
@@ -181,15 +180,7 @@ def split_name(text: str) -> tuple[str, str, str] | None:
             pass
         case _:
             return None
-    if not name or scheme not in _SCHEMES or (port and not _is_port(port)):
-        return None
-    return scheme, name, port
-
-
-def _is_port(text: str) -> bool:
-    if text.isascii() and text.isdecimal():
-        return len(text) <= 5 and 0 < int(text) < 1 << 16
-    return not port_name_errors(text) or text.replace("-", "").isalnum()
+    return (scheme, name, port) if name and scheme in _SCHEMES else None
 
 
 def _ports(pod: Object) -> list[dict[str, Any]]:

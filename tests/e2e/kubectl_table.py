@@ -322,6 +322,22 @@ ROWS = (
     Row("delete namespace scratch-kubectl", r'namespace "scratch-kubectl" deleted'),
 )  # fmt: skip
 
+# What holds a connection; test_kubectl_streams tries it, over WebSocket and SPDY where both can be.
+STREAMS: tuple[str, ...] = (
+    "exec streams -- sh -c 'echo out; echo err >&2; exit 3'",
+    "exec -i streams -- cat",
+    "exec -it streams -- sh",
+    "cp sent streams:/tmp/there",
+    "cp streams:/tmp/there back",
+    "port-forward pod/streams :8080",
+    "port-forward service/streams :80",
+    "attach -i echo",
+    "run -it once --rm --image=busybox --restart=Never -- sh",
+    "debug -it streams --image=busybox -c dbg -- sh",
+    "debug -it streams --copy-to=copied --image=busybox -c dbg -- sh",
+    "proxy --port=0",
+)
+
 
 def render() -> str:
     """The table of the page."""
@@ -332,6 +348,7 @@ def render() -> str:
         bad = all(row.why for row in rows) and "as it must" not in notes and "differ" not in notes
         shown = words.replace("|", "\\|")
         lines.append(f"| `{shown}` | {'no: ' + notes if bad else 'works'} |\n")
+    lines += [f"| `{words}` | works |\n" for words in STREAMS]
     return "".join(lines)
 
 
