@@ -12,15 +12,20 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
+from apiserver.cel.cost import Actual, Estimator
 from apiserver.cel.growth import CHARS_MAX, GROWTH_MAX, growth
 from apiserver.cel.meter import OVER, metering
 from apiserver.cel.rewriting import as_written, rewritten
+from apiserver.cel.syntax import has_loop, read
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
 
 _PROGRAMS_MAX: Final = 4_096
 _MESSAGE_CHARS_MAX: Final = 1_024
+# Upstream stops at 1,000,000 units that were really used; here the worst case is judged beforehand.
+WORK_MAX: Final = 10_000_000
+_ROUNDS_MAX: Final = 10_000
 _KEY = re.compile(r'Key not found in map : "?([^"]*)"?')
 _STATUS = re.compile(r"^(?:[A-Z_]+): ")
 _CODE = re.compile(r" \[[A-Z_]+\]$")
@@ -49,6 +54,8 @@ class Program:
         self.expression = expression
         self._compiled = compiled
         self.returns = compiled.return_type().name()
+        self.tree = read(compiled.serialize())
+        self._loops = has_loop(self.tree)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value with these variables, each declared when it was compiled.
@@ -56,6 +63,8 @@ class Program:
         Raises:
             EvaluationError: there is none.
         """
+        if self._loops and self._work(variables) > WORK_MAX:
+            raise EvaluationError(OVER, over_budget=True)
         try:
             with metering():
                 value = self._compiled.eval(data=variables)
@@ -66,6 +75,11 @@ class Program:
             raise _evaluation_error(str(error)) from error
         except (TypeError, OverflowError) as error:
             raise EvaluationError(_words(str(error))) from error
+
+    def _work(self, variables: Mapping[str, Any]) -> int:
+        """What an evaluation can cost at most; the evaluator itself bounds its rounds alone."""
+        estimator = Estimator(rounds_max=_ROUNDS_MAX, copies=True)
+        return estimator.cost(self.tree, {name: Actual(v) for name, v in variables.items()})
 
 
 @lru_cache(maxsize=_PROGRAMS_MAX)
