@@ -41,12 +41,25 @@ class _Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
         self.ended = False  # it will send no more
+        # What came before there was another side: not much, as nothing more is read till then.
+        self._early: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
+    def join(self, other: _Side) -> None:
+        """From now on what comes here goes there."""
+        self.other = other
+        for data in self._early:
+            self.data_received(data)
+        self._early.clear()
+        if self.ended:
+            self.eof_received()
+
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self.other is None:
+            self._early.append(data)
+        elif self.other.transport is not None:
             self.other.transport.write(data)
 
     def pause_writing(self) -> None:
@@ -60,7 +73,9 @@ class _Side(asyncio.Protocol):
     def eof_received(self) -> bool:
         self.ended = True
         other = self.other
-        if other is None or other.transport is None or other.ended:
+        if other is None:
+            return True
+        if other.transport is None or other.ended:
             return False
         if not other.transport.is_closing():
             other.transport.write_eof()
@@ -104,11 +119,12 @@ class _Accepted(_Side):
         if side is None:
             _reset(transport)
             return
-        self.other, side.other = side, self
         if transport.is_closing():
             if side.transport is not None:
                 side.transport.abort()
             return
+        side.join(self)
+        self.join(side)
         transport.resume_reading()
 
 

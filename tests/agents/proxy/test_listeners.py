@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Self, cast
 
 import pytest
+import uvloop
 
 from agents.proxy import udp_relay
 from agents.proxy.fronts import Backends, Endpoint, Front
@@ -69,14 +70,14 @@ class Echo:
 
 async def ask(at: Front, data: bytes = b"") -> bytes:
     """Send, end one's own side, and read the answer to its end."""
-    reader, writer = await asyncio.open_connection(at.address, at.port)
-    try:
-        writer.write(data)
-        writer.write_eof()
-        async with asyncio.timeout(30):
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection(at.address, at.port)
+        try:
+            writer.write(data)
+            writer.write_eof()
             return await reader.read()
-    finally:
-        writer.close()
+        finally:
+            writer.close()
 
 
 async def test_each_connection_goes_to_the_next_endpoint_and_ends_as_it_should(
@@ -86,6 +87,22 @@ async def test_each_connection_goes_to_the_next_endpoint_and_ends_as_it_should(
     async with Echo("a") as a, Echo("b") as b:
         assert await listeners.apply({at: behind(a.endpoint, b.endpoint)}) == {}
         assert {await ask(at, b"hi") for _ in range(4)} == {b"a:hi", b"b:hi"}
+
+
+def test_what_a_client_says_at_once_arrives_on_uvloop_too() -> None:
+    """A loop may read a little before it hears that it should not yet."""
+
+    async def story() -> None:
+        listeners = Listeners(ManualClock())
+        at = front()
+        async with Echo("a") as a:
+            await listeners.apply({at: behind(a.endpoint)})
+            answers = await asyncio.gather(*(ask(at, b"%d" % n) for n in range(100)))
+            assert answers == [b"a:%d" % n for n in range(100)]
+            listeners.close()
+            await settle()
+
+    uvloop.run(story())
 
 
 async def test_much_data_arrives_whole_through_a_reader_that_is_slow(listeners: Listeners) -> None:
