@@ -72,6 +72,16 @@ NODE_RULES: Final[list[RuleObject]] = [
     _rule(READ, "runtimeclasses", "node.k8s.io"),
 ]
 
+# What the Node authorizer gives by what a node's Pods refer to. The role has it without that bound,
+# for those who bind it themselves, as upstream.
+_NODE_REFERENCES: Final = [
+    _rule(READ, "configmaps secrets"),
+    _rule(("get",), "persistentvolumeclaims"),
+    _rule(("create",), "serviceaccounts/token"),
+    _rule(("create", "delete", "get", "patch", "update"), "leases", _LEASES),
+    _rule(("create", "delete", "get", "patch", "update"), "csinodes", "storage.k8s.io"),
+]
+
 _VIEW_CORE: Final = "configmaps endpoints persistentvolumeclaims pods services serviceaccounts"
 _VIEW_STATUS: Final = (
     "bindings events limitranges namespaces/status pods/log pods/status resourcequotas "
@@ -143,7 +153,7 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule(("create",), "tokenreviews", _AUTHN),
         _rule(("create",), "subjectaccessreviews", _AUTHZ),
     ],
-    "system:node": NODE_RULES,
+    "system:node": [*NODE_RULES, *_NODE_REFERENCES],
     "system:node-problem-detector": [
         _rule(("get",), "nodes"),
         _rule(("patch",), "nodes/status"),

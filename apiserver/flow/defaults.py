@@ -140,17 +140,6 @@ def default_schemas() -> list[Object]:
             _rules([*managers, *_accounts("*")], leases),
         ),
         _schema(
-            "endpoint-controller", "workload-high", 150, by_user,
-            _rules(
-                _accounts("endpoint-controller", "endpointslicemirroring-controller"),
-                _on("", ["endpoints"], _LEASE_VERBS),
-            ),
-        ),
-        _schema(
-            "workload-leader-election", "leader-election", 200, by_user,
-            _rules(_accounts("*"), leases),
-        ),
-        _schema(
             "system-node-high", "node-high", 400, by_user,
             _rules(
                 _groups("system:nodes"),

@@ -189,3 +189,67 @@ def test_every_binding_is_of_a_role_that_there_is() -> None:
         if ref := obj.get("roleRef"):
             namespace = obj["metadata"].get("namespace", "") if ref["kind"] == "Role" else ""
             assert (ref["kind"], namespace, ref["name"]) in roles
+
+
+def _verbs(role: str, group: str, resource: str) -> set[str]:
+    """What a role lets one do with a resource."""
+    return {
+        verb
+        for rule in wanted(role).get("rules") or ()
+        if group in rule.get("apiGroups", ()) and resource in rule.get("resources", ())
+        for verb in rule["verbs"]
+    }
+
+
+_READS = "get list watch"
+_WRITES = "create delete deletecollection patch update"
+_OWNS = "create delete get patch update"
+
+
+@pytest.mark.parametrize(
+    ("role", "group", "resources", "verbs"),
+    [
+        ("system:aggregate-to-view", "", "configmaps pods services endpoints events", _READS),
+        ("system:aggregate-to-view", "", "pods/log pods/status resourcequotas namespaces", _READS),
+        ("system:aggregate-to-view", "", "secrets pods/exec nodes persistentvolumes", ""),
+        ("system:aggregate-to-view", "apps", "deployments/scale controllerrevisions", _READS),
+        ("system:aggregate-to-view", "discovery.k8s.io", "endpointslices", _READS),
+        ("system:aggregate-to-view", "rbac.authorization.k8s.io", "roles rolebindings", ""),
+        ("system:aggregate-to-edit", "", "configmaps services serviceaccounts events", _WRITES),
+        ("system:aggregate-to-edit", "", "secrets pods/exec pods/proxy", f"{_READS} {_WRITES}"),
+        ("system:aggregate-to-edit", "", "pods replicationcontrollers/scale", _WRITES),
+        ("system:aggregate-to-edit", "", "pods/eviction serviceaccounts/token", "create"),
+        ("system:aggregate-to-edit", "", "endpoints resourcequotas limitranges namespaces", ""),
+        ("system:aggregate-to-edit", "apps", "deployments/rollback statefulsets/scale", _WRITES),
+        ("system:aggregate-to-edit", "coordination.k8s.io", "leases", f"{_READS} {_WRITES}"),
+        ("system:aggregate-to-edit", "discovery.k8s.io", "endpointslices", ""),
+        ("system:aggregate-to-admin", "rbac.authorization.k8s.io", "roles rolebindings",
+         f"{_READS} {_WRITES}"),
+        ("system:aggregate-to-admin", "authorization.k8s.io", "localsubjectaccessreviews",
+         "create"),
+        ("system:node", "", "secrets configmaps services", _READS),
+        ("system:node", "", "persistentvolumes persistentvolumeclaims endpoints", "get"),
+        ("system:node", "", "nodes", f"{_READS} create patch update"),
+        ("system:node", "", "pods", f"{_READS} create delete"),
+        ("system:node", "", "serviceaccounts/token pods/eviction", "create"),
+        ("system:node", "coordination.k8s.io", "leases", _OWNS),
+        ("system:node", "storage.k8s.io", "csinodes", _OWNS),
+        ("system:node", "certificates.k8s.io", "certificatesigningrequests", f"{_READS} create"),
+        ("system:kube-scheduler", "", "pods/binding bindings", "create"),
+        ("system:kube-scheduler", "", "pods", f"{_READS} delete"),
+        ("system:kube-scheduler", "", "secrets", ""),
+        ("system:kube-controller-manager", "", "secrets", "create delete get update"),
+        ("system:kube-controller-manager", "*", "*", "list watch"),
+        ("system:auth-delegator", "authorization.k8s.io", "subjectaccessreviews", "create"),
+        ("system:basic-user", "authentication.k8s.io", "selfsubjectreviews", "create"),
+        ("system:node-proxier", "discovery.k8s.io", "endpointslices", "list watch"),
+    ],
+)  # fmt: skip
+def test_default_roles_let_one_do_what_upstreams_do(
+    role: str, group: str, resources: str, verbs: str
+) -> None:
+    for resource in resources.split():
+        found = _verbs(role, group, resource)
+        if (role, resource) == ("system:aggregate-to-edit", "serviceaccounts"):
+            found -= {"impersonate"}
+        assert (resource, found) == (resource, set(verbs.split()))

@@ -92,11 +92,53 @@ def test_default_objects_have_upstreams_names() -> None:
         "catch-all", "exempt", "global-default", "leader-election", "node-high", "system",
         "workload-high", "workload-low",
     }  # fmt: skip
-    assert {o["metadata"]["name"] for o in default_schemas()} == {
-        "catch-all", "endpoint-controller", "exempt", "global-default", "kube-controller-manager",
-        "kube-scheduler", "kube-system-service-accounts", "probes", "service-accounts",
-        "system-leader-election", "system-node-high", "system-nodes", "workload-leader-election",
-    }  # fmt: skip
+    specs = {o["metadata"]["name"]: o["spec"] for o in default_schemas()}
+    facts = {
+        name: (
+            spec["matchingPrecedence"],
+            spec["priorityLevelConfiguration"]["name"],
+            spec.get("distinguisherMethod", {}).get("type", ""),
+        )
+        for name, spec in specs.items()
+    }
+    assert facts == {
+        "exempt": (1, "exempt", ""),
+        "probes": (2, "exempt", ""),
+        "system-leader-election": (100, "leader-election", "ByUser"),
+        "system-node-high": (400, "node-high", "ByUser"),
+        "system-nodes": (500, "system", "ByUser"),
+        "kube-controller-manager": (800, "workload-high", "ByNamespace"),
+        "kube-scheduler": (800, "workload-high", "ByNamespace"),
+        "kube-system-service-accounts": (900, "workload-high", "ByNamespace"),
+        "service-accounts": (9000, "workload-low", "ByUser"),
+        "global-default": (9900, "global-default", "ByUser"),
+        "catch-all": (10000, "catch-all", "ByUser"),
+    }
+
+
+def test_default_levels_share_as_upstreams() -> None:
+    limited = {
+        o["metadata"]["name"]: o["spec"]["limited"]
+        for o in default_levels()
+        if o["spec"]["type"] == "Limited"
+    }
+    facts = {
+        name: (
+            spec["nominalConcurrencyShares"],
+            spec["lendablePercent"],
+            tuple(spec["limitResponse"].get("queuing", {}).values()),
+        )
+        for name, spec in limited.items()
+    }
+    assert facts == {
+        "system": (30, 33, (64, 6, 50)),
+        "node-high": (40, 25, (64, 6, 50)),
+        "leader-election": (10, 0, (16, 4, 50)),
+        "workload-high": (40, 50, (128, 6, 50)),
+        "workload-low": (100, 90, (128, 6, 50)),
+        "global-default": (20, 50, (128, 6, 50)),
+        "catch-all": (5, 0, ()),
+    }
 
 
 async def test_objects_of_the_api_are_obeyed_and_headers_name_them() -> None:
@@ -104,7 +146,7 @@ async def test_objects_of_the_api_are_obeyed_and_headers_name_them() -> None:
     writer = MemoryWriter(cluster)
     control = FlowControl()
     follow(control, cluster)
-    assert await ensure_flow_objects(cluster, writer) == 21
+    assert await ensure_flow_objects(cluster, writer) == 19
     assert await ensure_flow_objects(cluster, writer) == 0
     ann = Request("ann", (ALL,), "list", "", "pods", "a")
     headers = dict(control.find(ann).headers)
