@@ -23,6 +23,8 @@ from typing import Final, Self
 from kubraft.cluster_config import ClusterConfig
 
 FREE_BYTES_MIN: Final = 64 << 20
+# In the data directory of each member: whose it is.
+MARK_FILE: Final = "cluster-token"
 
 # sun_path holds 108 bytes; what is longer moves to the temporary directory.
 _SOCKET_PATH_MAX: Final = 100
@@ -95,6 +97,11 @@ class Home:
 
     def data(self, name: str) -> Path:
         return self.path / "data" / name
+
+    def has_data(self) -> bool:
+        """Whether a member of the store has ever kept anything here."""
+        folders = (self.path / "data").glob("store-*")
+        return any(file.name != MARK_FILE for folder in folders for file in folder.iterdir())
 
     def log(self, name: str) -> Path:
         return self.logs / f"{name}.log"
@@ -184,7 +191,7 @@ class Home:
 
     def _claim(self, data: Path, token: str) -> None:
         """Put the cluster's token into a data directory, or refuse one with another token."""
-        mark = data / "cluster-token"
+        mark = data / MARK_FILE
         if data.exists() and any(data.iterdir()):
             try:
                 found = mark.read_text().strip()

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
 
 from kubraft.credentials import make_credentials
-from kubraft.home import Home
+from kubraft.home import MARK_FILE, Home, HomeError
 from kubraft.pki import PkiError, make_pki
 
 NOW = dt.datetime.now(dt.UTC)
@@ -231,3 +231,20 @@ def test_credentials_are_private_and_the_token_stays(tmp_path: Path) -> None:
     config = yaml.safe_load(home.kubeconfig.read_text())
     assert config["clusters"][0]["cluster"]["server"] == "https://127.0.0.1:6443"
     assert config["current-context"] == "kubraft"
+
+
+def test_a_lost_key_of_a_store_with_data_is_not_replaced_in_silence(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    make(home.pki)
+    home.data("store-0").mkdir(parents=True)
+    (home.data("store-0") / MARK_FILE).write_text("abc\n")
+    make_credentials(home, "https://127.0.0.1:6443")  # prepared, never started
+    home.encryption_config.unlink()
+    (home.data("store-0") / "wal").mkdir()
+    with pytest.raises(HomeError, match=r"encryption.yaml is lost, and the store has data"):
+        make_credentials(home, "https://127.0.0.1:6443")
+    assert not home.encryption_config.exists()
+    home.encryption_config.touch()  # as the message says
+    make_credentials(home, "https://127.0.0.1:6443")
+    assert "aesgcm" in home.encryption_config.read_text()
+    assert stat.S_IMODE(home.encryption_config.stat().st_mode) == 0o600
