@@ -58,7 +58,7 @@ chaos: setup ## kill at random under load, and check what was promised: SEED= RO
 
 # --- the project ---
 
-.PHONY: setup tools check test sim robustness soak bench bench-api bench-store fmt lock
+.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-store fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
@@ -74,6 +74,9 @@ sim: tools ## simulate the store's consensus: SEED=41 replays one, N=300 explore
 
 robustness: tools ## hurt real store clusters under traffic and judge their histories: SEED= ROUNDS=4
 	@$(BIN)/python -m tests.robustness $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+
+fuzz-api: tools ## send the API server nonsense of all kinds, always new: SECONDS_EACH=60
+	@KUBRAFT_FUZZ_SECONDS=$(or $(SECONDS_EACH),60) $(BIN)/python -m pytest -q tests/apiserver/hostile
 
 soak: tools ## the same for HOURS=1, or for as many as you say
 	@$(BIN)/python -m tests.robustness --hours=$(or $(HOURS),1) $(if $(SEED),--seed=$(SEED))
