@@ -23,7 +23,6 @@ BIND_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - kube-apiserver's default
 # Flags of kube-apiserver that have no effect, with the values that they may have ("*": any).
 # Source: kube-apiserver --help, 1.18 to 1.37; controller-runtime, pkg/internal/testing.
 PASSED_OVER: Final[Mapping[str, tuple[str, ...]]] = {
-    "advertise-address": ("*",),  # no endpoints of the Service kubernetes are kept
     "allow-privileged": ("*",),  # no Pod runs here
     "apiserver-count": ("*",),
     "enable-aggregator-routing": ("false",),

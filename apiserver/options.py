@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -52,6 +53,7 @@ class Options:
     requests_in_flight_max: int
     runtime_config: RuntimeConfig
     service_cluster_ip_range: str
+    advertise_address: str
     default_toleration_s: int
     log_level: str
     enable_admission_plugins: tuple[str, ...]
@@ -105,6 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
         text = "both together are the seats that priority levels share"
         add(f"--{name}-inflight", type=_count, default=most, help=text)
     add("--runtime-config", default="", help="group/version=false, api/beta=false: not offered")
+    add("--advertise-address", default="", help="where clients in the cluster find this server")
     add("--service-cluster-ip-range", default="10.96.0.0/16")
     add("--default-toleration-seconds", type=int, default=300, help="for lost nodes, of Pods")
     add("--log-level", default="info", choices=("debug", "info", "warning", "error"))
@@ -161,6 +164,7 @@ def parse(arguments: Sequence[str]) -> Options:
         ),
         runtime_config=offered,
         service_cluster_ip_range=found.service_cluster_ip_range,
+        advertise_address=found.advertise_address or _reachable(found.bind_address),
         default_toleration_s=found.default_toleration_seconds,
         log_level=found.log_level,
         enable_admission_plugins=_split(found.enable_admission_plugins),
@@ -181,6 +185,19 @@ def check_files(options: Options) -> None:
             except OSError as error:
                 flag = field.name.removesuffix("s").replace("_", "-")
                 raise OSError(f"--{flag} {path}: {error.strerror}") from error
+
+
+def _reachable(address: str) -> str:
+    """The address itself; where that is all of the machine's, the one that packets leave by."""
+    if address not in ("", "0.0.0.0", "::"):  # noqa: S104 - nothing is bound here
+        return address
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"
+        found: str = probe.getsockname()[0]
+        return found
 
 
 def _count(text: str) -> int:

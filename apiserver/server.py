@@ -36,6 +36,7 @@ from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
 from apiserver.flow.status import FlowStatus
 from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
+from apiserver.kubernetes_service import Advertised, KubernetesService
 from apiserver.options import Options, check_files
 from apiserver.registry.admission_context import make_context
 from apiserver.registry.allocator import ServiceAllocator
@@ -162,6 +163,14 @@ class ApiServer:
             rng=rng,
         )
         nodes = node_tls(options)
+        self._service = KubernetesService(
+            self._reader,
+            self._writer,
+            self._clock,
+            identity=options.identity,
+            advertised=Advertised(options.advertise_address, options.secure_port),
+            service_range=options.service_cluster_ip_range,
+        )
         self._logs = PodLogs(self._registry, nodes)
         self._connects = ConnectFront(
             self._registry, self._reader, rng, node_context(nodes) if nodes else None
@@ -200,6 +209,9 @@ class ApiServer:
         try:
             await self._listen()
             if await self._prepared():
+                service = asyncio.create_task(self._service.run(), name="kubernetes-service")
+                service.add_done_callback(self._on_end)
+                tasks.append(service)
                 await self._serve()
                 aggregating = asyncio.create_task(self._aggregator.run(), name="aggregation")
                 aggregating.add_done_callback(self._on_end)

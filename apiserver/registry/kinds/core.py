@@ -98,6 +98,7 @@ def _subset(place: Place) -> list[Cause]:
 
 # Pods of the embedded runtime have loopback addresses, from 127.64.0.0 on: see ADR 0070.
 _MACHINES_OWN = re.compile(r"127\.(?:[0-9]|[1-5][0-9]|6[0-3])\.")
+_LOOPBACK = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
 
 
 def _special(place: Place) -> list[Cause]:
@@ -105,14 +106,24 @@ def _special(place: Place) -> list[Cause]:
     address = str(place.value or "")
     for text, holds in (
         ("may not be unspecified (0.0.0.0 or ::)", not address.strip("0.:")),
-        ("may not be in the loopback range (127.0.0.0/8, ::1/128)",
-         _MACHINES_OWN.match(address) or address == "::1"),
+        (_LOOPBACK, _MACHINES_OWN.match(address) or address == "::1"),
         ("may not be in the link-local range (169.254.0.0/16, fe80::/10)",
          address.startswith("169.254.") or address.lower().startswith("fe80:")),
     ):  # fmt: skip
         if holds:
             return [invalid(place.field, address, text)]
     return []
+
+
+class EndpointsStrategy(RuleStrategy):
+    """Those of the API servers may be on the machine's own addresses: see ADR 0059."""
+
+    def validate(self, obj: Object) -> list[Cause]:
+        causes = super().validate(obj)
+        metadata = obj["metadata"]
+        if (metadata.get("namespace"), metadata.get("name")) == ("default", "kubernetes"):
+            causes = [cause for cause in causes if not cause.message.endswith(_LOOPBACK)]
+        return causes
 
 
 def _endpoints(obj: Object) -> str:
@@ -183,7 +194,7 @@ ROWS = (
     Resource(
         ENDPOINTS,
         "endpoints",
-        RuleStrategy(
+        EndpointsStrategy(
             defaults={"subsets[].ports[].protocol": "TCP"},
             checks=(
                 ("subsets[]", _subset),

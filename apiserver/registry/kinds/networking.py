@@ -26,13 +26,11 @@ from apiserver.registry.rules import (
     unique,
 )
 from kubraft.api.errors import Cause
-from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.gvk import IP_ADDRESS, SERVICE_CIDR, GroupVersionKind
 from kubraft.api.names import dns1123_label_errors, port_name_errors, port_number_errors
 from kubraft.api.object import Object
 
 NETWORK_POLICY = GroupVersionKind("networking.k8s.io", "v1", "NetworkPolicy")
-IP_ADDRESS = GroupVersionKind("networking.k8s.io", "v1", "IPAddress")
-SERVICE_CIDR = GroupVersionKind("networking.k8s.io", "v1", "ServiceCIDR")
 ENDPOINT_SLICE = GroupVersionKind("discovery.k8s.io", "v1", "EndpointSlice")
 
 _SHOWN: Final = 3

@@ -193,6 +193,14 @@ _NAMES: dict[str, tuple[tuple[str, ...], Object | None]] = {
         ("[sig-network] IngressClass API should support creating IngressClass API operations",),
         None,
     ),
+    "IPAddress": (
+        ("[sig-network] ServiceCIDR and IPAddress API should support IPAddress API operations",),
+        None,
+    ),
+    "ServiceCIDR": (
+        ("[sig-network] ServiceCIDR and IPAddress API should support ServiceCIDR API operations",),
+        CONDITIONS,
+    ),
     "RuntimeClass": (
         ("[sig-node] RuntimeClass should support RuntimeClasses API operations",), None
     ),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from kubraft.api.conditions import is_true
 from kubraft.api.object import Object
-from tests.apiserver.conformance.cluster import Cluster
+from tests.apiserver.conformance.cluster import Cluster, eventually
 from tests.apiserver.conformance.held import conforms
 from tests.apiserver.registry.kind_cases import LABELS, POD_SPEC, thing
 
@@ -65,6 +66,44 @@ async def test_a_service_changes_its_type(cluster: Cluster) -> None:
     assert made["spec"]["clusterIP"] == made["spec"]["clusterIPs"][0]
     made["spec"] |= {"type": "NodePort"}
     assert (await cluster.update(f"{path}/web", made))["spec"]["ports"][0]["nodePort"]
+
+
+@conforms(
+    f"{OF}find a service from listing all namespaces",
+    "[sig-network] API Server should provide secure master service",
+    "[sig-network] API Server should have Endpoints and EndpointSlices pointing to API Server",
+)
+async def test_the_api_server_is_found_in_the_cluster(cluster: Cluster) -> None:
+    async def found() -> bool:
+        answer = await cluster.ask("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+        return answer.status == 200
+
+    await eventually(found)
+    listed = [o["metadata"] for o in await cluster.items("/api/v1/services")]
+    assert ("default", "kubernetes") in {(each["namespace"], each["name"]) for each in listed}
+    service = await cluster.get("/api/v1/namespaces/default/services/kubernetes")
+    port = cluster.served.port
+    assert service["spec"]["clusterIP"] == "10.96.0.1"
+    assert service["spec"]["ports"] == [
+        {"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}
+    ]
+    endpoints = await cluster.get("/api/v1/namespaces/default/endpoints/kubernetes")
+    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
+    assert endpoints["subsets"] == [{"addresses": [{"ip": "127.0.0.1"}], "ports": ports}]
+    slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices"
+    listed = await cluster.items(f"{slices}?labelSelector=kubernetes.io/service-name%3Dkubernetes")
+    assert [(o["addressType"], o["ports"]) for o in listed] == [("IPv4", ports)]
+    assert listed[0]["endpoints"] == [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}]
+
+
+async def test_the_range_of_services_is_ready(cluster: Cluster) -> None:
+    async def ready() -> Any:
+        path = "/apis/networking.k8s.io/v1/servicecidrs/kubernetes"
+        answer = await cluster.ask("GET", path)
+        made = answer.json() if answer.status == 200 else {"status": {}}
+        return is_true(made, "Ready") and made
+
+    assert (await eventually(ready))["spec"] == {"cidrs": ["10.96.0.0/16"]}
 
 
 AUTH = "[sig-auth] ServiceAccounts should "

@@ -101,6 +101,8 @@ def _named(cluster: Cluster, row: Operations, namespace: str, labels: dict[str, 
 
 def _name(cluster: Cluster, row: Operations) -> str:
     number = cluster.name("e2e")
+    if row.gvk.kind == "IPAddress":
+        return f"10.97.0.{number.rpartition('-')[2]}"
     return f"{number}.example.com" if row.gvk.kind == "CSIDriver" else number
 
 
