@@ -5,7 +5,8 @@ Source: Kubernetes API reference, core/v1 Container; texts of upstream's validat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from apiserver.registry import numbers, security_context
@@ -18,11 +19,10 @@ from apiserver.registry.causes import (
     required,
     unsupported,
 )
-from apiserver.registry.downward import field_reference_causes
+from apiserver.registry.environment_validation import environment_causes
 from kubraft.api.errors import Cause
 from kubraft.api.names import (
     dns1123_label_errors,
-    env_name_errors,
     port_name_errors,
     port_number_errors,
 )
@@ -33,6 +33,13 @@ Json = dict[str, Any]
 _PROTOCOLS = ("TCP", "UDP", "SCTP")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+_SCHEMES = ("HTTP", "HTTPS")
+_TERMINATION_POLICIES = ("FallbackToLogsOnError", "File")
+_HEADER = re.compile("[-A-Za-z0-9]+")
+_HEADER_RULE = (
+    "a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', "
+    "regex used for validation is '[-A-Za-z0-9]+')"
+)
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _NOT_EPHEMERAL = (
     *("ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules", "lifecycle"),
@@ -66,11 +73,17 @@ def validate_container(
     if policy not in _PULL_POLICIES:
         causes.append(unsupported(f"{path}.imagePullPolicy", policy, _PULL_POLICIES))
     causes += _ports(container, path)
-    causes += _env(container, path)
-    causes += _mounts(container, path, volumes)
+    causes += environment_causes(container, path, volumes)
     causes += _resources(container.get("resources") or {}, f"{path}.resources")
     causes += security_context.container_causes(container, path)
+    causes += _termination(container, path)
     sidecar = container.get("restartPolicy") == "Always"
+    if "lifecycle" in container and kind != "ephemeralContainers":
+        if kind == "initContainers" and not sidecar:
+            rule = "may not be set for init containers without restartPolicy=Always"
+            causes.append(forbidden(f"{path}.lifecycle", rule))
+        else:
+            causes += _lifecycle(container["lifecycle"], f"{path}.lifecycle")
     for probe in _PROBES:
         if probe in container:
             if kind == "initContainers" and not sidecar:
@@ -121,54 +134,54 @@ def _ports(container: Json, path: str) -> list[Cause]:
     return causes
 
 
-def _env(container: Json, path: str) -> list[Cause]:
+def _termination(container: Json, path: str) -> list[Cause]:
+    policy = container.get("terminationMessagePolicy", "")
+    if not policy:
+        return [required(f"{path}.terminationMessagePolicy")]
+    if policy not in _TERMINATION_POLICIES:
+        field = f"{path}.terminationMessagePolicy"
+        return [unsupported(field, policy, _TERMINATION_POLICIES)]
+    return []
+
+
+def _lifecycle(lifecycle: Json, path: str) -> list[Cause]:
     causes: list[Cause] = []
-    for index, variable in enumerate(container.get("env") or ()):
-        field = f"{path}.env[{index}]"
-        if not variable.get("name"):
-            causes.append(required(f"{field}.name"))
-        else:
-            name = variable["name"]
-            causes += all_invalid(f"{field}.name", name, env_name_errors(name))
-        source = variable.get("valueFrom")
-        if source is None:
-            continue
-        if variable.get("value"):
-            rule = "may not be specified when `value` is not empty"
-            causes.append(invalid(f"{field}.valueFrom", "", rule))
-        if len(source) != 1:
-            rule = (
-                "may not have more than one field specified at a time"
-                if source
-                else "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, "
-                "`secretKeyRef` or `fileKeyRef`"
-            )
-            causes.append(invalid(f"{field}.valueFrom", "", rule))
-        if "fieldRef" in source:
-            causes += field_reference_causes(source["fieldRef"], f"{field}.valueFrom.fieldRef")
+    for hook in ("postStart", "preStop"):
+        if lifecycle.get(hook) is not None:
+            causes += _handler(lifecycle[hook], f"{path}.{hook}", (*_HANDLERS[:3], "sleep"))
     return causes
 
 
-def _mounts(container: Json, path: str, volumes: Mapping[str, Json]) -> list[Cause]:
+def _handler(handler: Json, path: str, kinds: Sequence[str]) -> list[Cause]:
+    """What a probe or hook does: one thing, and that completely."""
     causes: list[Cause] = []
-    places: set[str] = set()
-    for index, mount in enumerate(container.get("volumeMounts") or ()):
-        field = f"{path}.volumeMounts[{index}]"
-        name, place = mount.get("name", ""), mount.get("mountPath", "")
-        if not name:
-            causes.append(required(f"{field}.name"))
-        elif name not in volumes:
-            causes.append(not_found(f"{field}.name", name))
-        if not place:
-            causes.append(required(f"{field}.mountPath"))
-        elif place in places:
-            causes.append(invalid(f"{field}.mountPath", place, "must be unique"))
-        places.add(place)
-        sub_path = mount.get("subPath", "")
-        if sub_path.startswith("/"):
-            causes.append(invalid(f"{field}.subPath", sub_path, "must be a relative path"))
-        elif ".." in sub_path.split("/"):
-            causes.append(invalid(f"{field}.subPath", sub_path, "must not contain '..'"))
+    found = [name for name in kinds if name in handler]
+    if not found:
+        causes.append(required(path, "must specify a handler type"))
+    causes += [
+        forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
+        for name in found[1:]
+    ]
+    if "exec" in handler and not handler["exec"].get("command"):
+        causes.append(required(f"{path}.exec.command"))
+    for name in ("httpGet", "tcpSocket", "grpc"):
+        if name in handler:
+            causes += _handler_port(handler[name].get("port"), f"{path}.{name}.port")
+    if "httpGet" in handler:
+        causes += _http_get(handler["httpGet"], f"{path}.httpGet")
+    return causes
+
+
+def _http_get(request: Json, path: str) -> list[Cause]:
+    causes: list[Cause] = []
+    if not request.get("path"):
+        causes.append(required(f"{path}.path"))
+    if request.get("scheme") not in _SCHEMES:
+        causes.append(unsupported(f"{path}.scheme", request.get("scheme", ""), _SCHEMES))
+    for header in request.get("httpHeaders") or ():
+        name = header.get("name", "")
+        if not _HEADER.fullmatch(name):
+            causes.append(invalid(f"{path}.httpHeaders", name, _HEADER_RULE))
     return causes
 
 
@@ -186,24 +199,19 @@ def _resources(resources: Json, path: str) -> list[Cause]:
 
 
 def _probe(probe: Json, path: str, kind: str) -> list[Cause]:
-    causes: list[Cause] = []
-    handlers = [name for name in _HANDLERS if name in probe]
-    if not handlers:
-        causes.append(required(path, "must specify a handler type"))
-    causes += [
-        forbidden(f"{path}.{name}", "may not specify more than 1 handler type")
-        for name in handlers[1:]
-    ]
+    causes = _handler(probe, path, _HANDLERS)
     for name in _PROBE_NUMBERS:
         causes += numbers.non_negative(f"{path}.{name}", probe)
     if kind != "readinessProbe" and probe.get("successThreshold", 1) != 1:
         field = f"{path}.successThreshold"
         causes.append(invalid(field, probe["successThreshold"], "must be 1"))
-    if "exec" in probe and not probe["exec"].get("command"):
-        causes.append(required(f"{path}.exec.command"))
-    for name in ("httpGet", "tcpSocket", "grpc"):
-        if name in probe:
-            causes += _handler_port(probe[name].get("port"), f"{path}.{name}.port")
+    grace = probe.get("terminationGracePeriodSeconds")
+    if grace is not None and kind == "readinessProbe":
+        rule = "must not be set for readinessProbes"
+        causes.append(invalid(f"{path}.terminationGracePeriodSeconds", grace, rule))
+    elif grace is not None and grace <= 0:
+        field = f"{path}.terminationGracePeriodSeconds"
+        causes.append(invalid(field, grace, "must be greater than 0"))
     return causes
 
 

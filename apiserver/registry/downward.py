@@ -32,16 +32,26 @@ _HIDDEN: Final = (
     "status.nominatedNodeName",
     "status.phase",
 )
+# As files in a volume.
+VOLUME_FIELDS: Final = (
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+)
 _SUBSCRIPT: Final = re.compile(r"metadata\.(?:labels|annotations)\['.+'\]")
 
 
-def field_reference_causes(reference: dict[str, Any], path: str) -> list[Cause]:
-    """What is wrong with the `fieldRef` of a variable."""
+def field_reference_causes(
+    reference: dict[str, Any], path: str, shown: tuple[str, ...] = _SHOWN
+) -> list[Cause]:
+    """What is wrong with the `fieldRef` of a variable, or of a file where `shown` says so."""
     name, field = reference.get("fieldPath", ""), f"{path}.fieldPath"
     if not name:
         return [required(field)]
-    if name in _SHOWN or _SUBSCRIPT.fullmatch(name):
+    if name in shown or _SUBSCRIPT.fullmatch(name):
         return []
-    if name in _HIDDEN:
-        return [unsupported(field, name, _SHOWN)]
+    if name in _HIDDEN or name in _SHOWN:
+        return [unsupported(field, name, shown)]
     return [invalid(field, name, f"error converting fieldPath: field label not supported: {name}")]

@@ -12,7 +12,6 @@ from apiserver.registry import security_context
 from apiserver.registry.causes import (
     all_invalid,
     duplicate,
-    forbidden,
     invalid,
     required,
     unsupported,
@@ -20,6 +19,9 @@ from apiserver.registry.causes import (
 from apiserver.registry.container_validation import validate_container, validate_ephemeral
 from apiserver.registry.metadata import label_causes
 from apiserver.registry.numbers import non_negative
+from apiserver.registry.placement_validation import placement_causes
+from apiserver.registry.pod_network_validation import network_causes
+from apiserver.registry.volume_validation import volume_causes
 from kubraft.api.errors import Cause
 from kubraft.api.names import (
     dns1123_label_errors,
@@ -31,14 +33,13 @@ Json = dict[str, Any]
 
 _TOLERATION_OPERATORS = ("Exists", "Equal", "Lt", "Gt")
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+_PREEMPTIONS = ("Never", "PreemptLowerPriority")
 _TARGETS = ("initContainers", "containers")
 
 
 def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
     """What is wrong with a spec that is defaulted and fits the schema."""
-    causes: list[Cause] = []
-    volumes, volume_causes = _volumes(spec, f"{field}.volumes")
-    causes += volume_causes
+    volumes, causes = volume_causes(spec, f"{field}.volumes")
     causes += _containers(spec, field, volumes)
     causes += _choice(spec, field, "restartPolicy", ("Always", "OnFailure", "Never"))
     policies = ("ClusterFirstWithHostNet", "ClusterFirst", "Default", "None")
@@ -53,7 +54,10 @@ def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
                 "must be between 1 and 2147483647, inclusive",
             )
         )
-    for name in ("nodeName", "serviceAccountName"):
+    preemption = spec.get("preemptionPolicy")
+    if preemption not in (None, *_PREEMPTIONS):
+        causes.append(unsupported(f"{field}.preemptionPolicy", preemption, _PREEMPTIONS))
+    for name in ("nodeName", "serviceAccountName", "priorityClassName", "runtimeClassName"):
         if value := spec.get(name):
             causes += all_invalid(f"{field}.{name}", value, dns1123_subdomain_errors(value))
     for name in ("hostname", "subdomain"):
@@ -63,9 +67,7 @@ def validate_pod_spec(spec: Json, field: str) -> list[Cause]:
     causes += security_context.pod_causes(spec, field)
     for index, toleration in enumerate(spec.get("tolerations") or ()):
         causes += _toleration(toleration, f"{field}.tolerations[{index}]")
-    for index, spread in enumerate(spec.get("topologySpreadConstraints") or ()):
-        causes += _spread(spread, f"{field}.topologySpreadConstraints[{index}]")
-    return causes
+    return causes + placement_causes(spec, field) + network_causes(spec, field)
 
 
 def _choice(holder: Json, field: str, name: str, choices: tuple[str, ...]) -> list[Cause]:
@@ -91,50 +93,6 @@ def _containers(spec: Json, field: str, volumes: Mapping[str, Json]) -> list[Cau
     targets = {c.get("name") for kind in _TARGETS for c in spec.get(kind) or ()}
     for index, container in enumerate(spec.get("ephemeralContainers") or ()):
         causes += validate_ephemeral(container, f"{field}.ephemeralContainers[{index}]", targets)
-    return causes
-
-
-def _volumes(spec: Json, field: str) -> tuple[dict[str, Json], list[Cause]]:
-    causes: list[Cause] = []
-    volumes: dict[str, Json] = {}
-    for index, volume in enumerate(spec.get("volumes") or ()):
-        path, name = f"{field}[{index}]", volume.get("name", "")
-        if not name:
-            causes.append(required(f"{path}.name"))
-        else:
-            causes += all_invalid(f"{path}.name", name, dns1123_label_errors(name))
-            if name in volumes:
-                causes.append(duplicate(f"{path}.name", name))
-        volumes[name] = volume
-        sources = sorted(key for key in volume if key != "name")
-        causes += [
-            forbidden(f"{path}.{source}", "may not specify more than 1 volume type")
-            for source in sources[1:]
-        ]
-        causes += _volume_source(volume, path)
-    return volumes, causes
-
-
-def _volume_source(volume: Json, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    if "secret" in volume and not volume["secret"].get("secretName"):
-        causes.append(required(f"{path}.secret.secretName"))
-    if "configMap" in volume and not volume["configMap"].get("name"):
-        causes.append(required(f"{path}.configMap.name"))
-    if "hostPath" in volume and ".." in volume["hostPath"].get("path", "").split("/"):
-        causes.append(
-            invalid(f"{path}.hostPath.path", volume["hostPath"]["path"], "must not contain '..'")
-        )
-    for source in ("secret", "configMap", "downwardAPI", "projected"):
-        mode = (volume.get(source) or {}).get("defaultMode")
-        if mode is not None and not 0 <= mode <= 0o777:
-            causes.append(
-                invalid(
-                    f"{path}.{source}.defaultMode",
-                    mode,
-                    "must be a number between 0 and 0777 (octal), both inclusive",
-                )
-            )
     return causes
 
 
@@ -170,21 +128,5 @@ def _toleration(toleration: Json, path: str) -> list[Cause]:
                 effect,
                 "effect must be 'NoExecute' when `tolerationSeconds` is set",
             )
-        )
-    return causes
-
-
-def _spread(spread: Json, path: str) -> list[Cause]:
-    causes: list[Cause] = []
-    if spread.get("maxSkew", 0) <= 0:
-        causes.append(
-            invalid(f"{path}.maxSkew", spread.get("maxSkew", 0), "must be greater than zero")
-        )
-    if not spread.get("topologyKey"):
-        causes.append(required(f"{path}.topologyKey", "can not be empty"))
-    choices = ("DoNotSchedule", "ScheduleAnyway")
-    if spread.get("whenUnsatisfiable") not in choices:
-        causes.append(
-            unsupported(f"{path}.whenUnsatisfiable", spread.get("whenUnsatisfiable", ""), choices)
         )
     return causes
