@@ -14,6 +14,12 @@ from kubraft.api.labels import LabelSelector, parse_selector
 from kubraft.api.object import Object
 
 _ALWAYS = ("metadata.name", "metadata.namespace")
+# What numbers and switches of built-in kinds are where they are absent.
+_ZEROES = (
+    ("spec.hostNetwork", "false"),
+    ("status.replicas", "0"),
+    ("status.successful", "0"),
+)
 
 
 class Attributes(NamedTuple):
@@ -39,10 +45,12 @@ class Selection(NamedTuple):
 def extract(resource: Resource, obj: Object) -> Attributes:
     """The attributes of one object, in the form that the store has."""
     paths = resource.conversion.fields if resource.conversion else {}
-    fields = {
-        path: field_value(obj, paths.get(path, path))
-        for path in (*_ALWAYS, *resource.selectable_fields)
-    }
+    wanted = (*_ALWAYS, *resource.selectable_fields)
+    fields = {path: field_value(obj, paths.get(path, path)) for path in wanted}
+    if resource.custom is None:
+        if "status.successful" in fields:
+            fields["status.successful"] = field_value(obj, "status.succeeded")
+        fields |= {path: zero for path, zero in _ZEROES if fields.get(path) == ""}
     return Attributes(obj["metadata"].get("labels") or {}, fields)
 
 

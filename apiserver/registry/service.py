@@ -16,6 +16,7 @@ from apiserver.registry.causes import (
     unsupported,
 )
 from apiserver.registry.metadata import label_causes
+from apiserver.registry.service_validation import service_causes
 from apiserver.registry.strategy import Strategy
 from kubraft.api.errors import Cause
 from kubraft.api.names import (
@@ -87,7 +88,7 @@ class ServiceStrategy(Strategy):
         spec.setdefault("internalTrafficPolicy", "Cluster")
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
-        if spec["type"] in ("NodePort", "LoadBalancer"):
+        if _is_reachable(spec):
             spec.setdefault("externalTrafficPolicy", "Cluster")
         if spec["type"] == "LoadBalancer":
             spec.setdefault("allocateLoadBalancerNodePorts", True)
@@ -124,7 +125,7 @@ class ServiceStrategy(Strategy):
         if address and not headless:
             causes += all_invalid("spec.clusterIPs[0]", address, ip_errors(address))
         causes += label_causes("spec.selector", spec.get("selector") or {})
-        return causes + _ports(obj)
+        return causes + _ports(obj) + service_causes(spec)
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         causes = self.validate(new)
@@ -190,8 +191,29 @@ def _ports(obj: Object) -> list[Cause]:
     return causes
 
 
+def _is_reachable(spec: Json) -> bool:
+    """Whether a Service is there for clients outside the cluster."""
+    return spec.get("type") in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
+
+
+def _is_balanced(spec: Json) -> bool:
+    return bool(spec.get("type") == "LoadBalancer")
+
+
+# What goes with the type that it was for, where nobody changed it.
+_OF_TYPES = (
+    ("externalTrafficPolicy", _is_reachable),
+    ("healthCheckNodePort", _is_balanced),
+    ("allocateLoadBalancerNodePorts", _is_balanced),
+    ("loadBalancerClass", _is_balanced),
+)
+
+
 def _keep_allocated(new: Json, old: Json) -> None:
-    """An update that leaves out what was allocated keeps it."""
+    """An update that leaves out what was allocated keeps it; what its type has not, it loses."""
+    for name, needs in _OF_TYPES:
+        if needs(old) and not needs(new) and new.get(name) == old.get(name):
+            new.pop(name, None)
     if new.get("type") != "ExternalName" and old.get("type") != "ExternalName":
         if not new.get("clusterIP") and old.get("clusterIP"):
             new["clusterIP"] = old["clusterIP"]

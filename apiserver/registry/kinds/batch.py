@@ -297,6 +297,7 @@ ROWS = (
             selector(),
         ),
         categories=("all",),
+        selectable_fields=("status.successful",),
         subresources=("status",),
     ),
     Resource(

@@ -68,6 +68,20 @@ async def test_the_status_of_a_job_is_written_by_itself(cluster: Cluster) -> Non
     assert (await cluster.get(f"{path}/once/status"))["status"] == updated["status"]
 
 
+async def test_jobs_and_replicas_are_selected_by_their_counts(cluster: Cluster) -> None:
+    namespace = await cluster.namespace()
+    jobs = f"{namespace}/jobs".replace("/api/v1", "/apis/batch/v1")
+    for name in ("none", "one"):
+        await cluster.create(jobs, thing("batch/v1", "Job", name, spec={"template": ONCE}))
+    await cluster.patch(f"{jobs}/one/status", {"status": {"succeeded": 1}})
+    for count, name in ((0, "none"), (1, "one")):
+        found = await cluster.items(f"{jobs}?fieldSelector=status.successful%3D{count}")
+        assert [o["metadata"]["name"] for o in found] == [name]
+    sets = f"{namespace}/replicasets".replace("/api/v1", "/apis/apps/v1")
+    await cluster.create(sets, thing("apps/v1", "ReplicaSet", spec=SPEC))
+    assert len(await cluster.items(f"{sets}?fieldSelector=status.replicas%3D0")) == 1
+
+
 def _pod(name: str, **fields: Any) -> Object:
     pod = thing("v1", "Pod", name, spec={**POD_SPEC, **fields})
     pod["metadata"]["labels"] = LABELS
