@@ -59,8 +59,8 @@ def _balancer(spec: Json) -> Iterator[Cause]:
     for name in _OF_BALANCERS:
         if spec.get(name) is not None and spec.get(name) != [] and not balanced:
             yield forbidden(f"spec.{name}", "may only be used when `type` is 'LoadBalancer'")
-    if balanced and (name := spec.get("loadBalancerClass")):
-        yield from all_invalid("spec.loadBalancerClass", name, qualified_name_errors(name))
+    if balanced and (kind := spec.get("loadBalancerClass")):
+        yield from all_invalid("spec.loadBalancerClass", kind, qualified_name_errors(kind))
     for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
         try:
             ipaddress.ip_network(text.strip(), strict=False)
