@@ -24,22 +24,23 @@ ROWS = (
     Row(
         "`kubernetes`, the official client",
         "official_story.py",
-        "typed calls, conflicts, four kinds of patch, watch, dynamic client, leader election",
+        "typed calls, conflicts, four kinds of patch, watch, dynamic client, leader election; "
+        "`stream` exec and `portforward`",
     ),
     Row(
         "`kubernetes-asyncio`",
         "asyncio_story.py",
-        "many calls at once, patch, watch, delete of a collection",
+        "many calls at once, patch, watch, delete of a collection; exec by `WsApiClient`",
     ),
     Row(
         "`lightkube`",
         "lightkube_story.py",
-        "typed models, conflicts, pages, labels, watch, generic resources",
+        "typed models, conflicts, pages, labels, watch, generic resources; exec",
     ),
     Row(
         "`kr8s`",
         "kr8s_story.py",
-        "discovery, patch, label, wait for a condition, watch",
+        "discovery, patch, label, wait for a condition, watch; exec and port-forward",
     ),
     Row(
         "`kopf`",

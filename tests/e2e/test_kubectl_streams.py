@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e.cluster import ROOT, Cluster
 from tests.e2e.kubectl_table import STREAMS
 from tests.e2e.terminal import Terminal, terminal
 
@@ -190,6 +191,20 @@ def test_proxy(kubectl: Kubectl) -> None:
             assert "pod: streams" in fetch(f"http://{found[1]}{place}/{path}/proxy/")
     assert b"pod: streams" in kubectl.ok(f"get --raw {place}/services/streams:80/proxy/")
     assert kubectl.ok("get --raw /api/v1/nodes/node-0/proxy/healthz") == b"ok"
+
+
+def test_pythons_clients(kubectl: Kubectl) -> None:
+    story = str(Path(__file__).with_name("streams_story.py"))
+    kubeconfig = kubectl.environment()["KUBECONFIG"]
+    done = subprocess.run(
+        [sys.executable, story, kubeconfig, kubectl.namespace, "streams"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 def test_the_page_names_what_is_tried_here() -> None:

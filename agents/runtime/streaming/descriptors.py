@@ -11,7 +11,8 @@ from typing import Final
 
 from kubraft.streaming.terminal_size import TerminalSize
 
-_READ_BYTES: Final = 64 << 10
+# As the kubelet: a message of it fits into the 64 KiB that some clients take at most.
+_READ_BYTES: Final = 32 << 10
 
 
 class OutputReader:

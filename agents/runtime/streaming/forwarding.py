@@ -25,7 +25,8 @@ TUNNEL: Final = "SPDY/3.1+portforward.k8s.io"
 _SPDY_PROTOCOLS: Final = ("portforward.k8s.io",)
 _CHANNEL_PROTOCOLS: Final = (channels.V4, channels.V4_BASE64)
 _CONNECT_TIMEOUT_S: Final = 10.0
-_READ_BYTES: Final = 64 << 10
+# As the kubelet: a message of it fits into the 64 KiB that some clients take at most.
+_READ_BYTES: Final = 32 << 10
 
 
 class ForwardError(Exception):
