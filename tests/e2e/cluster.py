@@ -155,10 +155,17 @@ async def until_async(
         await asyncio.sleep(0.05)
 
 
-def web(name: str, namespace: str, *, replicas: int, version: str = "v1") -> Object:
-    """A Deployment of the built-in web server."""
+def web(
+    name: str, namespace: str, *, replicas: int, version: str = "v1", lame_duck_s: float = 1
+) -> Object:
+    """A Deployment of the built-in web server, which serves on for `lame_duck_s` at its end."""
     probe = {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}
-    container = {"name": "web", "image": f"kubraft/web:{version}", "readinessProbe": probe}
+    container = {
+        "name": "web",
+        "image": f"kubraft/web:{version}",
+        "readinessProbe": probe,
+        "env": [{"name": "KUBRAFT_WEB_LAME_DUCK_S", "value": str(lame_duck_s)}],
+    }
     labels = {"app": name}
     return {
         "apiVersion": "apps/v1",
@@ -180,10 +187,12 @@ class Workload:
         self.client = client
         self.name = name
 
-    async def create(self, replicas: int) -> None:
+    async def create(self, replicas: int, *, lame_duck_s: float = 1) -> None:
         metadata = {"name": self.name}
         await self.client.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        await self.client.create(web(self.name, self.name, replicas=replicas))
+        await self.client.create(
+            web(self.name, self.name, replicas=replicas, lame_duck_s=lame_duck_s)
+        )
         await self.until_ready(replicas)
 
     async def scale(self, replicas: int) -> None:
