@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -16,56 +16,13 @@ import pytest
 
 from agents.runtime.process_tree import children
 from kubraft.pb.criv1 import api_pb2 as cri
-from tests.agents.runtime.runtime_process import Cri, RuntimeProcess, is_alive, until
+from tests.agents.runtime.runtime_process import Cri, is_alive, until
 
 pytestmark = pytest.mark.e2e
 
 V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 STDIN, STDOUT, STDERR, ERROR, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 WAIT_S = 30
-
-
-@pytest.fixture(scope="module")
-def runtimes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, RuntimeProcess]]:
-    """One runtime for all tests of a kind; containers are each test's own."""
-    started: dict[str, RuntimeProcess] = {}
-    try:
-        for isolation in ("auto", "none"):
-            process = RuntimeProcess(tmp_path_factory.mktemp(isolation), isolation=isolation)
-            started[isolation] = process
-            asyncio.run(process.start())
-        yield started
-    finally:
-        for process in started.values():
-            process.close()
-
-
-@asynccontextmanager
-async def client_of(process: RuntimeProcess) -> AsyncIterator[Cri]:
-    client = Cri(process.endpoint, process.logs)
-    try:
-        yield client
-    finally:
-        for sandbox in (await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())).items:
-            await client.runtime.RemovePodSandbox(
-                cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id)
-            )
-        await client.channel.close(None)
-
-
-@pytest.fixture(params=["auto", "none"])
-async def node(
-    request: pytest.FixtureRequest, runtimes: dict[str, RuntimeProcess]
-) -> AsyncIterator[Cri]:
-    """In namespaces and without."""
-    async with client_of(runtimes[request.param]) as client:
-        yield client
-
-
-@pytest.fixture
-async def client(runtimes: dict[str, RuntimeProcess]) -> AsyncIterator[Cri]:
-    async with client_of(runtimes["auto"]) as client:
-        yield client
 
 
 class Channels:
@@ -325,7 +282,7 @@ async def test_forwarding_by_channels(client: Cri) -> None:
     sandbox = await client.sandbox()
     await client.run(sandbox, image="kubraft/web")
     address = await client.address(sandbox)
-    await _listening(address, 8080)
+    await listening(address, 8080)
     request = cri.PortForwardRequest(pod_sandbox_id=sandbox, port=[8080, 9])
     url = (await client.runtime.PortForward(request)).url
     async with connected(url, V4) as channels:
@@ -340,7 +297,7 @@ async def test_forwarding_by_channels(client: Cri) -> None:
     assert b"connection refused" in channels.came[3]
 
 
-async def _listening(address: str, port: int) -> None:
+async def listening(address: str, port: int) -> None:
     for _attempt in range(1000):
         try:
             _reader, writer = await asyncio.open_connection(address, port)
