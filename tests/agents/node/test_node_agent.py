@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
@@ -435,6 +438,36 @@ async def test_only_the_api_server_may_ask_for_logs(node: Node, api: ApiUnderTes
                 async for _chunk in stub.Logs(request):
                     pass
             assert caught.value.code() == code
+
+
+async def test_streams_go_through_the_agents_port(node: Node, api: ApiUnderTest) -> None:
+    script = "while read line; do echo heard $line; done"
+    await node.run(node.pod("talks", "sh", "-c", script, container={"stdin": True}))
+    await node.until_ready("talks")
+    files = api.credentials("apiserver-kubelet-client")
+    tls = ssl.create_default_context(cafile=files["ca_file"])
+    tls.load_cert_chain(files["cert_file"], files["key_file"])
+    url = f"https://127.0.0.1:{node.port}"
+    async with aiohttp.ClientSession() as session:
+
+        async def connect(path: str) -> Any:
+            return await session.ws_connect(
+                url + path, ssl=tls, protocols=("v5.channel.k8s.io",), max_msg_size=0
+            )
+
+        async with await connect(
+            "/exec/default/talks/main?command=printenv&command=HOSTNAME&output=1"
+        ) as socket:
+            messages = [message.data async for message in socket]
+        assert messages[:2] == [b"\x01", b"\x01talks\n"]
+        assert b'"Success"' in messages[-1]
+        async with await connect("/attach/default/talks/main?input=1&output=1") as socket:
+            await socket.send_bytes(b"\x00this\n")
+            assert (await socket.receive()).data == b"\x01"
+            assert (await socket.receive()).data == b"\x01heard this\n"
+        path = "/containerLogs/default/talks/main"
+        async with session.get(url + path, ssl=tls) as answer:
+            assert (answer.status, await answer.text()) == (200, "heard this\n")
 
 
 async def test_sigterm_stops_the_agent_and_leaves_the_pods(node: Node) -> None:

@@ -45,6 +45,9 @@ class Session:
     async def raw(self, data: bytes) -> None:
         await self._write(data)
 
+    async def ended(self, *streams: int) -> None:
+        await self.until(lambda: set(streams) <= self.client.ended)
+
     async def until(self, condition: Callable[[], object]) -> None:
         while not condition():
             data = await asyncio.wait_for(self._read(), WAIT_S)
@@ -197,7 +200,7 @@ async def test_many_connections_are_forwarded_over_one(client: Cri, *, tunnel: b
         for _error, data in reversed(pairs):
             await session.say(data, b"GET /healthz HTTP/1.0\r\n\r\n")
         for error, data in pairs:
-            await session.until(lambda e=error, d=data: {e, d} <= session.client.ended)
+            await session.ended(error, data)
             assert session.client.said[data].endswith(b"\r\n\r\nok\n")
             assert session.client.said[error] == b""
         bad = {"port": "9", "requestID": "bad"}
