@@ -6,12 +6,15 @@ Replicas share the ports by SO_REUSEPORT.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -19,8 +22,10 @@ from apiserver.rpc import failure, wire
 from apiserver.rpc.body import BODY_BYTES_MAX
 from apiserver.rpc.logs import PodsService
 from apiserver.rpc.objects import ObjectsService
+from kubraft.api.errors import BadRequestError
 from kubraft.pb.v1 import objects_pb2 as pb
 
+T = TypeVar("T")
 OBJECTS, PODS = "kubraft.v1.Objects", "kubraft.v1.Pods"
 STOP_GRACE_S = 2.0
 # The largest body, and room for the message around it.
@@ -29,6 +34,9 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 64 * 1024),
+    # As many as the HTTPS port lets one connection have.
+    ("grpc.max_concurrent_streams", 1000),
+    ("grpc.server_handshake_timeout_ms", 30_000),
     ("grpc.so_reuseport", 1),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -113,24 +121,35 @@ def _objects_handler(service: ObjectsService) -> Any:
     }
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            failure.unary(getattr(service, name)),
-            request_deserializer=request.FromString,
+            failure.unary(_reading(request, getattr(service, name))),
             response_serializer=wire.serialize,
         )
         for name, request in requests.items()
     }
     handlers["Watch"] = grpc.unary_stream_rpc_method_handler(
-        failure.streaming(service.Watch),
-        request_deserializer=pb.WatchRequest.FromString,
+        failure.streaming(_reading(pb.WatchRequest, service.Watch)),
         response_serializer=wire.serialize,
     )
     return grpc.method_handlers_generic_handler(OBJECTS, handlers)
 
 
+def _reading(message: Any, handle: Callable[[Any, Any], T]) -> Callable[[bytes, Any], T]:
+    """The handler of a request's bytes; bytes that are no message are the client's fault."""
+
+    @functools.wraps(handle)
+    def read(raw: bytes, context: Any) -> T:
+        try:
+            request = message.FromString(raw)
+        except DecodeError as error:
+            raise BadRequestError("the request is not a message of this method") from error
+        return handle(request, context)
+
+    return read
+
+
 def _pods_handler(service: PodsService) -> Any:
     logs = grpc.unary_stream_rpc_method_handler(
-        failure.streaming(service.Logs),
-        request_deserializer=pb.LogsRequest.FromString,
+        failure.streaming(_reading(pb.LogsRequest, service.Logs)),
         response_serializer=wire.serialize,
     )
     return grpc.method_handlers_generic_handler(PODS, {"Logs": logs})
