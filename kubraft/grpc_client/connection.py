@@ -96,10 +96,10 @@ class Connection(asyncio.Protocol):
             self._buffer = data[f.read(data, 0, self._frame) :]
         except f.ConnectionFaultError as fault:
             self._buffer = b""
-            self._fault = f"the server broke HTTP/2: {fault}"
             self._out.write(f.goaway(0, fault.code, str(fault)))
             self._out.flush()
-            self._transport.close()
+            self._events.leaving(self)
+            self.abort(f"the server broke HTTP/2: {fault}")
         else:
             self._out.flush()
 
