@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from apiserver.registry import numbers, security_context
+from apiserver.registry.amounts_validation import container_resource_causes
 from apiserver.registry.causes import (
     all_invalid,
     duplicate,
@@ -26,7 +27,6 @@ from kubraft.api.names import (
     port_name_errors,
     port_number_errors,
 )
-from kubraft.api.quantity import parse_quantity
 
 Json = dict[str, Any]
 
@@ -74,7 +74,7 @@ def validate_container(
         causes.append(unsupported(f"{path}.imagePullPolicy", policy, _PULL_POLICIES))
     causes += _ports(container, path)
     causes += environment_causes(container, path, volumes)
-    causes += _resources(container.get("resources") or {}, f"{path}.resources")
+    causes += container_resource_causes(container.get("resources") or {}, f"{path}.resources")
     causes += security_context.container_causes(container, path)
     causes += _termination(container, path)
     sidecar = container.get("restartPolicy") == "Always"
@@ -182,19 +182,6 @@ def _http_get(request: Json, path: str) -> list[Cause]:
         name = header.get("name", "")
         if not _HEADER.fullmatch(name):
             causes.append(invalid(f"{path}.httpHeaders", name, _HEADER_RULE))
-    return causes
-
-
-def _resources(resources: Json, path: str) -> list[Cause]:
-    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
-    causes = numbers.amounts(f"{path}.limits", limits, of_container=True)
-    causes += numbers.amounts(f"{path}.requests", requests, of_container=True)
-    if causes:
-        return causes
-    for name, amount in requests.items():
-        if name in limits and parse_quantity(amount) > parse_quantity(limits[name]):
-            rule = f"must be less than or equal to {name} limit of {limits[name]}"
-            causes.append(invalid(f"{path}.requests", amount, rule))
     return causes
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from apiserver.registry import numbers
+from apiserver.registry.amounts_validation import duplicate_types, limit_causes, quota_causes
 from apiserver.registry.causes import (
     all_invalid,
     duplicate,
@@ -22,7 +23,6 @@ from apiserver.registry.strategy import Deletion, Strategy
 from kubraft.api.errors import Cause
 from kubraft.api.names import dns1123_label_errors, label_value_errors, qualified_name_errors
 from kubraft.api.object import Object
-from kubraft.api.quantity import parse_quantity
 
 EVENT_TTL_S = 3600
 _EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
@@ -152,23 +152,10 @@ class LimitRangeStrategy(Strategy):
                 _default_limits(item)
 
     def validate(self, obj: Object) -> list[Cause]:
-        causes: list[Cause] = []
-        kinds: set[str] = set()
-        for index, item in enumerate((obj.get("spec") or {}).get("limits") or ()):
-            field = f"spec.limits[{index}]"
-            if item.get("type", "") in kinds:
-                causes.append(duplicate(f"{field}.type", item.get("type", "")))
-            kinds.add(item.get("type", ""))
-            for name in ("max", "min", "default", "defaultRequest"):
-                causes += numbers.amounts(f"{field}.{name}", item.get(name), of_container=False)
-            if not causes:
-                causes += _limit_order(item, field)
-            if item.get("type") == "Pod":
-                causes += [
-                    forbidden(f"{field}.{name}", "may not be specified when `type` is 'Pod'")
-                    for name in ("default", "defaultRequest")
-                    if item.get(name)
-                ]
+        limits = (obj.get("spec") or {}).get("limits") or []
+        causes = list(duplicate_types(limits, "spec.limits"))
+        for index, item in enumerate(limits):
+            causes += limit_causes(item, f"spec.limits[{index}]")
         return causes
 
 
@@ -179,27 +166,6 @@ def _default_limits(item: dict[str, Any]) -> None:
         item["default"] = limits
     if requests:
         item["defaultRequest"] = requests
-
-
-_LIMIT_ORDER = (
-    ("min", "defaultRequest"),
-    ("min", "default"),
-    ("min", "max"),
-    ("defaultRequest", "default"),
-    ("defaultRequest", "max"),
-    ("default", "max"),
-)
-
-
-def _limit_order(item: dict[str, Any], field: str) -> list[Cause]:
-    causes: list[Cause] = []
-    for lower, upper in _LIMIT_ORDER:
-        for name, amount in (item.get(lower) or {}).items():
-            bound = (item.get(upper) or {}).get(name)
-            if bound is not None and parse_quantity(amount) > parse_quantity(bound):
-                rule = f"{lower} value {amount} is greater than {upper} value {bound}"
-                causes.append(invalid(f"{field}.{lower}[{name}]", amount, rule))
-    return causes
 
 
 class ResourceQuotaStrategy(Strategy):
@@ -214,7 +180,7 @@ class ResourceQuotaStrategy(Strategy):
         obj["status"] = {}
 
     def validate(self, obj: Object) -> list[Cause]:
-        return numbers.amounts("spec.hard", obj["spec"].get("hard"), of_container=False)
+        return quota_causes(obj["spec"])
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
         causes = self.validate(new)

@@ -1,4 +1,4 @@
-"""Pods and Services that are refused."""
+"""Pods, Services, LimitRanges and ResourceQuotas that are refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from kubraft.api.errors import InvalidError
 from kubraft.api.object import Object
 from kubraft.api.patch import merge_patch
-from tests.apiserver.harness import Bench, pod, service
+from tests.apiserver.harness import Bench, pod, service, simple
 from tests.apiserver.registry.refusals import refusals
 
 
@@ -29,6 +29,13 @@ async def test_a_service_that_breaks_a_rule_is_refused_in_upstreams_words(
     bench: Bench, _kind: str, change: Object, message: str
 ) -> None:
     assert await _refusal(bench, merge_patch(service(), change)) == message
+
+
+@pytest.mark.parametrize(("kind", "change", "message"), refusals("amounts.txt"))
+async def test_amounts_that_contradict_each_other_are_refused_in_upstreams_words(
+    bench: Bench, kind: str, change: Object, message: str
+) -> None:
+    assert await _refusal(bench, merge_patch(simple(kind, spec={}), change)) == message
 
 
 async def test_a_service_loses_what_only_its_former_type_had(bench: Bench) -> None:
