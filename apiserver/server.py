@@ -14,6 +14,7 @@ from apiserver.admission import build_chain, load_hooks
 from apiserver.admission.figures import AdmissionFigures
 from apiserver.admission.webhook.client import WebhookClient
 from apiserver.aggregation.aggregator import Aggregator
+from apiserver.aggregation.remote_objects import RemoteObjects
 from apiserver.audit.log_file import LogFile
 from apiserver.audit.policy import Policy as AuditPolicy
 from apiserver.audit.policy import load_policy
@@ -176,7 +177,12 @@ class ApiServer:
             self._registry, self._reader, rng, node_context(nodes) if nodes else None
         )
         self._rpc = RpcServer(
-            ObjectsService(self._registry, self._authenticator, self.flow),
+            ObjectsService(
+                self._registry,
+                self._authenticator,
+                self.flow,
+                RemoteObjects(self._aggregator, self._authorizer),
+            ),
             PodsService(self._logs, self._authenticator),
         )
         self._rest = GrpcServer(_LIMITS, http=self._make_front().handle)

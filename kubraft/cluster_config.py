@@ -72,6 +72,7 @@ class ClusterConfig:
     grpc_mtls_port: int = ports.GRPC_MTLS_PORT
     # Where Services' addresses are from; the default is that of clusters that had no proxy.
     service_network: str = "10.96.0.0/16"
+    metrics_port: int = ports.METRICS_PORT
     version: int = field(default=_VERSION)
 
     @property
@@ -194,12 +195,14 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         rest, grpc, grpc_mtls = next(free), next(free), next(free)
         pairs = [(next(free), next(free)) for _ in range(member_count)]
         node_ports = tuple(next(free) for _ in range(NODES_MAX))
+        metrics = next(free)
         # Four clusters share a /16; 127.64 and 127.160 are the fixed one's.
         sixteenth, part = divmod(block.index, 4)
         pod_network = f"127.{65 + sixteenth}.{part * 64}"
         service_network = f"127.{161 + sixteenth}.{part * 64}.0/18"
     else:
         rest, grpc, grpc_mtls = ports.REST_PORT, ports.GRPC_PORT, ports.GRPC_MTLS_PORT
+        metrics = ports.METRICS_PORT
         pairs = [(port, port + 1) for port in ports.MEMBER_CLIENT_PORTS[:member_count]]
         step = ports.NODE_PORT_STEP
         node_ports = tuple(ports.NODE_PORT_FIRST + step * index for index in range(NODES_MAX))
@@ -217,5 +220,6 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         rest_port=rest,
         grpc_port=grpc,
         grpc_mtls_port=grpc_mtls,
+        metrics_port=metrics,
     )
     return empty.with_counts(replace(wanted, nodes=2 if wanted.nodes is None else wanted.nodes))

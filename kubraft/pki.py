@@ -8,7 +8,8 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     apiserver                  ca         the apiserver's ports
     store-N-server             ca         a member's client port
     node-N-server              ca         a node agent's port
-    admin, scheduler, controller-manager, proxy, node-N, apiserver-kubelet-client
+    metrics-server-server      ca         the metrics server's port
+    admin, scheduler, controller-manager, proxy, metrics-server, node-N, apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
     store-client               store-ca   the apiserver and etcdctl as clients of the store
@@ -47,6 +48,13 @@ _SERVICE_NAMES: Final = (
     "kubernetes.default",
     "kubernetes.default.svc",
     "kubernetes.default.svc.cluster.local",
+)
+
+_METRICS_NAMES: Final = (
+    *_LOCAL_NAMES,
+    "metrics-server",
+    "metrics-server.kube-system",
+    "metrics-server.kube-system.svc",
 )
 
 
@@ -134,6 +142,8 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
         Spec("scheduler", "system:kube-scheduler"),
         Spec("controller-manager", "system:kube-controller-manager"),
         Spec("proxy", "system:kube-proxy"),
+        Spec("metrics-server", "system:metrics-server"),
+        Spec("metrics-server-server", "metrics-server", names=_METRICS_NAMES, client=False),
         Spec("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
     ]
     specs += [

@@ -24,6 +24,7 @@ MEMBER_CLIENT_PORTS: Final = (2379, 22379, 32379, 42379, 52379)
 REST_PORT: Final = 6443
 GRPC_PORT: Final = 6444
 GRPC_MTLS_PORT: Final = 6445
+METRICS_PORT: Final = 4443  # metrics-server's
 NODE_PORT_FIRST: Final = 10250  # the kubelet's
 NODE_PORT_STEP: Final = 100
 

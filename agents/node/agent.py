@@ -28,6 +28,7 @@ from agents.node.probe_handlers import Execute
 from agents.node.prober import Prober
 from agents.node.registration import Periods, Registration
 from agents.node.service_account_token import ServiceAccountTokens
+from agents.node.stats_routes import StatsRoutes
 from agents.node.volumes import Volumes
 from kubraft.agent_main import Agent
 from kubraft.api.gvk import NODE, POD
@@ -35,6 +36,7 @@ from kubraft.api.object import Object, uid_of
 from kubraft.client.controller import Controller
 from kubraft.client.events import EventRecorder
 from kubraft.client.informer import Informer
+from kubraft.delegated_auth import DelegatedAuth
 from kubraft.grpc_server.server import GrpcServer
 from kubraft.pb.v1 import node_pb2_grpc
 
@@ -235,6 +237,9 @@ class NodeAgent:
             "healthz": Route(healthz),
             "containerLogs": log_route(logs.read, self._clock),
             **streams.routes(),
+            **StatsRoutes(
+                given.name, self._runtime.pod_stats, self._pods.list, self._clock
+            ).routes(),
         }
         address = Address(
             given.node_ip,
@@ -243,7 +248,8 @@ class NodeAgent:
             given.tls_private_key_file,
             given.client_ca_file,
         )
-        server, given.port = listening(address, HttpsFront(routes).handle)
+        front = HttpsFront(routes, DelegatedAuth(self._client, self._clock), given.name)
+        server, given.port = listening(address, front.handle)
         grpc_server: Any = server  # takes handlers as grpc.aio's does
         node_pb2_grpc.add_NodeAgentServicer_to_server(logs, grpc_server)
         await server.start()

@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from agents.node.pod_view import POD_UID, PodView, pod_view
+from agents.node.usage import of_containers
 from kubraft.pb.criv1 import api_pb2 as cri
 from kubraft.pb.criv1 import api_pb2_grpc as cri_grpc
 
@@ -140,6 +141,20 @@ class CriClient:
             self._runtime.ListContainers(cri.ListContainersRequest(), timeout=_READ_TIMEOUT_S)
         )
         return list(answer.containers)
+
+    async def pod_stats(self) -> list[cri.PodSandboxStats]:
+        """What the Pods of this node have used, by sandbox."""
+        request = cri.ListPodSandboxStatsRequest()
+        try:
+            answer = await self._runtime.ListPodSandboxStats(request, timeout=_READ_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            if error.code() != grpc.StatusCode.UNIMPLEMENTED:
+                raise RuntimeCallError(error) from error
+            listing = self._runtime.ListContainerStats(
+                cri.ListContainerStatsRequest(), timeout=_READ_TIMEOUT_S
+            )
+            return of_containers((await _answer(listing)).stats)
+        return list(answer.stats)
 
     async def run_sandbox(self, config: cri.PodSandboxConfig) -> str:
         request = cri.RunPodSandboxRequest(config=config)

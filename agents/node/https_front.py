@@ -14,6 +14,8 @@ from typing import Final
 from urllib.parse import parse_qs
 
 from agents.node.cri_client import RuntimeCallError
+from kubraft.api.errors import ApiError
+from kubraft.delegated_auth import DelegatedAuth
 from kubraft.grpc_server.exchange import Exchange, HttpResponse
 from kubraft.streaming.relay import RelayError
 
@@ -71,8 +73,13 @@ class Route:
 class HttpsFront:
     """Handles every HTTP request of the port."""
 
-    def __init__(self, routes: Mapping[str, Route]) -> None:
+    def __init__(
+        self, routes: Mapping[str, Route], auth: DelegatedAuth | None = None, node: str = ""
+    ) -> None:
+        """`auth` says who else than the API server may ask `node`; nobody where it is None."""
         self._routes = routes
+        self._auth = auth
+        self._node = node
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request."""
@@ -89,7 +96,7 @@ class HttpsFront:
         request = exchange.request
         first, *words = request.path.strip("/").split("/")
         route = self._routes.get(first)
-        _authorize(exchange, route.subresource if route else "proxy")
+        await self._authorize(exchange, route.subresource if route else "proxy")
         if route is None:
             raise RefusedError(404, "404 page not found")
         if request.method not in route.methods:
@@ -101,18 +108,28 @@ class HttpsFront:
             raise RefusedError(400, "too many parameters") from error
         await route.answer(Asked(exchange, words, query))
 
-
-def _authorize(exchange: Exchange, subresource: str) -> None:
-    """Let the API server in, by the certificate that TLS has checked, and nobody else."""
-    names = [bytes(n).decode(errors="replace") for n in _names(exchange)]
-    if not names:
-        raise RefusedError(401, "Unauthorized")
-    if API_SERVER not in names:
+    async def _authorize(self, exchange: Exchange, subresource: str) -> None:
+        """Let the API server in, by the certificate that TLS has checked; ask it of others."""
+        names = [bytes(n).decode(errors="replace") for n in _names(exchange)]
+        if API_SERVER in names:
+            return
+        name = names[-1] if names else ""
         verb = _VERBS.get(exchange.request.method, "")
+        if self._auth is not None:
+            try:
+                caller = await self._auth.caller(exchange)
+                name = caller.name if caller else ""
+                attributes = {"verb": verb, "resource": "nodes", "name": self._node}
+                attributes |= {"version": "v1", "subresource": subresource}
+                if caller is not None and (await self._auth.decide(caller, attributes))[0]:
+                    return
+            except ApiError as error:
+                raise RefusedError(500, f"Authorization error ({error.message})") from error
+        if not name:
+            raise RefusedError(401, "Unauthorized")
         raise RefusedError(
             403,
-            f"Forbidden (user={names[-1]}, verb={verb}, resource=nodes, "
-            f"subresource(s)=[{subresource}])",
+            f"Forbidden (user={name}, verb={verb}, resource=nodes, subresource(s)=[{subresource}])",
         )
 
 

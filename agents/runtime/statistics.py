@@ -49,7 +49,14 @@ def usage_of(init_pid: int) -> Usage:
 def container_stats(container: Container) -> cri.ContainerStats:
     """A container's statistics; all zero where it does not run."""
     now = time.time_ns()
-    usage = usage_of(container.process.init_pid) if container.process else Usage()
+    return _container(container, _usage(container), now)
+
+
+def _usage(container: Container) -> Usage:
+    return usage_of(container.process.init_pid) if container.process else Usage()
+
+
+def _container(container: Container, usage: Usage, now: int) -> cri.ContainerStats:
     cpu, memory = _cpu_and_memory(usage, now)
     return cri.ContainerStats(
         attributes=cri.ContainerAttributes(
@@ -67,14 +74,14 @@ def sandbox_stats(sandbox: Sandbox, containers: list[Container]) -> cri.PodSandb
     """A Pod's statistics, with those of its containers."""
     now = time.time_ns()
     total = Usage()
-    for container in containers:
-        if container.process is not None:
-            usage = usage_of(container.process.init_pid)
-            total.cpu_ns += usage.cpu_ns
-            total.rss_bytes += usage.rss_bytes
-            total.faults += usage.faults
-            total.major_faults += usage.major_faults
-            total.processes += usage.processes
+    usages = [_usage(container) for container in containers]
+    for usage in usages:
+        total.cpu_ns += usage.cpu_ns
+        total.rss_bytes += usage.rss_bytes
+        total.shared_bytes += usage.shared_bytes
+        total.faults += usage.faults
+        total.major_faults += usage.major_faults
+        total.processes += usage.processes
     cpu, memory = _cpu_and_memory(total, now)
     return cri.PodSandboxStats(
         attributes=cri.PodSandboxAttributes(
@@ -89,7 +96,11 @@ def sandbox_stats(sandbox: Sandbox, containers: list[Container]) -> cri.PodSandb
             process=cri.ProcessUsage(
                 timestamp=now, process_count=cri.UInt64Value(value=total.processes)
             ),
-            containers=[container_stats(container) for container in containers],
+            containers=[
+                _container(container, usage, now)
+                for container, usage in zip(containers, usages, strict=True)
+                if container.process is not None
+            ],
         ),
     )
 

@@ -52,9 +52,9 @@ class Aggregator:
             OSError: the authority of front proxies cannot be read.
         """
         self.directory = Directory(reader)
-        self._backends = Backends(reader, rng, options)
-        self.proxy = Proxy(self._backends)
-        self._documents = RemoteDocuments(self._backends)
+        self.backends = Backends(reader, rng, options)
+        self.proxy = Proxy(self.backends)
+        self._documents = RemoteDocuments(self.backends)
         self.directory.listen(self._on_remote)
         registration = Registration(reader, writer, resources, others)
         trust = Trust(reader, writer, _trusted(options, client_ca), clock)
@@ -62,7 +62,7 @@ class Aggregator:
             reader,
             writer,
             self.directory,
-            self._backends,
+            self.backends,
             clock=clock,
             on_passed=self._documents.refresh,
         )
@@ -88,7 +88,7 @@ class Aggregator:
 
     async def close(self) -> None:
         """End all connections."""
-        await self._backends.close()
+        await self.backends.close()
 
     def _on_remote(self, old: Remote | None, new: Remote | None) -> None:
         if new is None and old is not None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from apiserver.admission.webhook.address import Address, resolve
 from apiserver.admission.webhook.client import failure_words
@@ -20,6 +20,7 @@ from apiserver.aggregation.options import AggregationOptions
 from apiserver.aggregation.services import Remote
 from apiserver.bounded_cache import BoundedCache
 from apiserver.reader import Reader
+from kubraft.streaming.relay import Destination
 
 if TYPE_CHECKING:
     import aiohttp
@@ -68,7 +69,7 @@ class Backends:
         *,
         query: str = "",
         headers: list[tuple[str, str]],
-        body: AsyncIterator[bytes] | None = None,
+        body: AsyncIterator[bytes] | bytes | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """The answer of a server, whose body is still to be read.
 
@@ -101,6 +102,21 @@ class Backends:
             raise UnreachableError(failure_words(error, address)) from error
         async with response:
             yield response
+
+    def destination(self, remote: Remote, path: str, query: str) -> tuple[Destination, str]:
+        """Where an upgrade goes, and the host that it names.
+
+        Raises:
+            NoAddressError: there is nowhere to connect to.
+            UnreachableError: its bundle is none.
+        """
+        address = self.address(remote)
+        place = urlsplit(address.url)
+        assert place.hostname is not None
+        target = quote(path, safe=_PATH) + (f"?{query}" if query else "")
+        context, server = self.context(remote), remote.server
+        found = Destination(place.hostname, place.port or 443, target, context, server)
+        return found, address.host
 
     def context(self, remote: Remote) -> ssl.SSLContext:
         """TLS towards a server; raises UnreachableError where its bundle is none."""

@@ -21,7 +21,9 @@ from apiserver.rest import answer
 from apiserver.user import User
 from kubraft.api.errors import TimeoutError_
 from kubraft.grpc_server.exchange import Exchange
+from kubraft.grpc_server.tunnel import UpgradeError
 from kubraft.log import get_logger
+from kubraft.streaming.relay import RelayError, relay, wants_upgrade
 
 if TYPE_CHECKING:
     import aiohttp
@@ -54,13 +56,17 @@ class Proxy:
         if not remote.available:
             await exchange.respond(answer.plain(503, _UNAVAILABLE))
             return
+        upgrading = wants_upgrade(exchange)
         try:
-            async with asyncio.timeout(None if endless else REQUEST_TIMEOUT_S):
-                await self._forward(exchange, user, remote)
+            async with asyncio.timeout(None if endless or upgrading else REQUEST_TIMEOUT_S):
+                if upgrading:
+                    await self._relay(exchange, user, remote)
+                else:
+                    await self._forward(exchange, user, remote)
         except NoAddressError as error:
             _log.warning("service_unresolved", api_service=remote.name, cause=str(error))
             await exchange.respond(answer.plain(503, _UNAVAILABLE))
-        except UnreachableError as error:
+        except (UnreachableError, RelayError, UpgradeError) as error:
             if exchange.head_sent:
                 raise ConnectionAbortedError(str(error)) from error
             text = f"error trying to reach service: {error}\n"
@@ -68,6 +74,13 @@ class Proxy:
         except TimeoutError as error:
             text = "request did not complete within the allotted timeout"
             raise TimeoutError_(f"Timeout: {text}") from error
+
+    async def _relay(self, exchange: Exchange, user: User, remote: Remote) -> None:
+        """Leave HTTP where the server does, and pass bytes both ways."""
+        request = exchange.request
+        destination, host = self._backends.destination(remote, request.path, request.query)
+        headers = [("Host", host), *forwarded(request.headers, user, exchange.peer)]
+        await relay(exchange, destination, headers=headers)
 
     async def _forward(self, exchange: Exchange, user: User, remote: Remote) -> None:
         request = exchange.request

@@ -279,6 +279,7 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "system:kube-dns": (("ServiceAccount", "kube-dns"),),
     "system:kube-scheduler": (("User", "system:kube-scheduler"),),
     "system:kube-controller-manager": (_CONTROLLER_MANAGER,),
+    "system:metrics-server": (("User", "system:metrics-server"),),
 }
 
 
@@ -294,6 +295,7 @@ def bootstrap_objects() -> list[Object]:
         role = _cluster_role(name, rules, aggregate_to="".join(following))
         selector = {"matchLabels": {f"{_RBAC}/aggregate-to-{name}": "true"}}
         objects.append({**role, "aggregationRule": {"clusterRoleSelectors": [selector]}})
+    objects.append(_metrics_reader())
     controllers = {**standard_roles.CONTROLLER_ROLES, **CONTROLLER_ROLES}
     for name, rules in controllers.items():
         objects.append(_cluster_role(f"system:controller:{name}", rules))
@@ -306,6 +308,16 @@ def bootstrap_objects() -> list[Object]:
         objects.append(_binding(f"system:controller:{name}", subjects))
     objects += _namespaced()
     return objects
+
+
+def _metrics_reader() -> Object:
+    """Whoever may view may see usage. Source: metrics-server's manifests."""
+    role = _cluster_role(
+        "system:aggregated-metrics-reader", [_rule(READ, "pods nodes", "metrics.k8s.io")]
+    )
+    to = {f"{_RBAC}/aggregate-to-{name}": "true" for name, _ in AGGREGATED}
+    metadata = role["metadata"]
+    return {**role, "metadata": {**metadata, "labels": {**metadata["labels"], **to}}}
 
 
 def _namespaced() -> list[Object]:

@@ -49,6 +49,15 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule("*", "nodes/proxy nodes/metrics nodes/stats nodes/log nodes/spec nodes/pods "
               "nodes/healthz nodes/configz"),
     ],
+    # Of our metrics server, which makes itself known to the API server.
+    "system:metrics-server": [
+        _rule("get", "nodes/metrics"),
+        _rule("read", "pods nodes"),
+        _rule("create", "tokenreviews", "authentication.k8s.io"),
+        _rule("create", "subjectaccessreviews", "authorization.k8s.io"),
+        _rule("create", "apiservices", "apiregistration.k8s.io"),
+        _rule("get update", "apiservices", "apiregistration.k8s.io", "v1beta1.metrics.k8s.io"),
+    ],
     "system:node-bootstrapper": [
         _rule("create read", "certificatesigningrequests", _CERTIFICATES)
     ],
@@ -283,6 +292,10 @@ ROLES: Final[dict[str, dict[str, list[RuleObject]]]] = {
         ],
         "system::leader-locking-kube-controller-manager": _leader("kube-controller-manager"),
         "system::leader-locking-kube-scheduler": _leader("kube-scheduler"),
+        "system:metrics-server": [
+            _rule("create", "services"),
+            _rule("get update", "services", "", "metrics-server"),
+        ],
         "system:controller:bootstrap-signer": [_rule("read", "secrets")],
         "system:controller:cloud-provider": [_rule("create read update", "configmaps")],
         "system:controller:token-cleaner": [_rule("read delete", "secrets"), *_EVENTS],
@@ -308,6 +321,8 @@ def _manager(name: str) -> tuple[tuple[str, str], ...]:
 ROLE_BINDINGS: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...]] = (
     (_SYSTEM, "system::extension-apiserver-authentication-reader",
      "extension-apiserver-authentication-reader", (_MANAGER, _SCHEDULER)),
+    (_SYSTEM, "system:metrics-server", "system:metrics-server",
+     (("User", "system:metrics-server"),)),
     (_SYSTEM, "system::leader-locking-kube-controller-manager",
      "system::leader-locking-kube-controller-manager", _manager("kube-controller-manager")),
     (_SYSTEM, "system::leader-locking-kube-scheduler",

@@ -42,6 +42,7 @@ from kubraft.api.errors import (
     ServiceUnavailableError,
 )
 from kubraft.grpc_server.exchange import Exchange, HttpResponse
+from kubraft.streaming.relay import wants_upgrade
 
 NO_DOCUMENTS: Mapping[str, IssuerDocument] = {}
 _NOT_FOUND = "404 page not found\n"
@@ -177,7 +178,7 @@ class RestFront:
         else:
             self._authorize(Attributes(user, info.verb, path=info.path))
         turn = await self._turn(exchange, user, info, 1)
-        endless = info.verb == "watch" or info.subresource in _STREAMS
+        endless = info.verb == "watch" or info.subresource in _STREAMS or wants_upgrade(exchange)
         try:
             if endless:
                 turn.end()

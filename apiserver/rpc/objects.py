@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from apiserver.aggregation.remote_objects import RemoteObjects
 from apiserver.flow.control import FlowControl, Turn
 from apiserver.flow.schema import Request
 from apiserver.registry.call import Call, DeleteOptions, WriteOptions, Written
@@ -15,8 +16,9 @@ from apiserver.registry.patches import change_of
 from apiserver.registry.registry import ListQuery, Registry
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import SUBRESOURCE_KINDS
+from apiserver.registry.reviews import REVIEWS
 from apiserver.registry.table import table
-from apiserver.rpc import body, wire
+from apiserver.rpc import body, remote_kinds, wire
 from apiserver.rpc.caller import Authenticator, credentials_of
 from apiserver.rpc.failure import Context
 from apiserver.rpc.watching import watch_answers
@@ -34,8 +36,14 @@ class ObjectsService:
     """Handlers of kubraft.v1.Objects; errors are raised as kubraft.api.errors."""
 
     def __init__(
-        self, registry: Registry, authenticator: Authenticator, flow: FlowControl | None = None
+        self,
+        registry: Registry,
+        authenticator: Authenticator,
+        flow: FlowControl | None = None,
+        remotes: RemoteObjects | None = None,
     ) -> None:
+        """`remotes` has the kinds of extension servers."""
+        self._remotes = remotes
         self._registry = registry
         self._flow = flow or FlowControl()
         self._authenticator = authenticator
@@ -51,6 +59,9 @@ class ObjectsService:
         return self._object(call.resource, entry, request.encoding)
 
     async def List(self, request: pb.ListRequest, context: Context) -> Any:  # noqa: N802
+        if self._remotes and (kind := self._remotes.find(request.api_version, request.kind)):
+            user = await self._user(context)
+            return await remote_kinds.listed(self._remotes, user, kind, request)
         call = await self._call(request, context)
         query = ListQuery(
             label_selector=request.label_selector,
@@ -106,6 +117,8 @@ class ObjectsService:
             finally:
                 turn.end()
             return self._answer(orjson.dumps(answer), encoding)
+        if (row := self._review_row(obj)) is not None:
+            return await self._review(Call(user, row, request.namespace, "", ""), obj, request)
         resource = await self._resource(_text(obj, "apiVersion"), obj["kind"])
         obj["apiVersion"] = resource.gvk.api_version
         call = Call(user, resource, request.namespace, request.name, subresource)
@@ -147,6 +160,12 @@ class ObjectsService:
         return self._written(context, call.resource, written, encoding)
 
     async def Delete(self, request: pb.DeleteRequest, context: Context) -> Any:  # noqa: N802
+        if self._remotes and (kind := self._remotes.find(request.api_version, request.kind)):
+            user = await self._user(context)
+            _check_name(request.name)
+            _check_part("namespace", request.namespace)
+            _check_part("name", request.name)
+            return await remote_kinds.deleted(self._remotes, user, kind, request)
         call = await self._call(request, context)
         _check_name(request.name)
         grace = request.HasField("grace_period_seconds")
@@ -175,9 +194,9 @@ class ObjectsService:
             yield answer
 
     async def Kinds(self, request: pb.KindsRequest, context: Context) -> pb.KindsResponse:  # noqa: N802
-        del request
         await self._user(context)
-        return pb.KindsResponse(
+        others = self._remotes.kinds() if self._remotes and request.remote else ()
+        answer = pb.KindsResponse(
             kinds=[
                 pb.Kind(
                     group=row.gvk.group,
@@ -194,6 +213,8 @@ class ObjectsService:
                 for row in self._registry.resources.offers()
             ]
         )
+        answer.kinds.extend(map(remote_kinds.shown, others))
+        return answer
 
     async def _turn(self, call: Call, verb: str, width: int = 1) -> Turn:
         user, resource, sub = call.user, call.resource, call.subresource
@@ -228,6 +249,27 @@ class ObjectsService:
             raise NotFoundError(f'no matches for kind "{kind}"{version}', kind=kind)
         return resource
 
+    def _review_row(self, obj: Object) -> Resource | None:
+        """The row of a kind that is a question; it has no name, and is not kept."""
+        api_version = _text(obj, "apiVersion")
+        for row in filter(self._registry.resources.offered, REVIEWS):
+            if obj["kind"] == row.gvk.kind and api_version in ("", row.gvk.api_version):
+                obj["apiVersion"] = row.gvk.api_version
+                return row
+        return None
+
+    async def _review(self, call: Call, obj: Object, request: pb.PutRequest) -> Any:
+        _check_segments(call)
+        turn = await self._turn(call, "create")
+        try:
+            authenticate = self._authenticator.authenticate
+            options = _write_options(request)
+            answer = await self._registry.review(call, obj, authenticate, options)
+        finally:
+            turn.end()
+        form = request.encoding if request.HasField("encoding") else _form(request)
+        return self._answer(orjson.dumps(answer), form)
+
     def _subresource_kind(self, obj: Object) -> tuple[Resource, str] | None:
         api_version = _text(obj, "apiVersion")
         for gvk, (parent, subresource) in SUBRESOURCE_KINDS.items():
@@ -256,6 +298,11 @@ class ObjectsService:
     def _table(self, resource: Resource, entries: list[Entry], metadata: dict[str, Any]) -> bytes:
         now = self._registry.machinery.clock.now()
         return orjson.dumps(table(resource, (e.decode() for e in entries), now, metadata))
+
+
+def _form(request: pb.PutRequest) -> int:
+    """The encoding that a request itself has."""
+    return pb.ENCODING_JSON if request.WhichOneof("form") == "json" else pb.ENCODING_STRUCT
 
 
 def _read_put(request: pb.PutRequest) -> tuple[Object, int]:
@@ -299,8 +346,12 @@ def _check_name(name: str) -> None:
 
 def _check_segments(call: Call) -> None:
     for field, value in (("namespace", call.namespace), ("name", call.name)):
-        if "/" in value or "\0" in value or len(value) > 253 or value in (".", ".."):
-            raise BadRequestError(f"{field} {value[:64]!r} is not one that an object can have")
+        _check_part(field, value)
+
+
+def _check_part(field: str, value: str) -> None:
+    if "/" in value or "\0" in value or len(value) > 253 or value in (".", ".."):
+        raise BadRequestError(f"{field} {value[:64]!r} is not one that an object can have")
 
 
 def _text(obj: dict[str, Any], field: str) -> str:

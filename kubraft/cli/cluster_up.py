@@ -85,8 +85,8 @@ def _start(
     pid = start_daemon(home)
     progress.say(
         f"starting {_counted(len(cluster.members), 'member')}, "
-        f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager, proxy and "
-        f"{_counted(len(cluster.nodes), 'node')} (supervisor pid {pid})"
+        f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager, proxy, "
+        f"metrics server and {_counted(len(cluster.nodes), 'node')} (supervisor pid {pid})"
     )
     return cluster
 
@@ -108,6 +108,7 @@ def listeners(cluster: ClusterConfig) -> Iterator[tuple[str, int]]:
     for member in cluster.members:
         yield member.name, member.client_port
         yield member.name, member.peer_port
+    yield "metrics-server-0", cluster.metrics_port
     for port in (cluster.rest_port, cluster.grpc_port, cluster.grpc_mtls_port):
         yield "apiserver-0", port
     for node in cluster.nodes:

@@ -322,9 +322,13 @@ class ApiClient:
             async for chunk in chunks:
                 yield chunk.data
 
-    async def kinds(self) -> _Kinds:
-        """All kinds that the server has."""
-        answer = await self._transport.read(self._objects.Kinds, pb.KindsRequest())
+    async def kinds(self, *, remote: bool = False) -> _Kinds:
+        """All kinds that the server has; with `remote` those of extension servers behind it, too.
+
+        The objects of these can be listed and deleted through this client, and no more.
+        """
+        request = pb.KindsRequest(remote=remote)
+        answer = await self._transport.read(self._objects.Kinds, request)
         return [
             Kind(
                 GroupVersionKind(kind.group, kind.version, kind.kind),

@@ -32,9 +32,11 @@ class DialError(RelayError):
 
 
 async def dial(
-    endpoint: Endpoint, tls: ssl.SSLContext | None
+    endpoint: Endpoint, tls: ssl.SSLContext | None, server_name: str = ""
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection of its own, without `tls` in the clear; the caller closes the writer.
+
+    The certificate must be good for `server_name`, which is the host where it is empty.
 
     Raises:
         DialError: there is none.
@@ -45,22 +47,22 @@ async def dial(
                 endpoint.host,
                 endpoint.port,
                 ssl=tls,
-                server_hostname=endpoint.host if tls else None,
+                server_hostname=(server_name or endpoint.host) if tls else None,
                 limit=HEAD_BYTES_MAX,
             )
     except (OSError, TimeoutError, ValueError) as error:
-        raise DialError(dial_words(error, endpoint)) from error
+        raise DialError(dial_words(error, endpoint, server_name)) from error
     found = writer.get_extra_info("socket")
     if found is not None:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return reader, writer
 
 
-def dial_words(error: BaseException, endpoint: Endpoint) -> str:
+def dial_words(error: BaseException, endpoint: Endpoint, server_name: str = "") -> str:
     """Why a connection failed, as Go says it."""
     match error:
         case ssl.SSLCertVerificationError():
-            why = f"x509: {_certificate(error, endpoint.host)}"
+            why = f"x509: {_certificate(error, server_name or endpoint.host)}"
             return f"tls: failed to verify certificate: {why}"
         case ssl.SSLError():
             return f"tls: {error.reason or error}"

@@ -40,6 +40,7 @@ class Destination:
     port: int
     target: str  # path and query, as they stand in a request
     tls: ssl.SSLContext | None = None
+    server_name: str = ""  # of the certificate, where it is not the host's
 
 
 def wants_upgrade(exchange: Exchange) -> bool:
@@ -70,7 +71,8 @@ async def relay(
         ConnectionError: the client is gone.
     """
     request = _request(exchange, destination, headers)
-    reader, writer = await dial(Endpoint(destination.host, destination.port), destination.tls)
+    endpoint = Endpoint(destination.host, destination.port)
+    reader, writer = await dial(endpoint, destination.tls, destination.server_name)
     try:
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):

@@ -65,6 +65,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
             for index in range(cluster.controller_managers)
         ),
         _agent(home, cluster, "proxy", "agents.proxy", 0),
+        _metrics_server(home, cluster),
         *(_node(home, cluster, node) for node in cluster.nodes),
     ]
 
@@ -151,6 +152,22 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
     arguments = (*_flags(flags), *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
+
+
+def _metrics_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:
+    pki = _absolute(home.pki)
+    flags = {
+        "identity": "metrics-server-0",
+        **_client_flags(home, cluster, "metrics-server"),
+        "bind-address": LOOPBACK,
+        "secure-port": cluster.metrics_port,
+        "tls-cert-file": pki / "metrics-server-server.crt",
+        "tls-private-key-file": pki / "metrics-server-server.key",
+        "client-ca-file": pki / "ca.crt",
+        "requestheader-client-ca-file": pki / "front-proxy-ca.crt",
+        "requestheader-allowed-names": "front-proxy-client",
+    }
+    return ProcessSpec("metrics-server-0", "agents.metrics", _flags(flags), Stage.AGENT)
 
 
 def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:

@@ -51,6 +51,7 @@ class Served:
     def __init__(self, server: ApiServer, port: int, pki: Path, store: MemoryStore) -> None:
         self.server = server
         self.port = port
+        self.grpc_port = 0
         self.pki = pki
         self.store = store
 
@@ -141,6 +142,7 @@ async def serving(
     server = ApiServer(options, store=store)
     running = asyncio.create_task(server.run())
     served = Served(server, rest, pki, store)
+    served.grpc_port = grpc
     try:
         async with asyncio.timeout(DEADLINE_S):
             while not await _ready(served):

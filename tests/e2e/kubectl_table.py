@@ -151,6 +151,8 @@ class Row(NamedTuple):
     why: str = ""
     # Given up after this long, for commands that do not end by themselves.
     timeout_s: int = 60
+    # Asked again, until it writes that or the time is over.
+    again: bool = False
 
 
 ROWS = (
@@ -228,6 +230,18 @@ ROWS = (
     Row("rollout restart deployment/web", r"deployment.apps/web restarted"),
     Row("rollout pause deployment/web", r"deployment.apps/web paused"),
     Row("rollout resume deployment/web", r"deployment.apps/web resumed"),
+    Row("rollout status deployment/web --timeout=60s", r"successfully rolled out"),
+    Row("get apiservices", r"v1\.apps +Local +True"),
+    Row("wait --for=condition=Available apiservice/v1beta1.metrics.k8s.io --timeout=60s",
+        r"condition met"),
+    Row("describe apiservice v1beta1.metrics.k8s.io", r"all checks passed"),
+    Row("top nodes", r"node-0 +\d+m +\d+% +\d+Mi +\d+%", again=True),
+    Row("top nodes --sort-by=memory", r"node-1 +\d+m"),
+    Row("top pods", r"web-\S+ +\d+m +\d+Mi", again=True),
+    Row("top pods -l app=web --containers", r"web-\S+ +web +\d+m +\d+Mi"),
+    Row("top pods --sort-by=cpu -A", r"of-kubectl +web-\S+ +\d+m"),
+    Row("get pods.metrics.k8s.io", r"NAME +CPU +MEMORY +WINDOW"),
+    Row("explain podmetrics.containers.usage", r"memory working set"),
     Row("autoscale deployment web --min=1 --max=3 --cpu=50%", r"web autoscaled"),
     Row("get hpa", r"web +Deployment/web +cpu: <unknown>/50% +1 +3"),
     Row("get --raw /apis/autoscaling/v1/namespaces/of-kubectl/horizontalpodautoscalers/web",
@@ -296,7 +310,6 @@ ROWS = (
     Row("apply --server-side -f -", r"\.dtaa: field not declared in schema", WRONG,
         why="as it must be"),
     Row("delete deployment web", r'deployment.apps "web" deleted'),
-    Row("top nodes", r"Metrics API not available", why="no metrics server"),
     Row("create job once --image=kubraft/web:v1", r"job.batch/once created"),
     Row("get job once", r"once +(Running|Complete) +./1"),
     Row("apply -f -", r"job.batch/done created", ONE_JOB),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +44,15 @@ class Kubectl:
             check=False,
         )
 
+    def settled(self, row: Row) -> subprocess.CompletedProcess[str]:
+        """As `run`; what may take a moment to be so is asked again."""
+        until_s = time.monotonic() + row.timeout_s
+        done = self.run(row)
+        while row.again and time.monotonic() < until_s and not re.search(row.writes, done.stdout):
+            time.sleep(1)
+            done = self.run(row)
+        return done
+
 
 @pytest.fixture
 def kubectl(cluster: Cluster, tmp_path: Path) -> Iterator[Kubectl]:
@@ -58,7 +68,7 @@ def kubectl(cluster: Cluster, tmp_path: Path) -> Iterator[Kubectl]:
 def test_every_command_does_what_it_says(kubectl: Kubectl) -> None:
     wrong = []
     for row in ROWS:
-        done = kubectl.run(row)
+        done = kubectl.settled(row)
         written = done.stdout + done.stderr
         if not re.search(row.writes, written, re.MULTILINE) or (done.returncode != 0) != bool(
             row.why

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from kubraft.api.conditions import Condition, with_condition
+from kubraft.api.conditions import Condition, is_true, with_condition
 from kubraft.api.object import Object
 
 # The finalizer in `spec.finalizers` that stands for "its content is not gone yet".
@@ -24,6 +24,8 @@ class Content:
     remaining: Counter[str] = field(default_factory=Counter)  # "pods.", "deployments.apps"
     finalizers: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    # Of groups' versions that cannot be asked after now, and why.
+    undiscovered: list[str] = field(default_factory=list)
 
     def add(self, resource: str, objects: Iterable[Object]) -> None:
         """Count `objects` of `resource`, named "plural.group"."""
@@ -33,7 +35,7 @@ class Content:
 
     def is_gone(self) -> bool:
         """Whether nothing is left and nothing is unknown."""
-        return not self.remaining and not self.failures
+        return not self.remaining and not self.failures and not self.undiscovered
 
 
 def conditions(old: Sequence[Condition] | None, content: Content, now: datetime) -> list[Condition]:
@@ -46,12 +48,18 @@ def conditions(old: Sequence[Condition] | None, content: Content, now: datetime)
 
 
 def _told(content: Content) -> Iterable[tuple[str, str, str, str]]:
-    yield (
-        "NamespaceDeletionDiscoveryFailure",
-        "False",
-        "ResourcesDiscovered",
-        "All resources successfully discovered",
-    )
+    if content.undiscovered:
+        text = "unable to retrieve the complete list of server APIs"
+        message = f"Discovery failed for some groups, {len(content.undiscovered)} failing: {text}: "
+        message += ", ".join(content.undiscovered)
+        yield "NamespaceDeletionDiscoveryFailure", "True", "DiscoveryFailed", message
+    else:
+        yield (
+            "NamespaceDeletionDiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        )
     yield (
         "NamespaceDeletionGroupVersionParsingFailure",
         "False",
@@ -79,6 +87,26 @@ def _told(content: Content) -> Iterable[tuple[str, str, str, str]]:
     else:
         message = "All content-preserving finalizers finished"
         yield "NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", message
+
+
+def undiscovered(api_services: Iterable[Object], known: Iterable[str]) -> list[str]:
+    """The versions of extension servers of which it is not known what they have. Pure.
+
+    Args:
+        known: the apiVersions of all kinds that are known.
+    """
+    versions = set(known)
+    found = []
+    for each in api_services:
+        spec = each["spec"]
+        if not spec.get("service"):
+            continue
+        api_version = f"{spec.get('group')}/{spec.get('version')}"
+        if not is_true(each, "Available"):
+            found.append(f"{api_version}: the server is currently unable to handle the request")
+        elif api_version not in versions:
+            found.append(f"{api_version}: stale GroupVersion discovery: {api_version}")
+    return sorted(found)
 
 
 def _sorted(counts: Counter[str]) -> list[tuple[str, int]]:

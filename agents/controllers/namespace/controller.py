@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from agents.controllers.context import Context
-from agents.controllers.namespace.content import FINALIZER, Content, conditions, finalized
+from agents.controllers.namespace.content import (
+    FINALIZER,
+    Content,
+    conditions,
+    finalized,
+    undiscovered,
+)
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
-from kubraft.api.gvk import NAMESPACE, POD
+from kubraft.api.gvk import NAMESPACE, POD, GroupVersionKind
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, uid_of
 from kubraft.client.client import Kind
 from kubraft.client.controller import Controller
 
+API_SERVICE = GroupVersionKind("apiregistration.k8s.io", "v1", "APIService")
 # How often what is left is looked at: Pods have a grace period, and finalizers take their time.
 _AGAIN_S = 1.0
 _AGAIN_S_MAX = 5.0
@@ -62,7 +69,10 @@ class NamespaceController:
     async def _empty(self, name: str) -> Content:
         """Delete everything, Pods before what they may still use."""
         content = Content()
-        kinds = [k for k in await self._client.kinds() if _is_deletable(k)]
+        known = await self._client.kinds(remote=True)
+        services = (await self._client.list(API_SERVICE)).items
+        content.undiscovered = undiscovered(services, (kind.gvk.api_version for kind in known))
+        kinds = [kind for kind in known if _is_deletable(kind)]
         pods = [kind for kind in kinds if kind.gvk == POD]
         await self._empty_kinds(pods, name, content)
         if content.remaining:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
+import re
 import ssl
+import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +28,7 @@ from kubraft.pb.v1 import node_pb2_grpc
 from kubraft.pb.v1 import objects_pb2 as pb
 from tests.agents.node.node_process import Node, state
 from tests.agents.runtime.runtime_process import Cri, until
-from tests.harness.api import ApiUnderTest
+from tests.harness.api import ADMIN_TOKEN, ApiUnderTest
 
 pytestmark = pytest.mark.e2e
 
@@ -468,6 +472,60 @@ async def test_streams_go_through_the_agents_port(node: Node, api: ApiUnderTest)
         path = "/containerLogs/default/talks/main"
         async with session.get(url + path, ssl=tls) as answer:
             assert (answer.status, await answer.text()) == (200, "heard this\n")
+
+
+def asked(node: Node, path: str, **given: str) -> tuple[int, str]:
+    """Status and body of one request, with a certificate (`name`) or a `token`."""
+    context = ssl.create_default_context(cafile=node.api.pki / "ca.crt")
+    if name := given.get("name"):
+        context.load_cert_chain(node.api.pki / f"{name}.crt", node.api.pki / f"{name}.key")
+    headers = {"Authorization": f"Bearer {given['token']}"} if "token" in given else {}
+    connection = http.client.HTTPSConnection("127.0.0.1", node.port, context=context, timeout=30)
+    try:
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+async def test_usage_is_told_to_who_may_read_it(node: Node) -> None:
+    command = "while true; do :; done"
+    await node.run(node.pod("busy", "sh", "-c", command))
+    await node.until("busy", lambda p: "running" in state(p).get("state", {}))
+    labels = '{container="main",namespace="default",pod="busy"}'
+    line = re.compile(re.escape(f"container_cpu_usage_seconds_total{labels} ") + r"(\S+) \d+")
+
+    async def cpu_s() -> float:
+        status, text = await asyncio.to_thread(asked, node, "/metrics/resource", name="admin")
+        assert status == 200
+        found = line.search(text)
+        return float(found[1]) if found else 0.0
+
+    async with asyncio.timeout(60):
+        while await cpu_s() < 0.2:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    _, text = await asyncio.to_thread(asked, node, "/metrics/resource", token=ADMIN_TOKEN)
+    values = dict(re.findall(r"^([a-z_]+)(?:\{[^}]*\})? (\S+)", text, re.MULTILINE))
+    assert values["resource_scrape_error"] == values["scrape_error"] == "0"
+    assert float(values["container_memory_working_set_bytes"]) > 100_000
+    assert float(values["pod_cpu_usage_seconds_total"]) >= 0.2
+    assert float(values["node_cpu_usage_seconds_total"]) > 1
+    assert float(values["node_memory_working_set_bytes"]) > 1_000_000
+    assert abs(float(values["container_start_time_seconds"]) - time.time()) < 3600
+    status, body = await asyncio.to_thread(asked, node, "/stats/summary", name="admin")
+    assert status == 200
+    summary = json.loads(body)
+    assert summary["node"]["nodeName"] == "node-0"
+    (pod,) = [p for p in summary["pods"] if p["podRef"]["name"] == "busy"]
+    assert pod["containers"][0]["cpu"]["usageCoreNanoSeconds"] >= 200_000_000
+    status, text = await asyncio.to_thread(asked, node, "/metrics/resource", name="scheduler")
+    assert status == 403
+    asked_for = "verb=get, resource=nodes, subresource(s)=[metrics]"
+    assert text == f"Forbidden (user=system:kube-scheduler, {asked_for})\n"
+    for credentials in ({}, {"token": "nobody's"}):
+        status, _ = await asyncio.to_thread(asked, node, "/metrics/resource", **credentials)
+        assert status == 401
 
 
 async def test_sigterm_stops_the_agent_and_leaves_the_pods(node: Node) -> None:

@@ -70,6 +70,8 @@ class Extension:
         self.port = 0
         self.flunders: dict[str, Any] = {}
         self.seen: list[Any] = []
+        # Their names, by namespace.
+        self.fischers: dict[str, list[str]] = {}
         self.broken = False
         self._api = api
         self._token = token
@@ -86,6 +88,9 @@ class Extension:
         app.router.add_delete(f"{BASE}/flunders", self._clear)
         app.router.add_get(f"{BASE}/flunders/{{name}}", self._get)
         app.router.add_get(f"{BASE}/flunders/{{name}}/away", self._away)
+        app.router.add_get(f"{BASE}/namespaces/{{namespace}}/fischers", self._fischers)
+        app.router.add_delete(f"{BASE}/namespaces/{{namespace}}/fischers/{{name}}", self._release)
+        app.router.add_get(f"{BASE}/flunders/{{name}}/talk", self._talk)
         self.app = app
 
     # Who asks, and whether it may.
@@ -178,7 +183,14 @@ class Extension:
             "verbs": ["create", "deletecollection", "get", "list", "watch"],
             "shortNames": ["fl"],
         }
-        versions = [{"version": VERSION, "resources": [resource], "freshness": "Current"}]
+        other = {
+            "resource": "fischers",
+            "responseKind": {**_KIND, "kind": "Fischer"},
+            "scope": "Namespaced",
+            "singularResource": "fischer",
+            "verbs": ["delete", "list"],
+        }
+        versions = [{"version": VERSION, "resources": [resource, other], "freshness": "Current"}]
         body = {
             "kind": "APIGroupDiscoveryList",
             "apiVersion": "apidiscovery.k8s.io/v2",
@@ -282,6 +294,34 @@ class Extension:
         if obj is None:
             return web.json_response({"kind": "Status", "reason": "NotFound"}, status=404)
         return web.json_response(obj)
+
+    async def _talk(self, request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(protocols=["talk.example.com"])
+        await socket.prepare(request)
+        await socket.send_str(f"hello {request['user']['user']}")
+        async for message in socket:
+            await socket.send_str(f"{message.data}!")
+        return socket
+
+    async def _fischers(self, request: web.Request) -> web.Response:
+        namespace = request.match_info["namespace"]
+        items = [
+            {"metadata": {"name": name, "namespace": namespace, "uid": name}}
+            for name in self.fischers.get(namespace, ())
+        ]
+        kind = {"kind": "FischerList", "apiVersion": f"{GROUP}/{VERSION}"}
+        return web.json_response({**kind, "metadata": {"resourceVersion": "7"}, "items": items})
+
+    async def _release(self, request: web.Request) -> web.Response:
+        options = json.loads(await request.read() or b"{}")
+        name = request.match_info["name"]
+        held = self.fischers[request.match_info["namespace"]]
+        if name not in held:
+            status = {"kind": "Status", "reason": "NotFound", "message": "no such", "code": 404}
+            return web.json_response(status, status=404)
+        assert options["preconditions"]["uid"] == name
+        held.remove(name)
+        return web.json_response({"kind": "Status", "status": "Success"})
 
     async def _away(self, request: web.Request) -> web.Response:
         return web.Response(status=302, headers={"location": "https://127.0.0.1:1/"})

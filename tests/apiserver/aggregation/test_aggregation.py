@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
+from kubraft.api.errors import BadRequestError, ForbiddenError, NotFoundError
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.client.client import ApiClient, Kind
 from tests.apiserver.aggregation.extension import (
     BASE,
     GROUP,
@@ -176,7 +181,7 @@ async def test_both_servers_decide_who_may(api: Served, tmp_path: Path) -> None:
 async def test_watches_stream(api: Served, tmp_path: Path) -> None:
     async with running_extension(api, tmp_path) as extension:
         await register(api, extension, tmp_path)
-        context = __import__("ssl").create_default_context(cafile=api.pki / "ca.crt")
+        context = ssl.create_default_context(cafile=api.pki / "ca.crt")
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port, ssl=context)
         request = (
             f"GET {BASE}/flunders?watch=1 HTTP/1.1\r\nHost: x\r\n"
@@ -192,6 +197,64 @@ async def test_watches_stream(api: Served, tmp_path: Path) -> None:
                     pass
                 assert json.loads(line) == {"type": "ADDED", "object": obj}
         writer.close()
+
+
+async def test_websockets_are_relayed(api: Served, tmp_path: Path) -> None:
+    async with running_extension(api, tmp_path) as extension:
+        await register(api, extension, tmp_path)
+        context = ssl.create_default_context(cafile=api.pki / "ca.crt")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(
+                f"https://127.0.0.1:{api.port}{BASE}/flunders/f/talk?a=b",
+                ssl=context,
+                headers={"Authorization": "Bearer admin-token-of-a-test"},
+                protocols=["talk.example.com"],
+            ) as socket,
+        ):
+            assert socket.protocol == "talk.example.com"
+            assert await socket.receive_str() == "hello admin"
+            await socket.send_str("x" * 100_000)
+            assert len(await socket.receive_str()) == 100_001
+        assert "Authorization" not in extension.seen[-1]
+
+
+async def test_agents_list_and_delete_what_is_elsewhere(api: Served, tmp_path: Path) -> None:
+    fischer = GroupVersionKind(GROUP, VERSION, "Fischer")
+    async with running_extension(api, tmp_path) as extension:
+        extension.fischers["default"] = ["bobby", "helga"]
+        await register(api, extension, tmp_path)
+        ca_file = api.pki / "ca.crt"
+        clients = {
+            name: ApiClient(f"127.0.0.1:{api.grpc_port}", ca_file=ca_file, token=token)
+            for name, token in (("admin", "admin-token-of-a-test"), ("bob", "bob-token"))
+        }
+        try:
+            admin = clients["admin"]
+            assert fischer not in {kind.gvk for kind in await admin.kinds()}
+            async with asyncio.timeout(60):
+                known: dict[GroupVersionKind, Kind] = {}
+                while fischer not in known:
+                    known = {kind.gvk: kind for kind in await admin.kinds(remote=True)}
+            assert known[fischer].namespaced
+            assert known[fischer].verbs == ("delete", "list")
+            found = (await admin.list(fischer, "default")).items
+            assert [(obj["kind"], obj["metadata"]["name"]) for obj in found] == [
+                ("Fischer", "bobby"),
+                ("Fischer", "helga"),
+            ]
+            assert extension.seen[-1]["X-Remote-User"] == "admin"
+            await admin.delete(fischer, "bobby", "default", propagation="Background", uid="bobby")
+            assert extension.fischers["default"] == ["helga"]
+            with pytest.raises(NotFoundError, match="no such"):
+                await admin.delete(fischer, "bobby", "default", uid="bobby")
+            with pytest.raises(ForbiddenError, match="cannot list resource"):
+                await clients["bob"].list(fischer, "default")
+            with pytest.raises(BadRequestError):
+                await admin.delete(fischer, "../../x", "default")
+        finally:
+            for client in clients.values():
+                await client.close()
 
 
 @pytest.mark.parametrize("aggregated", [True, False], ids=["aggregated", "plain"])
@@ -211,7 +274,7 @@ async def test_discovery_and_openapi_are_merged(
         assert names[:2] == ["apiregistration.k8s.io", "apps"]
         assert names[-1] == GROUP  # 2000 is little
         (version,) = groups[-1]["versions"]
-        (resource,) = version["resources"]
+        resource = version["resources"][0]
         assert resource["resource"] == "flunders"
         assert resource["responseKind"] == {"group": GROUP, "version": VERSION, "kind": "Flunder"}
         assert resource["shortNames"] == ["fl"]

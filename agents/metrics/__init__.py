@@ -1,0 +1,1 @@
+"""The metrics server: what nodes and Pods use now, as metrics.k8s.io/v1beta1."""
