@@ -14,6 +14,9 @@ from agents.controllers.endpoints.endpoints_controller import EndpointsControlle
 from agents.controllers.endpoints.mirroring import EndpointSliceMirroringController
 from agents.controllers.endpoints.slice_controller import EndpointSliceController
 from agents.controllers.garbage.controller import GarbageCollector
+from agents.controllers.horizontal_pod_autoscaler.controller import (
+    HorizontalPodAutoscalerController,
+)
 from agents.controllers.job.controller import JobController
 from agents.controllers.namespace.controller import NamespaceController
 from agents.controllers.node_lifecycle.controller import NodeLifecycleController
@@ -59,6 +62,7 @@ CONTROLLERS = (
     Row("endpointslice-controller", EndpointSliceController),
     Row("endpointslice-mirroring-controller", EndpointSliceMirroringController),
     Row("disruption-controller", DisruptionController),
+    Row("horizontal-pod-autoscaler-controller", HorizontalPodAutoscalerController),
     Row("node-lifecycle-controller", NodeLifecycleController),
     Row("taint-eviction-controller", TaintEvictionController),
     Row("garbage-collector-controller", GarbageCollector),

@@ -98,6 +98,7 @@ RUN_BY_MANAGER: Final = frozenset(
         "daemon-set-controller",
         "disruption-controller",
         "endpoint-controller",
+        "horizontal-pod-autoscaler",
         "endpointslicemirroring-controller",
         "job-controller",
         "replication-controller",
@@ -179,7 +180,7 @@ CONTROLLER_ROLES: Final[dict[str, list[RuleObject]]] = {
     "horizontal-pod-autoscaler": [
         _rule("read", "horizontalpodautoscalers", "autoscaling"),
         _rule("update patch", "horizontalpodautoscalers/status", "autoscaling"),
-        _rule("get update", "*/scale", "*"),
+        _rule("get update patch", "*/scale", "*"),
         _rule("list", "pods"),
         _rule("list", "pods", "metrics.k8s.io"),
         _rule("get list", "*", "custom.metrics.k8s.io"),

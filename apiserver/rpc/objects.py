@@ -53,6 +53,9 @@ class ObjectsService:
         _check_name(request.name)
         turn = await self._turn(call, "get")
         try:
+            if call.subresource == "scale":
+                raw = orjson.dumps(await self._registry.get_scale(call))
+                return self._answer(raw, request.encoding)
             entry = await self._registry.get(call, request.resource_version)
         finally:
             turn.end()
@@ -154,6 +157,10 @@ class ObjectsService:
         encoding = request.encoding if request.HasField("encoding") else form
         turn = await self._turn(call, "patch")
         try:
+            if call.subresource == "scale":
+                options = _write_options(request)
+                scale = await self._registry.change_scale(call, "patch", change, options)
+                return self._answer(orjson.dumps(scale), encoding)
             written = await self._registry.patch(call, change, _write_options(request))
         finally:
             turn.end()

@@ -159,12 +159,16 @@ CONTROLLERS = [
 ]
 
 
+# Those of the metrics server that comes with a cluster here, under its manifests' names.
+OURS = {"system:metrics-server", "system:aggregated-metrics-reader"}
+
+
 def test_default_roles_and_bindings_have_upstreams_names() -> None:
     found: dict[str, set[str]] = {}
     for obj in bootstrap_objects():
         found.setdefault(obj["kind"], set()).add(obj["metadata"]["name"])
     controllers = {f"system:controller:{name}" for name in CONTROLLERS}
-    assert found["ClusterRole"] == {*UPSTREAM, *controllers}
+    assert found["ClusterRole"] == {*UPSTREAM, *controllers, *OURS}
     assert controllers < found["ClusterRoleBinding"]
     assert found["Role"] == {
         "extension-apiserver-authentication-reader",
@@ -173,6 +177,7 @@ def test_default_roles_and_bindings_have_upstreams_names() -> None:
         "system:controller:bootstrap-signer",
         "system:controller:cloud-provider",
         "system:controller:token-cleaner",
+        "system:metrics-server",
     }
     assert found["RoleBinding"] == {
         "system::extension-apiserver-authentication-reader",

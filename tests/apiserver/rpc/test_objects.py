@@ -255,3 +255,28 @@ async def test_many_calls_at_once_are_all_answered(api: Api) -> None:
         *(api.client.create(simple("ConfigMap", f"m{index}")) for index in range(100))
     )
     assert len((await api.client.list(CONFIG_MAP)).items) == 100
+
+
+async def test_a_scale_is_read_and_patched(api: Api) -> None:
+    await api.stub.Put(put(deployment(replicas=3)))
+    named: dict[str, Any] = {"kind": "Deployment", "name": "web", "subresource": "scale"}
+    got = await api.stub.Get(pb.GetRequest(**named, encoding=pb.ENCODING_JSON))
+    scale = orjson.loads(got.json)
+    assert (scale["kind"], scale["spec"]) == ("Scale", {"replicas": 3})
+    assert scale["status"]["selector"] == "app=web"
+    change = orjson.dumps({"spec": {"replicas": 5}})
+    patched = await api.stub.Patch(pb.PatchRequest(**named, json=change))
+    assert orjson.loads(patched.json)["spec"] == {"replicas": 5}
+    assert (await api.bench.get(DEPLOYMENT, "web"))["spec"]["replicas"] == 5
+
+
+async def test_reviews_are_answered_and_not_kept(api: Api) -> None:
+    asked = {"user": "ann", "resourceAttributes": {"verb": "get", "resource": "pods"}}
+    kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+    answer = await api.stub.Put(put({**kind, "metadata": {}, "spec": asked}))
+    assert orjson.loads(answer.json)["status"]["allowed"] is True
+    kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+    answer = await api.stub.Put(put({**kind, "spec": {"token": "x"}}))
+    assert orjson.loads(answer.json)["status"]["user"]["username"] == "admin"
+    error = await failure(api.stub.Put(put({**kind, "spec": {"tokn": "x"}})))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT

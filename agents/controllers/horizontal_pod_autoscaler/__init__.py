@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: how many replicas a workload has, by what its Pods use."""
