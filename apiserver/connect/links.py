@@ -41,7 +41,8 @@ _ATTRIBUTES: Final = {
 }
 # A comment, a tag, or the begin of one. Possessive where it could be slow.
 _TAG: Final = re.compile(r"<!--.*?(?:-->|\Z)|<([a-zA-Z][a-zA-Z0-9]*+)([^<>]*+)>", re.DOTALL)
-_ATTRIBUTE: Final = re.compile(r"""([^\s=/>"']++)(\s*+=\s*+)("[^"]*+"|'[^']*+'|[^\s"'>]++)""")
+# A name alone matches too, else a long one would be looked at from each of its characters on.
+_ATTRIBUTE: Final = re.compile(r"""([^\s=/>"']++)(?:(\s*+=\s*+)("[^"]*+"|'[^']*+'|[^\s"'>]++))?+""")
 # What is between these is no markup.
 _RAW: Final = ("script", "style", "textarea", "title", "xmp")
 
@@ -99,7 +100,7 @@ def _tag(found: re.Match[str], name: str, rewrite: Rewrite) -> str:
     wanted = _ATTRIBUTES[name]
 
     def attribute(match: re.Match[str]) -> str:
-        if match[1].lower() not in wanted:
+        if not match[2] or match[1].lower() not in wanted:
             return match[0]
         value = match[3]
         mark = value[0] if value[0] in "\"'" else ""

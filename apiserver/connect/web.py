@@ -8,6 +8,7 @@ Source: upstream's UpgradeAwareHandler and proxy.Transport; Go's ReverseProxy.
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
@@ -171,7 +172,7 @@ async def _page(
     if plain is None:
         return HttpResponse(response.status, bytes(held), headers)
     kept = [(k, v) for k, v in headers if k not in ("content-length", "content-encoding")]
-    body = rewrite_page(plain, proxied.rewrite)
+    body = await asyncio.to_thread(rewrite_page, plain, proxied.rewrite)
     return HttpResponse(response.status, body, [*kept, ("content-length", str(len(body)))])
 
 
