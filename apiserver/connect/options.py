@@ -27,6 +27,13 @@ _KINDS: Final = {
     ("nodes", "proxy"): "NodeProxyOptions",
 }
 _FLAGS: Final = ("stdin", "stdout", "stderr", "tty")
+# The type of each field, and of what a list holds.
+_TYPES: Final[dict[str, tuple[type, type]]] = {
+    **dict.fromkeys(("kind", "apiVersion", "container", "path"), (str, str)),
+    **dict.fromkeys(_FLAGS, (bool, bool)),
+    "command": (list, str),
+    "ports": (list, int),
+}
 _ASKED_AS: Final = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 
 
@@ -56,6 +63,26 @@ def options_of(info: RequestInfo, asked: Query) -> Object:
         made["container"] = container
     if info.subresource == "exec":
         made["command"] = list(asked.get("command", ()))
+    return made
+
+
+def is_options(kind: GroupVersionKind) -> bool:
+    """Whether objects of a kind are options of connect requests: flat, and without metadata."""
+    return kind.api_version == "v1" and kind.kind in _KINDS.values()
+
+
+def read_options(obj: Object) -> Object:
+    """Options that somebody else made: what is known of them.
+
+    Raises:
+        BadRequestError: a field has the wrong type.
+    """
+    made = {name: value for name, value in obj.items() if name in _TYPES}
+    for name, value in made.items():
+        kind, each = _TYPES[name]
+        items = value if isinstance(value, list) else ()
+        if type(value) is not kind or not all(type(item) is each for item in items):
+            raise BadRequestError(f"{obj.get('kind', '')}: {name} has the wrong type")
     return made
 
 

@@ -10,6 +10,7 @@ from apiserver.apply.overlay import overlaid
 from apiserver.apply.types import Type
 from apiserver.apply.updater import MergeError
 from apiserver.apply.validation import MistypedError
+from apiserver.connect.options import is_options, read_options
 from apiserver.reader import Reader, Writer
 from apiserver.registry.equivalents import ServedVersions
 from apiserver.registry.machinery import Machinery
@@ -45,6 +46,8 @@ class _Tools:
         self._machinery = machinery
 
     def decode(self, kind: GroupVersionKind, obj: Object) -> Object:
+        if is_options(kind):
+            return read_options(obj)
         machinery = self._machinery
         resource = machinery.resources.find(kind.api_version, kind.kind)
         if resource is None:
@@ -57,6 +60,8 @@ class _Tools:
         return decoded
 
     def patch(self, kind: GroupVersionKind, obj: Object, patch: Any) -> Object:
+        if is_options(kind):
+            return _patched_options(obj, patch)
         if isinstance(patch, list):
             return change_of(JSON, patch)(obj)
         config = {**patch, "apiVersion": kind.api_version, "kind": kind.kind}
@@ -82,3 +87,11 @@ class _Tools:
     def is_namespaced(self, kind: GroupVersionKind) -> bool | None:
         resource = self._machinery.resources.find(kind.api_version, kind.kind)
         return None if resource is None else resource.namespaced
+
+
+def _patched_options(obj: Object, patch: Any) -> Object:
+    """Options of a connect request: what is in them is replaced, nothing is merged."""
+    if isinstance(patch, list):
+        made = change_of(JSON, patch)({**obj, "metadata": {}})
+        return {name: value for name, value in made.items() if name != "metadata"}
+    return {**obj, **patch}

@@ -139,7 +139,7 @@ class MutatingAdmissionPolicy(Plugin):
         except ApiError as error:
             raise ConfigurationError(error.message) from error
         for field in _FIXED_METADATA:
-            if made["metadata"].get(field) != before["metadata"].get(field):
+            if _metadata(made).get(field) != _metadata(before).get(field):
                 raise ConfigurationError(f"metadata.{field} may not be changed")
         for field in _FIXED:
             if made.get(field) != before.get(field):
@@ -166,3 +166,8 @@ def _denied(request: AdmissionRequest, bound: Bound, why: str) -> ForbiddenError
         name=request.shown_name,
         causes=[Cause("", message, "")],
     )
+
+
+def _metadata(obj: Object) -> Mapping[str, Any]:
+    """Options of connect requests have none."""
+    return obj.get("metadata") or {}

@@ -6,6 +6,7 @@ Source: upstream's mutating dispatcher and reinvocation context.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -129,6 +130,11 @@ class MutatingAdmissionWebhook(Plugin):
         except ApiError as error:
             raise InternalError(f"Internal error occurred: {error.message}") from error
         for part in ("name", "namespace", "uid"):
-            if made["metadata"].get(part) != before["metadata"].get(part):
+            if _metadata(made).get(part) != _metadata(before).get(part):
                 raise InternalError(f"Internal error occurred: metadata.{part} may not be changed")
         return made
+
+
+def _metadata(obj: Object) -> Mapping[str, Any]:
+    """Options of connect requests have none."""
+    return obj.get("metadata") or {}

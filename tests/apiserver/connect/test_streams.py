@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.apiserver.admission.hooks_server import patch
+from tests.apiserver.admission.hooks_server import serving as serving_hooks
 from tests.apiserver.connect.cluster import PODS, SPDY, WEBSOCKET, Cluster, running, until
 from tests.apiserver.in_process import ADMIN_TOKEN
 from tests.apiserver.objects import binding, role, rule
@@ -207,6 +209,30 @@ async def test_a_browser_shows_its_token_as_a_protocol(cluster: Cluster) -> None
     assert plain.status == 403  # without an upgrade it is just a header
     assert ADMIN_TOKEN not in cluster.agent.asked[0]
     assert "sec-websocket-protocol: v5.channel.k8s.io\r\n" in cluster.agent.asked[0]
+
+
+async def test_a_webhook_is_asked_and_may_change_what_is_run(cluster: Cluster, pki: Path) -> None:
+    change = {"op": "replace", "path": "/command", "value": ["true"]}
+    async with serving_hooks(pki) as hooks:
+        hooks.answers["/exec"] = lambda _: patch(change)
+        rule_ = {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"],
+                 "resources": ["pods/exec"]}  # fmt: skip
+        obj = {"metadata": {"name": "h"}, "webhooks": [hooks.hook("/exec", rules=[rule_])]}
+        place = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+        await cluster.served.create(place, obj)
+
+        async def is_changed() -> bool:
+            async with cluster.opened(EXEC) as line:
+                assert line.status == 101, await line.reader.read(4096)
+            return "command=true" in cluster.agent.asked[-1]
+
+        await until(is_changed)
+        path, asked = hooks.asked[-1]
+    assert (path, asked["operation"], asked["subResource"]) == ("/exec", "CONNECT", "exec")
+    assert asked["kind"]["kind"] == asked["object"]["kind"] == "PodExecOptions"
+    assert asked["resource"]["resource"] == "pods"
+    assert (asked["namespace"], asked["name"]) == ("default", "web")
+    assert asked["object"]["command"] == ["ls", "-l x"]
 
 
 async def test_admission_sees_what_is_to_be_run(cluster: Cluster) -> None:
