@@ -50,6 +50,17 @@ def too_long(field: str, bytes_max: int) -> Cause:
     return Cause("FieldValueTooLong", f"Too long: may not be more than {bytes_max} bytes", field)
 
 
+def too_many(field: str, count: int, most: int) -> Cause:
+    """The field has more items than it may."""
+    text = f"Too many: {count}: must have at most {most} items"
+    return Cause("FieldValueTooMany", text, field)
+
+
+def invalid_whole(field: str, detail: str) -> Cause:
+    """As `invalid`, of what is too large to be shown."""
+    return Cause("FieldValueInvalid", f"Invalid value: {detail}", field)
+
+
 def immutable(field: str, value: Any) -> Cause:
     """The field may not change once it is set."""
     return invalid(field, value, "field is immutable")

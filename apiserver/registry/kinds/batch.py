@@ -12,6 +12,7 @@ from typing import Any
 
 from apiserver.registry.causes import immutable, invalid, required, unsupported
 from apiserver.registry.columns import AGE, NAME, Cell, cell, columns, images, selector
+from apiserver.registry.job_policies import failure_causes, success_causes
 from apiserver.registry.metadata import annotation_causes, label_causes
 from apiserver.registry.paths import at
 from apiserver.registry.pod_defaults import default_pod_spec
@@ -58,7 +59,6 @@ _JOB_CHECKS = (
     ("completionMode", one_of("NonIndexed", "Indexed")),
     ("podReplacementPolicy", one_of("TerminatingOrFailed", "Failed")),
     ("selector", label_selector),
-    ("podFailurePolicy.rules[].action", one_of("Count", "FailIndex", "FailJob", "Ignore")),
 )
 
 
@@ -130,6 +130,7 @@ def _job_spec(spec: Object, field: str) -> list[Cause]:
     if spec.get("maxFailedIndexes") is not None and spec.get("backoffLimitPerIndex") is None:
         text = "when maxFailedIndexes is specified"
         causes.append(required(f"{field}.backoffLimitPerIndex", text))
+    causes += [*failure_causes(spec, field), *success_causes(spec, field)]
     template = spec.get("template")
     if not isinstance(template, dict):
         return [*causes, required(f"{field}.template")]
