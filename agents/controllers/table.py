@@ -28,6 +28,7 @@ from agents.controllers.replica_set.replication import ReplicationController
 from agents.controllers.resource_quota import ResourceQuotaController
 from agents.controllers.root_ca import RootCaPublisher
 from agents.controllers.service_account import ServiceAccountController
+from agents.controllers.stateful_set.controller import StatefulSetController
 from agents.controllers.ttl_after_finished import TtlAfterFinishedController
 
 
@@ -56,6 +57,7 @@ CONTROLLERS = (
     Row("replicaset-controller", ReplicaSetController),
     Row("replicationcontroller-controller", ReplicationController),
     Row("daemonset-controller", DaemonSetController),
+    Row("statefulset-controller", StatefulSetController),
     Row("job-controller", JobController),
     Row("ttl-after-finished-controller", TtlAfterFinishedController),
     Row("endpoints-controller", EndpointsController),

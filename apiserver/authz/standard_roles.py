@@ -102,6 +102,7 @@ RUN_BY_MANAGER: Final = frozenset(
         "endpointslicemirroring-controller",
         "job-controller",
         "replication-controller",
+        "statefulset-controller",
         "ttl-after-finished-controller",
     }
 )

@@ -1,0 +1,1 @@
+"""StatefulSets: Pods with names, places and storage that stay."""
