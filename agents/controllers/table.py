@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
+from agents.controllers.cron_job.controller import CronJobController
 from agents.controllers.daemon_set.controller import DaemonSetController
 from agents.controllers.deployment.controller import DeploymentController
 from agents.controllers.disruption.controller import DisruptionController
@@ -59,6 +60,7 @@ CONTROLLERS = (
     Row("daemonset-controller", DaemonSetController),
     Row("statefulset-controller", StatefulSetController),
     Row("job-controller", JobController),
+    Row("cronjob-controller", CronJobController),
     Row("ttl-after-finished-controller", TtlAfterFinishedController),
     Row("endpoints-controller", EndpointsController),
     Row("endpointslice-controller", EndpointSliceController),

@@ -104,6 +104,29 @@ def job(name: str = "once", **spec: Any) -> Object:
     }
 
 
+def cron_job(name: str = "nightly", **spec: Any) -> Object:
+    template = job()["spec"]
+    del template["selector"]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {
+            "name": name,
+            "namespace": "default",
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "resourceVersion": "1",
+            "creationTimestamp": at(-3600),
+        },
+        "spec": {
+            "schedule": "*/10 * * * *",
+            "concurrencyPolicy": "Allow",
+            "jobTemplate": {"spec": template},
+            **spec,
+        },
+    }
+
+
 def daemon_set(name: str = "agent", **spec: Any) -> Object:
     return {**deployment(name, **{**spec, "replicas": None}), "kind": "DaemonSet"}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubraft.api.conditions import find_condition
-from kubraft.api.gvk import JOB, POD
+from kubraft.api.gvk import CRON_JOB, JOB, POD
 from kubraft.api.object import Object
 from tests.agents.controllers.cluster import Cluster
 from tests.agents.controllers.hollow_node import DONE, FAILS
@@ -82,3 +82,30 @@ async def test_a_running_job_is_ended_by_its_deadline_and_by_its_owner(cluster: 
         "reason"
     ] == "DeadlineExceeded"
     await eventually(lambda: not cluster.of(POD))
+
+
+async def test_a_cron_job_starts_jobs_until_it_is_suspended(cluster: Cluster) -> None:
+    template = {"restartPolicy": "Never", "containers": [{"name": "main", "image": DONE}]}
+    await cluster.client.create(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "often", "namespace": cluster.namespace},
+            "spec": {
+                "schedule": "@every 1s",
+                "timeZone": "Europe/Paris",
+                "jobTemplate": {"spec": {"template": {"spec": template}}},
+            },
+        }
+    )
+
+    def status() -> dict[str, Any]:
+        return (cluster.get(CRON_JOB, "often") or {}).get("status") or {}
+
+    await eventually(lambda: "lastSuccessfulTime" in status() and "lastScheduleTime" in status())
+    name = cluster.of(JOB)[0]["metadata"]["name"]
+    assert name.startswith("often-")
+    await cluster.eventually_said("SuccessfulCreate", f"Created job {name}")
+    await cluster.client.patch(CRON_JOB, "often", {"spec": {"suspend": True}}, cluster.namespace)
+    await cluster.client.delete(CRON_JOB, "often", cluster.namespace)
+    await eventually(lambda: not cluster.of(JOB))
