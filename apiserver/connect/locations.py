@@ -62,7 +62,7 @@ class Locations:
         self._reader = reader
         self._rng = rng
         self._node_tls = node_tls
-        self._unchecked = ssl.create_default_context()
+        self._unchecked = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # nothing to check against
         self._unchecked.check_hostname = False
         self._unchecked.verify_mode = ssl.CERT_NONE
 

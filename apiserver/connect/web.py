@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # A longer page of HTML goes through as it is.
 PAGE_BYTES_MAX: Final = 4 << 20
+# Requests beyond these wait for one to become free, as long as two dials may take.
+_CONNECTIONS_MAX: Final = 1_000
 _CONNECTIONS_PER_HOST_MAX: Final = 256
 _KEEPALIVE_S: Final = 30.0
 _BODILESS: Final = ("GET", "HEAD", "OPTIONS")
@@ -89,14 +91,16 @@ class WebProxy:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=0,
+                    limit=_CONNECTIONS_MAX,
                     limit_per_host=_CONNECTIONS_PER_HOST_MAX,
                     keepalive_timeout=_KEEPALIVE_S,
                     use_dns_cache=False,
                 ),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=DIAL_TIMEOUT_S),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=2 * DIAL_TIMEOUT_S, sock_connect=DIAL_TIMEOUT_S
+                ),
                 max_line_size=HEAD_BYTES_MAX,
                 max_field_size=HEAD_BYTES_MAX,
             )

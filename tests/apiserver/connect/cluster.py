@@ -149,7 +149,9 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running(folder: Path, pki: Path, *, certificate: str = "") -> AsyncIterator[Cluster]:
+async def running(
+    folder: Path, pki: Path, *flags: str, certificate: str = ""
+) -> AsyncIterator[Cluster]:
     """`certificate`: the agent's, by the name of its files; its own where it is empty."""
     agent = Agent()
     own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=pki / "ca.crt")
@@ -158,7 +160,7 @@ async def running(folder: Path, pki: Path, *, certificate: str = "") -> AsyncIte
     own.verify_mode = ssl.CERT_REQUIRED
     listening = await asyncio.start_server(agent.serve, "127.0.0.1", 0, ssl=own)
     agent.port = listening.sockets[0].getsockname()[1]
-    async with serving(folder, pki) as served:
+    async with serving(folder, pki, *flags) as served:
         await served.create(
             "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,27 @@ async def test_a_server_that_stops_ends_its_relays(tmp_path: Path, pki: Path) ->
             assert line.status == 101
             cluster.served.server.stop()
             assert await line.rest() == b"hello "
+
+
+async def test_the_audit_log_has_the_begin_and_the_end(tmp_path: Path, pki: Path) -> None:
+    policy, log = tmp_path / "policy.yaml", tmp_path / "audit.log"
+    rules = [{"level": "Metadata", "resources": [{"group": "", "resources": ["pods/exec"]}]}]
+    policy.write_text(
+        json.dumps({"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules})
+    )
+    flags = (f"--audit-policy-file={policy}", f"--audit-log-path={log}")
+    async with running(tmp_path, pki, *flags) as cluster:
+        await cluster.pod()
+        async with cluster.opened(EXEC) as line:
+            assert "Audit-Id: " in line.head
+            line.writer.write(b"bye")
+            await line.rest()
+    events = [json.loads(each) for each in log.read_text().splitlines()]
+    stages = [event["stage"] for event in events]
+    assert stages == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+    assert events[-1]["responseStatus"]["code"] == 101
+    assert events[-1]["requestURI"] == EXEC
+    assert events[-1]["objectRef"]["subresource"] == "exec"
 
 
 TWO = [{"name": "a", "image": "i"}, {"name": "b", "image": "i"}]
