@@ -15,9 +15,11 @@ from apiserver.registry.causes import (
     required,
     unsupported,
 )
+from apiserver.registry.ip_addresses import ip_address, key_of
 from apiserver.registry.metadata import label_causes
 from apiserver.registry.service_validation import service_causes
 from apiserver.registry.strategy import Strategy
+from apiserver.storage import codec
 from kubraft.api.errors import Cause
 from kubraft.api.names import (
     dns1035_label_errors,
@@ -141,7 +143,10 @@ class ServiceStrategy(Strategy):
         spec = obj["spec"]
         claims: dict[str, bytes] = {}
         if needs_cluster_ip(obj) and spec.get("clusterIP"):
-            claims[ip_claim(spec["clusterIP"])] = owner
+            address = spec["clusterIP"]
+            claims[ip_claim(address)] = owner
+            if not ip_errors(address):
+                claims[key_of(address)] = codec.encode(ip_address(obj, address))
         for port in spec.get("ports") or ():
             if port.get("nodePort"):
                 claims[port_claim(port.get("protocol", "TCP"), port["nodePort"])] = owner

@@ -68,6 +68,39 @@ async def test_a_service_changes_its_type(cluster: Cluster) -> None:
     assert (await cluster.update(f"{path}/web", made))["spec"]["ports"][0]["nodePort"]
 
 
+async def test_an_address_says_whose_it_is(cluster: Cluster) -> None:
+    """With the Service, and without a controller that would repair it."""
+    namespace = await cluster.namespace()
+    addresses = "/apis/networking.k8s.io/v1/ipaddresses"
+    made = await cluster.create(f"{namespace}/services", _service())
+    address = made["spec"]["clusterIP"]
+    found = await cluster.get(f"{addresses}/{address}")
+    ref = {"group": "", "resource": "services", "name": "web"}
+    assert found["spec"]["parentRef"] == {**ref, "namespace": namespace.rpartition("/")[2]}
+    assert found["metadata"]["labels"]["ipaddress.kubernetes.io/ip-family"] == "IPv4"
+    chosen = f"{addresses}?labelSelector=ipaddress.kubernetes.io/managed-by"
+    assert address in [o["metadata"]["name"] for o in await cluster.items(chosen)]
+    # Deleting it by hand does not give the address to another.
+    await cluster.delete(f"{addresses}/{address}")
+    again = _service("again", clusterIP=address)
+    message = await cluster.refused(422, "POST", f"{namespace}/services", again)
+    assert message.endswith("provided IP is already allocated")
+    await cluster.delete(f"{namespace}/services/web")
+    await cluster.create(f"{namespace}/services", again)
+    await cluster.get(f"{addresses}/{address}")
+    await cluster.patch(
+        f"{namespace}/services/again", {"spec": {"type": "ExternalName", "externalName": "a.b"}}
+    )
+    await cluster.gone(f"{addresses}/{address}")
+    # An address that somebody keeps for something else is not given away.
+    kept = thing("networking.k8s.io/v1", "IPAddress", "10.96.200.200")
+    kept["spec"] = {"parentRef": {**ref, "namespace": "default", "name": "mine"}}
+    await cluster.create(addresses, kept)
+    await cluster.refused(
+        422, "POST", f"{namespace}/services", _service("kept", clusterIP="10.96.200.200")
+    )
+
+
 @conforms(
     f"{OF}find a service from listing all namespaces",
     "[sig-network] API Server should provide secure master service",
