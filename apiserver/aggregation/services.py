@@ -74,6 +74,7 @@ class Remote:
     ca_bundle: str
     insecure: bool
     available: bool
+    priority: Priority
 
     @property
     def group_version(self) -> GroupVersion:
@@ -106,6 +107,7 @@ def read(obj: Object) -> Remote | None:
         ca_bundle=spec.get("caBundle") or "",
         insecure=bool(spec.get("insecureSkipTLSVerify")),
         available=is_true(obj, "Available"),
+        priority=Priority(spec["groupPriorityMinimum"], spec["versionPriority"]),
     )
 
 

@@ -29,7 +29,7 @@ from kubraft.api.conditions import Condition, conditions_of, with_condition
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import POD, GroupVersionKind, parse_api_version
 from kubraft.api.labels import LabelSelector, parse_selector
-from kubraft.api.object import Object, ObjectKey, key_of
+from kubraft.api.object import Object, ObjectKey, key_of, labels_of
 from kubraft.api.time import format_time
 from kubraft.client.controller import Controller
 
@@ -87,6 +87,8 @@ class HorizontalPodAutoscalerController:
         self._autoscalers = context.informers.of(AUTOSCALER)
         self._pods = context.informers.of(POD)
         self._histories: dict[ObjectKey, History] = {}
+        # Of the Pods that each autoscaler counts.
+        self._selectors: dict[ObjectKey, LabelSelector] = {}
         self._controller = Controller(
             "horizontal-pod-autoscaler-controller",
             self.reconcile,
@@ -109,6 +111,7 @@ class HorizontalPodAutoscalerController:
         autoscaler = self._autoscalers.get(key)
         if autoscaler is None:
             self._histories.pop(key, None)
+            self._selectors.pop(key, None)
             return None
         round_ = _Round(autoscaler, self._clock.now())
         try:
@@ -176,6 +179,14 @@ class HorizontalPodAutoscalerController:
             round_.say("ScalingActive", Said(False, "InvalidSelector", missing))
             return None
         current = int((scale.get("spec") or {}).get("replicas") or 0)
+        self._selectors[key] = parse_selector(text)
+        if rivals := self._rivals(key):
+            shown = " ".join(f"{{{each.name} {each.namespace}}}" for each in rivals)
+            why = f"pods by selector {text} are controlled by multiple HPAs: [{shown}]"
+            self._recorder.event(autoscaler, "Warning", "AmbiguousSelector", why)
+            round_.say("ScalingActive", Said(False, "AmbiguousSelector", why))
+            self._recorder.event(autoscaler, "Warning", "FailedComputeMetricsReplicas", why)
+            return None
         workload = await self._workload(key.namespace, text, scale, behavior)
         metrics = spec.get("metrics") or []
         found = outcome(metrics, workload, current)
@@ -201,15 +212,24 @@ class HorizontalPodAutoscalerController:
         reason = up if found.replicas > current else "All metrics below target"
         return wanted.replicas, reason, found.statuses
 
+    def _selected(self, namespace: str, selector: LabelSelector) -> list[Object]:
+        return [pod for pod in self._pods.list(namespace) if selector.matches(labels_of(pod))]
+
+    def _rivals(self, key: ObjectKey) -> list[ObjectKey]:
+        """All autoscalers that count the same Pods, if there are several."""
+        pods = self._selected(key.namespace, self._selectors[key])
+        found = [
+            other
+            for other, selector in self._selectors.items()
+            if other.namespace == key.namespace
+            and any(selector.matches(labels_of(pod)) for pod in pods)
+        ]
+        return sorted(found) if len(found) > 1 else []
+
     async def _workload(
         self, namespace: str, text: str, scale: Object, behavior: Mapping[str, Any] | None
     ) -> Workload:
-        selector: LabelSelector = parse_selector(text)
-        pods = [
-            pod
-            for pod in self._pods.list(namespace)
-            if selector.matches(pod["metadata"].get("labels") or {})
-        ]
+        pods = self._selected(namespace, parse_selector(text))
         usage, failure = [], ""
         try:
             usage = (await self._client.list(POD_METRICS, namespace, label_selector=text)).items

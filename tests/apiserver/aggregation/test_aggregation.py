@@ -321,49 +321,49 @@ async def test_redirects_are_not_followed(api: Served, tmp_path: Path) -> None:
         assert "location" not in found.headers
 
 
-@pytest.mark.parametrize(
-    ("service", "reason", "message"),
-    [
-        pytest.param(
-            None, "ServiceNotFound", 'service/wardle in "default" is not present', id="no-service"
-        ),
-        pytest.param(
-            {"ports": [{"port": 8443}]},
-            "ServicePortError",
-            'service/wardle in "default" is not listening on port {port}',
-            id="other-port",
-        ),
-        pytest.param(
-            {"ports": [{"port": 0}], "selector": {"app": "wardle"}},
-            "EndpointsNotFound",
-            'cannot find endpointslices for service/wardle in "default"',
-            id="no-endpoints",
-        ),
-        pytest.param(
-            {"type": "ExternalName", "externalName": "localhost"},
-            "FailedDiscoveryCheck",
-            "failing or missing response from https://localhost:{port}/apis/wardle.example.com/"
-            'v1alpha1: Get "https://localhost:{port}/apis/wardle.example.com/v1alpha1": dial tcp '
-            "localhost:{port}: connect: connection refused",
-            id="nobody-listens",
-        ),
-    ],
-)
-async def test_what_is_missing_is_said(
-    api: Served, service: Any, reason: str, message: str
-) -> None:
+# By the name of the Service: its spec, and the reason and message of the condition.
+MISSING: dict[str, tuple[Any, str, str]] = {
+    "none": (None, "ServiceNotFound", 'service/none in "default" is not present'),
+    "other-port": (
+        {"ports": [{"port": 8443}]},
+        "ServicePortError",
+        'service/other-port in "default" is not listening on port PORT',
+    ),
+    "empty": (
+        {"ports": [{"port": "PORT"}], "selector": {"app": "wardle"}},
+        "EndpointsNotFound",
+        'cannot find endpointslices for service/empty in "default"',
+    ),
+    "silent": (
+        {"type": "ExternalName", "externalName": "localhost"},
+        "FailedDiscoveryCheck",
+        "failing or missing response from https://localhost:PORT/apis/silent.example.com/v1: "  # noqa: ISC004
+        'Get "https://localhost:PORT/apis/silent.example.com/v1": dial tcp localhost:PORT: '
+        "connect: connection refused",
+    ),
+}
+
+
+async def test_what_is_missing_is_said(api: Served) -> None:
     (port,) = free_ports(1)
-    if service is not None:
-        spec = json.loads(json.dumps(service).replace('"port": 0', f'"port": {port}'))
-        body = {"metadata": {"name": "wardle"}, "spec": spec}
-        await api.create("/api/v1/namespaces/default/services", body)
-    await api.create(SERVICES, api_service(port, insecureSkipTLSVerify=True))
-    path = f"{SERVICES}/{NAME}"
-    found = (await settled(api, path, available("False", reason))).json()
-    assert found["status"]["conditions"][0]["message"] == message.replace("{port}", str(port))
-    refused = await api.ask("GET", f"{BASE}/flunders")
-    assert (refused.status, refused.body) == (503, b"service unavailable\n")
-    # It is not known what there is: whoever deletes everything must not believe there is nothing.
+    for name, (spec, _, _) in MISSING.items():
+        if spec is not None:
+            text = json.dumps(spec).replace('"PORT"', str(port))
+            body = {"metadata": {"name": name}, "spec": json.loads(text)}
+            await api.create("/api/v1/namespaces/default/services", body)
+        made = api_service(port, insecureSkipTLSVerify=True, group=f"{name}.example.com")
+        made["spec"] |= {"version": "v1"}
+        made["spec"]["service"]["name"] = name
+        made["metadata"]["name"] = f"v1.{name}.example.com"
+        await api.create(SERVICES, made)
+    for name, (_, reason, message) in MISSING.items():
+        path = f"{SERVICES}/v1.{name}.example.com"
+        found = (await settled(api, path, available("False", reason))).json()
+        said = found["status"]["conditions"][0]["message"]
+        assert said == message.replace("PORT", str(port))
+        refused = await api.ask("GET", f"/apis/{name}.example.com/v1/things")
+        assert (refused.status, refused.body) == (503, b"service unavailable\n")
+    # It is not known what there is: who deletes everything must not believe there is nothing.
     groups = (await api.ask("GET", "/apis", headers=[("accept", AGGREGATED.encode())])).json()
     (version,) = groups["items"][-1]["versions"]
     assert (version["freshness"], version["resources"]) == ("Stale", [])
