@@ -8,8 +8,8 @@ Source: upstream's allocator of cluster IPs (labels, parentRef).
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
-import uuid
 from typing import Final
 
 from kubraft.api.gvk import IP_ADDRESS
@@ -35,7 +35,7 @@ def ip_address(service: Object, address: str) -> Object:
     }
     own = {
         "name": address,
-        "uid": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{metadata.get('uid', '')}/{address}")),
+        "uid": _uid(f"{metadata.get('uid', '')}/{address}"),
         "generation": 1,
         "creationTimestamp": metadata.get("creationTimestamp"),
         "labels": labels,
@@ -47,3 +47,10 @@ def ip_address(service: Object, address: str) -> Object:
         "metadata": own,
         "spec": {"parentRef": ref},
     }
+
+
+def _uid(text: str) -> str:
+    """In the form of a UUID of version 8: one that is made of something."""
+    digits = hashlib.sha256(text.encode()).hexdigest()
+    parts = digits[:8], digits[8:12], f"8{digits[13:16]}", f"8{digits[17:20]}", digits[20:32]
+    return "-".join(parts)
