@@ -24,9 +24,11 @@ _SAME_SIZE: Final = frozenset(("lowerAscii", "upperAscii", "substring", "trim", 
 _PARSED: Final = frozenset(
     (
         *("ip", "cidr", "isIP", "isCIDR", "isURL", "quantity", "isQuantity", "semver", "isSemver"),
-        *("ip.isCanonical", "startsWith", "endsWith", "size", "string", "charAt", "quote"),
+        "ip.isCanonical",
     )
 )
+# What upstream counts as one unit, and the evaluator does in time that grows with a text.
+_REALLY_LINEAR: Final = frozenset(("size", "string", "charAt", "quote"))
 _PER_ITEM: Final = frozenset(("isSorted", "sum", "max", "min", "k8sIndexOf", "k8sLastIndexOf"))
 _PER_PAIR: Final = frozenset(("sets.contains", "sets.equivalent", "sets.intersects", "distinct"))
 _COPIES: Final = frozenset(("slice", "flatten", "sort", "k8sReverse", "reverse"))
@@ -156,12 +158,13 @@ class Estimator:
     """Adds up what the parts of an expression cost, as often as loops ask for them.
 
     `rounds_max` is how often the evaluator goes round loops in all before it stops by itself.
-    `copies` says that each round of a loop that builds a list copies what it has so far.
+    With it, what counts is what the evaluator does, which is more than upstream's units say: each
+    round of a loop that builds a list copies what it has so far.
     """
 
-    def __init__(self, *, rounds_max: int = UNBOUNDED, copies: bool = False) -> None:
+    def __init__(self, *, rounds_max: int = UNBOUNDED) -> None:
         self._rounds_max = rounds_max
-        self._copies = copies
+        self._real = rounds_max != UNBOUNDED
         self._cost = 0
 
     def cost(self, node: Node, variables: Mapping[str, Sized]) -> int:
@@ -208,7 +211,7 @@ class Estimator:
         self._visit(node.condition, inner, within)
         step = self._visit(node.step, inner, within)
         builds = isinstance(node.initial, (Items, Entries))
-        if builds and self._copies:
+        if builds and self._real:
             self._pay(over.size / 2, within)
         made: Sized = Flat(over.size, step.item()) if builds else initial
         self._visit(node.result, {**scope, node.accumulator: made}, rounds)
@@ -224,6 +227,8 @@ class Estimator:
             self._pay(1, rounds)
             return args[0].field(node.args[1].text)
         cost, made = _function(node.function, args)
+        if self._real and node.function in _REALLY_LINEAR:
+            cost = args[0].size * _STRING
         self._pay(cost, rounds)
         return made
 
@@ -246,7 +251,7 @@ def _function(name: str, args: list[Sized]) -> tuple[float, Sized]:
     if name in _SAME_SIZE:
         return size * _STRING, Flat(size)
     if name in _PARSED:
-        return size * _STRING, ONE if name != "string" else Flat(size)
+        return size * _STRING, ONE
     if name in _COMPARED:
         return min(first.weight, second.weight) * _STRING, ONE
     if name in _PER_ITEM:
@@ -278,6 +283,10 @@ def _matches(args: list[Sized]) -> tuple[float, Sized]:
 
 def _text_contains(args: list[Sized]) -> tuple[float, Sized]:
     return (args[0].size * _STRING) * max(1.0, args[1].size * _STRING), ONE
+
+
+def _affix(args: list[Sized]) -> tuple[float, Sized]:
+    return args[1].size * _STRING, ONE
 
 
 def _replace(args: list[Sized]) -> tuple[float, Sized]:
@@ -316,6 +325,10 @@ _TABLE: Final[dict[str, Callable[[list[Sized]], tuple[float, Sized]]]] = {
     "find": _matches,
     "findAll": _matches,
     "contains": _text_contains,
+    "startsWith": _affix,
+    "endsWith": _affix,
+    "string": lambda args: (1.0, args[0]),
+    "quote": lambda args: (1.0, args[0]),
     "replace": _replace,
     "split": _split,
     "join": _join,

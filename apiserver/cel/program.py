@@ -78,7 +78,7 @@ class Program:
 
     def _work(self, variables: Mapping[str, Any]) -> int:
         """What an evaluation can cost at most; the evaluator itself bounds its rounds alone."""
-        estimator = Estimator(rounds_max=_ROUNDS_MAX, copies=True)
+        estimator = Estimator(rounds_max=_ROUNDS_MAX)
         return estimator.cost(self.tree, {name: Actual(v) for name, v in variables.items()})
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from apiserver.registry.causes import forbidden, invalid, required, unsupported
+from apiserver.structural.budget import cost_causes
 from apiserver.structural.defaulting import default
 from apiserver.structural.form import form_causes
 from apiserver.structural.pruning import prune_value
@@ -73,7 +74,7 @@ def schema_causes(schema: Schema, path: str, *, has_status: bool) -> list[Cause]
     form = form_causes(schema, path)
     causes += form or _default_causes(schema, path)
     causes += _causes(schema, path, _Where(), root=True)
-    return causes or compilation_causes(schema, path)
+    return causes or compilation_causes(schema, path) or cost_causes(schema, path)
 
 
 def _root_causes(schema: Schema, path: str) -> Iterator[Cause]:

@@ -93,6 +93,7 @@ def test_ordinary_work_on_large_objects_is_done(expression: str) -> None:
         ("has(object.a)", 1),
         ("object.a == 'xxxxx'", 3),
         ("object.a.startsWith('xxxxx')", 3),
+        ("object.long.startsWith('x') && object.long.size() > 0", 7),
         ("object.long.contains('yyyyyyyyyyyyyyyyyyyy')", 22),
         ("object.long.matches('yyyyyyyyyyyyyyyyyyyy')", 53),
         ("[1, 2]", 10),
