@@ -27,12 +27,16 @@ from kubraft.api.errors import ApiError
 from kubraft.api.gvk import POD, SERVICE
 from kubraft.api.object import Object, labels_of
 from kubraft.api.time import Clock
+from kubraft.log import get_logger
 
 CHECK_PERIOD_S: Final = 30.0
 CHECK_TIMEOUT_S: Final = 5.0
 RETRY_S_MIN: Final = 0.25
 ATTEMPTS: Final = 2
 CHECKS_AT_ONCE: Final = 8
+
+
+_log = get_logger("apiserver.aggregation")
 
 
 class Verdict(NamedTuple):
@@ -155,7 +159,7 @@ class Availability:
             ]
             for remote in remotes:
                 self._due[remote.name] = now + CHECK_PERIOD_S
-            await asyncio.gather(*map(self._see_to, remotes))
+            await asyncio.gather(*map(self._guarded, remotes))
 
     async def _wait(self) -> None:
         due = [self._due.get(remote.name, 0.0) for remote in self._directory.remotes.values()]
@@ -167,6 +171,13 @@ class Availability:
             except TimeoutError:
                 pass
         self._changed.clear()
+
+    async def _guarded(self, remote: Remote) -> None:
+        """What another server says must not end this one."""
+        try:
+            await self._see_to(remote)
+        except Exception:  # noqa: BLE001 - whatever it is, the next look may find it gone
+            _log.exception("check_failed", api_service=remote.name)
 
     async def _see_to(self, remote: Remote) -> None:
         async with self._gate:

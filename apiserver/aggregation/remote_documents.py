@@ -20,6 +20,10 @@ from kubraft.log import get_logger
 
 DOCUMENT_BYTES_MAX: Final = 16 << 20
 FETCH_TIMEOUT_S: Final = 15.0
+DEPTH_MAX: Final = 100
+TEXT_CHARS_MAX: Final = 256
+TEXTS_MAX: Final = 100
+_LISTS: Final = ("verbs", "shortNames", "categories")
 _JSON: Final = "application/json"
 _AS: Final = "as=APIGroupDiscoveryList"
 _ACCEPT: Final = ",".join(
@@ -78,7 +82,11 @@ class RemoteDocuments:
                     made = await part(remote, made)
             except (TimeoutError, NoAddressError, UnreachableError, ValueError) as error:
                 cause = str(error) or "timed out"
-                _log.info("not_described", api_service=remote.name, cause=cause)
+            except (TypeError, AttributeError) as error:  # what should be an object is none
+                cause = f"malformed: {error}"
+            else:
+                continue
+            _log.info("not_described", api_service=remote.name, cause=cause)
         if made != before or remote.group_version not in self._found:
             self._found[remote.group_version] = made
             self.generation += 1
@@ -91,7 +99,7 @@ class RemoteDocuments:
         else:
             _, raw = await self._get(remote, f"/{remote.place}", _JSON)
             found = resources_of(_object(raw), remote)
-        return replace(before, resources=tuple(found))
+        return replace(before, resources=tuple(cleaned(each, remote) for each in found))
 
     async def _with_v3(self, remote: Remote, before: Description) -> Description:
         _, raw = await self._get(remote, "/openapi/v3", _JSON, missing=b'{"paths":{}}')
@@ -102,7 +110,7 @@ class RemoteDocuments:
             return before
         path, _, query = url.partition("?")
         _, raw = await self._get(remote, path, _JSON, query=query)
-        _object(raw)
+        shallow(_object(raw))
         self._tags[known] = url
         etag = hashlib.sha512(raw).hexdigest().upper()
         return replace(before, openapi_v3=raw, openapi_v3_etag=etag)
@@ -113,8 +121,10 @@ class RemoteDocuments:
         tag = hashlib.sha256(raw).hexdigest()
         if self._tags.get(known) == tag:
             return before
+        part = part_of(_object(raw), f"/{remote.place}/")
+        shallow(part)
         self._tags[known] = tag
-        return replace(before, openapi_v2=part_of(_object(raw), f"/{remote.place}/"))
+        return replace(before, openapi_v2=part)
 
     async def _get(
         self, remote: Remote, path: str, accept: str, *, query: str = "", missing: bytes = b""
@@ -133,8 +143,54 @@ def part_of(swagger: Json, prefix: str) -> Json:
     """The paths below `prefix` of an OpenAPI v2 document, and the definitions. Pure."""
     paths = swagger.get("paths") or {}
     kept = {path: item for path, item in paths.items() if path.startswith(prefix)}
-    definitions = swagger.get("definitions") or {}
+    definitions = dict((swagger.get("definitions") or {}).items())
     return {"paths": kept, "definitions": definitions} if kept else {}
+
+
+def shallow(value: Any) -> None:
+    """Raises ValueError: it nests deeper than any schema, and would break who writes it."""
+    level = [value]
+    for _ in range(DEPTH_MAX):
+        level = [
+            child
+            for each in level
+            if isinstance(each, dict | list)
+            for child in (each.values() if isinstance(each, dict) else each)
+        ]
+        if not level:
+            return
+    raise ValueError(f"nests deeper than {DEPTH_MAX} levels")
+
+
+def cleaned(resource: Json, remote: Remote) -> Json:
+    """A resource of aggregated discovery with what clients read of it, of the right types. Pure."""
+    kind = _text_map(resource.get("responseKind") or {}, ("group", "version", "kind"))
+    made: Json = {
+        **_text_map(resource, ("resource", "singularResource")),
+        "responseKind": {"group": remote.group, "version": remote.version, "kind": "", **kind},
+        "scope": "Namespaced" if resource.get("scope") == "Namespaced" else "Cluster",
+    }
+    made |= {key: _texts(resource[key]) for key in _LISTS if resource.get(key)}
+    if resource.get("subresources"):
+        made["subresources"] = [
+            {
+                **_text_map(each, ("subresource",)),
+                "responseKind": _text_map(
+                    each.get("responseKind") or {}, ("group", "version", "kind")
+                ),
+                "verbs": _texts(each.get("verbs") or ()),
+            }
+            for each in resource["subresources"]
+        ]
+    return made
+
+
+def _text_map(value: Json, names: tuple[str, ...]) -> dict[str, str]:
+    return {name: str(value[name])[:TEXT_CHARS_MAX] for name in names if value.get(name)}
+
+
+def _texts(values: Any) -> list[str]:
+    return [str(value)[:TEXT_CHARS_MAX] for value in list(values)[:TEXTS_MAX]]
 
 
 def resources_of(listing: Json, remote: Remote) -> list[Json]:

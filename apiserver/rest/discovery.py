@@ -151,7 +151,7 @@ class Discovery:
             shown = [_discovered(row) for row in sorted(rows, key=_plural)]
             return {"version": version, "resources": shown, "freshness": "Current"}
         known = remote.description
-        fresh = remote.remote.available and known is not None
+        fresh = remote.remote.available and bool(known and known.resources)
         return {
             "version": version,
             "resources": list(known.resources) if known else [],

@@ -73,6 +73,8 @@ class Extension:
         # Their names, by namespace.
         self.fischers: dict[str, list[str]] = {}
         self.broken = False
+        # In the place of what it serves, by path.
+        self.lies: dict[str, bytes] = {}
         self._api = api
         self._token = token
         self._trust = trust
@@ -100,6 +102,9 @@ class Extension:
         if self.broken:
             return web.Response(status=500)
         self.seen.append(request.headers)
+        if request.path in self.lies:
+            kind = {"content-type": request.headers["Accept"].partition(",")[0]}
+            return web.Response(body=self.lies[request.path], headers=kind)
         user = await self._user(request)
         if user is None:
             return web.json_response({"kind": "Status", "code": 401}, status=401)

@@ -310,6 +310,53 @@ async def test_discovery_and_openapi_are_merged(
         assert (gone.status, gone.body) == (404, b"404 page not found\n")
 
 
+DEEP = b'{"paths":{"%b/x":' % BASE.encode() + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}}"
+ODD = {"resource": 7, "responseKind": {"kind": ["x"]}, "verbs": {"a": 1}, "scope": []}
+
+
+def groups_with(resources: Any) -> bytes:
+    versions = [{"version": VERSION, "resources": resources}]
+    return json.dumps({"items": [{"metadata": {"name": GROUP}, "versions": versions}]}).encode()
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        pytest.param({"/apis": b"[]", "/openapi/v2": b"[]", "/openapi/v3": b"7"}, id="no-objects"),
+        pytest.param({"/apis": b'{"items":7}', "/openapi/v3": b'{"paths":[1]}'}, id="types"),
+        pytest.param(
+            {"/apis": groups_with([1, None, "x"]), "/openapi/v2": b'{"paths":[]}'}, id="rows"
+        ),
+        pytest.param({"/apis": groups_with([ODD]), "/openapi/v2": DEEP}, id="deep"),
+        pytest.param({"/apis": b"\xff\xfe{", "/openapi/v2": b"", "/openapi/v3": b""}, id="bytes"),
+    ],
+)
+async def test_a_server_that_lies_harms_nobody_else(
+    api: Served, tmp_path: Path, lies: dict[str, bytes]
+) -> None:
+    async with running_extension(api, tmp_path) as extension:
+        extension.lies = lies
+        await register(api, extension, tmp_path)
+        accept = [("accept", AGGREGATED.encode())]
+        for _ in range(3):  # while it is being asked
+            found = await api.ask("GET", "/apis", headers=accept)
+            assert found.status == 200
+            assert "apps" in [group["metadata"]["name"] for group in found.json()["items"]]
+            whole = await api.ask("GET", "/openapi/v2")
+            assert (whole.status, whole.json()["swagger"]) == (200, "2.0")
+            await asyncio.sleep(0.1)
+        client = ApiClient(
+            f"127.0.0.1:{api.grpc_port}",
+            ca_file=api.pki / "ca.crt",
+            token="admin-token-of-a-test",
+        )
+        try:
+            assert "Pod" in {kind.gvk.kind for kind in await client.kinds(remote=True)}
+        finally:
+            await client.close()
+        assert (await api.ask("GET", "/readyz")).status == 200
+
+
 async def test_redirects_are_not_followed(api: Served, tmp_path: Path) -> None:
     async with running_extension(api, tmp_path) as extension:
         await register(api, extension, tmp_path)
