@@ -23,9 +23,11 @@ async def get(address: str, port: int) -> str:
         async with asyncio.timeout(10):
             reader, writer = await asyncio.open_connection(address, port)
             request = f"GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-            writer.write(request.encode())
-            answer = (await reader.read()).decode()
-            writer.close()
+            try:
+                writer.write(request.encode())
+                answer = (await reader.read()).decode()
+            finally:
+                writer.close()
     except (OSError, TimeoutError) as error:
         return type(error).__name__
     found = [line.partition(": ")[2] for line in answer.splitlines() if line.startswith("version:")]
@@ -99,6 +101,7 @@ async def test_a_roll_out_under_load_fails_no_request(workload: Workload) -> Non
     await roll_out(workload, "v3")
     await answers(address, PORT, "v3")
     asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
     assert set(client.answers) == {"v1", "v2", "v3"}, client.answers
 
 

@@ -52,8 +52,10 @@ async def answer(address: str, port: int) -> str:
     try:
         async with asyncio.timeout(5):
             reader, writer = await asyncio.open_connection(address, port)
-            said = await reader.read()
-            writer.close()
+            try:
+                said = await reader.read()
+            finally:
+                writer.close()
     except (OSError, TimeoutError) as error:
         return type(error).__name__
     return said.decode()
@@ -73,6 +75,7 @@ async def becomes(address: str, port: int, *expected: str) -> None:
         await eventually(looking.done, f"{expected} at {address}:{port}", timeout_s=15)
     finally:
         looking.cancel()
+        await asyncio.gather(looking, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager
@@ -147,6 +150,7 @@ async def test_an_address_that_is_nobodys_is_told_of_on_the_service(client: ApiC
         await eventually(lambda: _about(events, uid), timeout_s=15)
     finally:
         following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
     event = _about(events, uid)[0]
     assert event["reason"] == "FailedToListen"
     assert event["message"].startswith(f"Cannot listen on {made['spec']['clusterIP']}:")
