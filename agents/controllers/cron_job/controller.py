@@ -26,6 +26,7 @@ from agents.controllers.cron_job.plan import (
 from agents.controllers.executor import namespace_is_ending
 from agents.controllers.informers import BY_CONTROLLER
 from agents.controllers.own_writes import OwnWrites
+from agents.controllers.pod_control import AMBIGUOUS
 from agents.controllers.status import same_status
 from kubraft.api.cron import Schedule, parse_schedule
 from kubraft.api.errors import AlreadyExistsError, ApiError, NotFoundError
@@ -52,6 +53,7 @@ class CronJobController:
         self._jobs = context.informers.of(JOB)
         self._written = OwnWrites()  # Jobs
         self._written_self = OwnWrites()
+        self._doubtful: dict[ObjectKey, datetime] = {}  # creates without an answer
         self._controller = Controller(
             "cronjob-controller",
             self.reconcile,
@@ -118,12 +120,16 @@ class CronJobController:
         found = due(cron_job, schedule, zone, now)
         if found.missed > MISSED_MAX:
             self._recorder.event(cron_job, "Warning", "TooManyMissedTimes", _TOO_MANY)
-        moment = found.moment
-        if moment is not None and self._may_start(cron_job, status, moment, now):
+        # A Job that may have been started comes first, by the same name again.
+        doubtful = self._doubtful.get(key_of(cron_job))
+        moment = doubtful or found.moment
+        if moment is not None and (doubtful or self._may_start(cron_job, status, moment, now)):
             policy = cron_job["spec"].get("concurrencyPolicy", "Allow")
-            if policy == "Replace":
+            if policy == "Replace" and not doubtful:
                 status = await self._replace(cron_job, status)
+            self._doubtful[key_of(cron_job)] = moment
             job = await self._create(cron_job, job_of(cron_job, moment, zone))
+            del self._doubtful[key_of(cron_job)]
             if job is not None:
                 status = started(status, job, moment)
                 cron_job = {**cron_job, "status": status}
@@ -165,6 +171,8 @@ class CronJobController:
         except ApiError as error:
             if namespace_is_ending(error):
                 return None
+            if not isinstance(error, AMBIGUOUS):
+                del self._doubtful[key_of(cron_job)]
             text = f"Error creating job: {error.message}"
             self._recorder.event(cron_job, "Warning", "FailedCreate", text)
             raise
@@ -202,6 +210,7 @@ class CronJobController:
         if new is None:
             self._written.forget(key)
             self._written_self.forget(key)
+            self._doubtful.pop(key, None)
         self._controller.queue.add(key)
 
     def _on_job(self, old: Object | None, new: Object | None) -> None:

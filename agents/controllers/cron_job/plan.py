@@ -17,7 +17,7 @@ from agents.controllers.job.reading import is_finished, true_condition
 from agents.controllers.ownership import controller_reference
 from kubraft.api.cron import Schedule
 from kubraft.api.gvk import JOB
-from kubraft.api.object import Object, is_terminating, key_of, uid_of
+from kubraft.api.object import Object, annotations_of, is_terminating, key_of, uid_of
 from kubraft.api.time import format_time, parse_time
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"
@@ -109,8 +109,15 @@ def followed(cron_job: Object, jobs: Sequence[Object]) -> tuple[dict[str, Any], 
             active.append(reference)
     known = {reference["uid"] for reference in status.get("active") or ()}
     for job in jobs:
-        if not is_finished(job) and uid_of(job) not in known:
-            name = job["metadata"]["name"]
+        if is_finished(job) or uid_of(job) in known:
+            continue
+        name = job["metadata"]["name"]
+        if SCHEDULED in annotations_of(job):
+            # Started, and no status was written after that.
+            active.append(_reference(job))
+            moment = format_time(parse_time(annotations_of(job)[SCHEDULED]))
+            status["lastScheduleTime"] = max(status.get("lastScheduleTime") or "", moment)
+        else:
             text = f"Saw a job that the controller did not create or forgot: {name}"
             said.append(("Warning", "UnexpectedJob", text))
     ended = [_completion(job) for job in jobs if true_condition(job, "Complete")]
@@ -123,7 +130,13 @@ def followed(cron_job: Object, jobs: Sequence[Object]) -> tuple[dict[str, Any], 
 
 def started(status: dict[str, Any], job: Object, moment: datetime) -> dict[str, Any]:
     """The status once `job` was started for `moment`."""
-    reference = {
+    others = [r for r in status.get("active") or () if r["uid"] != uid_of(job)]
+    fresh = _with_active(status, [*others, _reference(job)])
+    return {**fresh, "lastScheduleTime": format_time(moment)}
+
+
+def _reference(job: Object) -> Object:
+    return {
         "apiVersion": JOB.api_version,
         "kind": JOB.kind,
         "name": key_of(job).name,
@@ -131,9 +144,6 @@ def started(status: dict[str, Any], job: Object, moment: datetime) -> dict[str, 
         "resourceVersion": job["metadata"].get("resourceVersion", ""),
         "uid": uid_of(job),
     }
-    others = [r for r in status.get("active") or () if r["uid"] != uid_of(job)]
-    fresh = _with_active(status, [*others, reference])
-    return {**fresh, "lastScheduleTime": format_time(moment)}
 
 
 def without_job(status: dict[str, Any], uid: str) -> dict[str, Any]:

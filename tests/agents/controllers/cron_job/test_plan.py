@@ -89,7 +89,11 @@ def test_what_became_of_active_jobs() -> None:
     running, done = job("running"), _finished("done", "Complete", -50)
     names = ("running", "done", "lost")
     owner["status"] = {"active": [{"name": name, "uid": f"uid-{name}"} for name in names]}
-    status, said = followed(owner, [running, done, job("stranger")])
-    assert [reference["name"] for reference in status["active"]] == ["running"]
+    forgotten = job_of(owner, NOW, UTC)
+    forgotten["metadata"]["uid"] = "uid-forgotten"
+    status, said = followed(owner, [running, done, job("stranger"), forgotten])
+    active = [reference["name"] for reference in status["active"]]
+    assert active == ["running", forgotten["metadata"]["name"]]
+    assert status["lastScheduleTime"] == at(0)
     assert status["lastSuccessfulTime"] == at(-45)
     assert [reason for _, reason, _ in said] == ["SawCompletedJob", "MissingJob", "UnexpectedJob"]
