@@ -41,6 +41,9 @@ class Options:
     pod_force_delete_s: float | None = None
     terminated_pod_gc_threshold: int = 12_500
     root_ca_file: str = ""
+    cluster_signing_cert_file: str = ""
+    cluster_signing_key_file: str = ""
+    cluster_signing_s: float = 365 * 24 * 3600.0
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -99,6 +102,11 @@ def parser() -> argparse.ArgumentParser:
         "--terminated-pod-gc-threshold", type=int, default=default.terminated_pod_gc_threshold
     )
     flags.add_argument("--root-ca-file", default="", help="CA that is published in every Namespace")
+    flags.add_argument("--cluster-signing-cert-file", default="", help="CA that signs requests")
+    flags.add_argument("--cluster-signing-key-file", default="", help="and its key")
+    flags.add_argument(
+        "--cluster-signing-duration", type=duration_s, default=default.cluster_signing_s
+    )
     return flags
 
 
@@ -166,6 +174,9 @@ def options_of(given: argparse.Namespace) -> Options:
         pod_force_delete_s=given.pod_eviction_timeout,
         terminated_pod_gc_threshold=given.terminated_pod_gc_threshold,
         root_ca_file=given.root_ca_file,
+        cluster_signing_cert_file=given.cluster_signing_cert_file,
+        cluster_signing_key_file=given.cluster_signing_key_file,
+        cluster_signing_s=given.cluster_signing_duration,
         limits=Limits(
             given.node_eviction_rate,
             given.secondary_node_eviction_rate,

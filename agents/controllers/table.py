@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agents.controllers.certificates.controller import (
+    CertificateApprover,
+    CertificateCleaner,
+    CertificateSigner,
+)
 from agents.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from agents.controllers.context import Context, Runnable
 from agents.controllers.cron_job.controller import CronJobController
@@ -61,6 +66,9 @@ CONTROLLERS = (
     Row("statefulset-controller", StatefulSetController),
     Row("job-controller", JobController),
     Row("cronjob-controller", CronJobController),
+    Row("certificatesigningrequest-approving-controller", CertificateApprover),
+    Row("certificatesigningrequest-signing-controller", CertificateSigner),
+    Row("certificatesigningrequest-cleaner-controller", CertificateCleaner),
     Row("ttl-after-finished-controller", TtlAfterFinishedController),
     Row("endpoints-controller", EndpointsController),
     Row("endpointslice-controller", EndpointSliceController),

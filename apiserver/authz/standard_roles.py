@@ -95,6 +95,7 @@ _JOBS: Final = _rule("read update patch", "jobs", _BATCH)
 # Those of the roles below whose controllers our controller manager runs.
 RUN_BY_MANAGER: Final = frozenset(
     {
+        "certificate-controller",
         "cronjob-controller",
         "daemon-set-controller",
         "disruption-controller",

@@ -148,7 +148,9 @@ def _apiserver(home: Home, cluster: ClusterConfig, index: int) -> ProcessSpec:
 def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: int) -> ProcessSpec:
     extra: tuple[str, ...] = ()
     if role == "controller-manager":
-        extra = (*CONTROLLER_FLAGS, f"--root-ca-file={_absolute(home.pki)}/ca.crt")
+        ca = f"{_absolute(home.pki)}/ca"
+        signing = (f"--cluster-signing-cert-file={ca}.crt", f"--cluster-signing-key-file={ca}.key")
+        extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", *signing)
     flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
     arguments = (*_flags(flags), *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)

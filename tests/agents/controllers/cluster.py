@@ -11,6 +11,7 @@ from typing import Any
 from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import (
+    CERTIFICATE_SIGNING_REQUEST,
     CONFIG_MAP,
     CONTROLLER_REVISION,
     CRON_JOB,
@@ -134,7 +135,14 @@ class Cluster:
 
 WORKLOADS = (DEPLOYMENT, REPLICA_SET, JOB, CRON_JOB, DAEMON_SET, STATEFUL_SET, POD)
 SERVING = (ENDPOINTS, ENDPOINT_SLICE, POD_DISRUPTION_BUDGET, PERSISTENT_VOLUME_CLAIM)
-OTHERS = (CONTROLLER_REVISION, NODE, NAMESPACE, SERVICE_ACCOUNT, CONFIG_MAP)
+OTHERS = (
+    CERTIFICATE_SIGNING_REQUEST,
+    CONTROLLER_REVISION,
+    NODE,
+    NAMESPACE,
+    SERVICE_ACCOUNT,
+    CONFIG_MAP,
+)
 FOLLOWED = (*WORKLOADS, *SERVING, *OTHERS)
 _counter = iter(range(10_000))
 
