@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from apiserver import notes
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import failures, managed_fields, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
+from apiserver.registry.field_warnings import field_warnings
 from apiserver.registry.machinery import Machinery
 from apiserver.registry.policy import Policy
 from apiserver.registry.presentation import stored
@@ -174,6 +176,8 @@ async def _complete(
     if causes := machinery.allocate(call.resource, obj):
         raise failures.invalid(call.resource, obj["metadata"]["name"], causes)
     if not options.trusted:
+        for text in field_warnings(call.resource.gvk, obj):
+            notes.warn(text)
         await policy.admission.validate(request)
     return obj
 

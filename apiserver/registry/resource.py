@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from apiserver.registry.conversion import Conversion
 from apiserver.registry.custom.kind import CustomKind
+from apiserver.registry.field_warnings import DEPRECATED_KINDS
 from apiserver.registry.strategy import Strategy
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object
@@ -84,7 +85,9 @@ class Resource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What everybody who uses this kind is told."""
-        return self.custom.warnings if self.custom else ()
+        if self.custom:
+            return self.custom.warnings
+        return (DEPRECATED_KINDS[self.gvk],) if self.gvk in DEPRECATED_KINDS else ()
 
     @property
     def qualified(self) -> str:

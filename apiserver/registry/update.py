@@ -6,10 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from apiserver import notes
 from apiserver.admission.request import AdmissionRequest, Operation
 from apiserver.registry import failures, managed_fields, metadata
 from apiserver.registry.call import Call, WriteOptions, Written
 from apiserver.registry.create import create, default, merged, placed, validate_content
+from apiserver.registry.field_warnings import field_warnings
 from apiserver.registry.machinery import Machinery, claims_things
 from apiserver.registry.policy import Policy
 from apiserver.registry.presentation import is_current, presented, stored
@@ -17,6 +19,7 @@ from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import ClaimTakenError, RevisionMismatchError
 from kubraft.api.errors import Cause, NotFoundError
+from kubraft.api.gvk import POD
 from kubraft.api.object import Object
 
 ATTEMPTS_MAX = 32
@@ -151,9 +154,17 @@ async def _attempt(
     _set_generation(strategy.has_generation, new, old, call)
     _validate(machinery, call, new, old)
     if not options.trusted:
+        if call.resource.gvk != POD and _counted(new, old):
+            for text in field_warnings(call.resource.gvk, new):
+                notes.warn(text)
         request.obj = new
         await policy.admission.validate(request)
     return _Attempt(new, old, decoded.warnings)
+
+
+def _counted(new: Object, old: Object) -> bool:
+    """Whether an update has changed what an object asks for."""
+    return bool(new["metadata"].get("generation") != old["metadata"].get("generation"))
 
 
 def _preparation(machinery: Machinery, call: Call) -> Callable[[Object, Object], None]:
