@@ -111,12 +111,12 @@ class ApiUnderTest(ProcessUnderTest):
         self.pki = folder / "pki"
         self.pki.mkdir(mode=0o700)
         make_pki(self.pki, members=(), nodes=NODES, now=dt.datetime.now(dt.UTC))
-        rest, self.grpc_port, self.grpc_mtls_port = free_ports(3)
+        self.rest_port, self.grpc_port, self.grpc_mtls_port = free_ports(3)
         tokens = folder / "tokens.csv"
         tokens.write_text(f'{ADMIN_TOKEN},kubernetes-admin,1,"system:masters"\n')
         tokens.chmod(0o600)
         flags: dict[str, object] = {
-            "--secure-port": rest,
+            "--secure-port": self.rest_port,
             "--grpc-port": self.grpc_port,
             "--grpc-mtls-port": self.grpc_mtls_port,
             "--etcd-servers": etcd_url,
