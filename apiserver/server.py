@@ -129,7 +129,9 @@ class ApiServer:
         )
         self._writer = InternalWriter(machinery, lambda: self._registry.policy)
         self._machinery = machinery
-        self._audit_policy, self._audit_log = _audit_log(options, self._clock)
+        policy, self._audit_log = _audit_log(options, self._clock)
+        log = self._audit_log
+        self._auditor = Auditor(policy, log.put, self._clock.now) if log else None
         self._webhooks = WebhookClient(self._reader, rng)
         self._authorizer = Authorizer(self._reader)
         self.flow = FlowControl(
@@ -184,6 +186,7 @@ class ApiServer:
                 RemoteObjects(self._aggregator, self._authorizer),
             ),
             PodsService(self._logs, self._authenticator),
+            self._auditor,
         )
         self._rest = GrpcServer(_LIMITS, http=self._make_front().handle)
 
@@ -376,7 +379,6 @@ class ApiServer:
             jwks_uri=self._options.service_account_jwks_uri or f"https://{address}{JWKS_PATH}",
             keys=self._keys,
         )
-        log = self._audit_log
         return RestFront(
             self._registry,
             self._authenticator,
@@ -389,7 +391,7 @@ class ApiServer:
             flow=self.flow,
             anonymous=self._sources.anonymous,
             aggregator=self._aggregator,
-            audit=Auditor(self._audit_policy, log.put, self._clock.now) if log else None,
+            audit=self._auditor,
         )
 
     async def _check_store(self) -> str:

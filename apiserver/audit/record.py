@@ -164,6 +164,27 @@ class Record(Exchange):
             event["annotations"] = annotations
         self._auditor.put(orjson.dumps(event))
 
+    # Of a call that is no exchange of HTTP.
+
+    def note_asked(self, raw: bytes) -> None:
+        """What was sent, in JSON."""
+        if self._keeps >= Level.Request:
+            self._asked = raw
+
+    def note_started(self, status: int) -> None:
+        """A stream of answers begins."""
+        self._note(status, ())
+        if self._keeps is not Level.None_:
+            self._event["responseStatus"] = {"metadata": {}, "code": status}
+            self._write("ResponseStarted")
+
+    def note_answer(self, status: int, raw: bytes) -> None:
+        """What is answered, in JSON; the first answer counts."""
+        if not self._status or status >= 400:
+            self._note(status, (("content-type", "application/json"),))
+            if self._keeps >= Level.RequestResponse or status >= 400:
+                self._answered = raw
+
     # The exchange.
 
     async def read(self) -> bytes:

@@ -14,6 +14,7 @@ from apiserver.node_endpoint import node_endpoint
 from apiserver.pod_container import container_of
 from apiserver.registry.call import Call
 from apiserver.registry.registry import Registry
+from apiserver.rpc import audited
 from apiserver.rpc.caller import Authenticator, credentials_of
 from apiserver.rpc.failure import Context
 from apiserver.user import User
@@ -47,6 +48,8 @@ class PodsService:
 
     async def Logs(self, request: pb.LogsRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802
         user = await self._authenticator.authenticate(credentials_of(context))
+        audited.note_user(user)
+        audited.note_call(self._logs.call(user, request), "get")
         async for chunk in self._logs.read(user, request):
             yield chunk
 
@@ -60,14 +63,18 @@ class PodLogs:
         # By node, with the address that each leads to.
         self._channels: dict[str, tuple[str, grpc.aio.Channel]] = {}
 
+    def call(self, user: User, request: pb.LogsRequest) -> Call:
+        """What the registry knows of a request for a log."""
+        resource = self._registry.resources[POD]
+        return Call(user, resource, request.namespace or "default", request.pod, "log")
+
     async def read(self, user: User, request: pb.LogsRequest) -> AsyncGenerator[Any]:
         """The chunks of a log, which the node agent sends as it has them.
 
         Raises:
             ApiError: before the first chunk, or where the node agent breaks off.
         """
-        resource = self._registry.resources[POD]
-        call = Call(user, resource, request.namespace or "default", request.pod, "log")
+        call = self.call(user, request)
         self._registry.policy.check(call, "get")
         pod = await self._find(POD, call.namespace, call.name)
         if pod is None:

@@ -18,7 +18,7 @@ from apiserver.registry.resource import Resource
 from apiserver.registry.resources import SUBRESOURCE_KINDS
 from apiserver.registry.reviews import REVIEWS
 from apiserver.registry.table import table
-from apiserver.rpc import body, remote_kinds, wire
+from apiserver.rpc import audited, body, remote_kinds, wire
 from apiserver.rpc.caller import Authenticator, credentials_of
 from apiserver.rpc.failure import Context
 from apiserver.rpc.watching import watch_answers
@@ -112,6 +112,7 @@ class ObjectsService:
             call = Call(user, parent, request.namespace, request.name, "")
             _check_segments(call)
             turn = await self._turn(replace(call, subresource=subresource), "create")
+            audited.note_asked(obj)
             try:
                 if subresource == "binding":
                     answer = await self._registry.bind(call, obj, options)
@@ -134,6 +135,7 @@ class ObjectsService:
         else:
             verb, write = "create", self._registry.create
         turn = await self._turn(call, verb)
+        audited.note_asked(obj)
         try:
             written = await write(call, obj, options)
         finally:
@@ -156,6 +158,7 @@ class ObjectsService:
             change = _at_version(change, request.resource_version)
         encoding = request.encoding if request.HasField("encoding") else form
         turn = await self._turn(call, "patch")
+        audited.note_asked(content)
         try:
             if call.subresource == "scale":
                 options = _write_options(request)
@@ -224,6 +227,7 @@ class ObjectsService:
         return answer
 
     async def _turn(self, call: Call, verb: str, width: int = 1) -> Turn:
+        audited.note_call(call, verb)
         user, resource, sub = call.user, call.resource, call.subresource
         named = f"{resource.plural}/{sub}" if sub else resource.plural
         namespace = call.namespace if resource.namespaced else ""
@@ -231,7 +235,9 @@ class ObjectsService:
         return await self._flow.turn(self._flow.find(asked), width)
 
     async def _user(self, context: Context) -> User:
-        return await self._authenticator.authenticate(credentials_of(context))
+        user = await self._authenticator.authenticate(credentials_of(context))
+        audited.note_user(user)
+        return user
 
     async def _call(self, request: Any, context: Context, subresource: str = "") -> Call:
         user = await self._user(context)
@@ -298,6 +304,7 @@ class ObjectsService:
         return self._answer(entry.raw, encoding)
 
     def _answer(self, raw: bytes, encoding: int) -> Any:
+        audited.note_answer(raw)
         if encoding == pb.ENCODING_STRUCT:
             return pb.Object(object=body.to_struct(orjson.loads(raw)))
         return wire.object_json(raw)

@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from apiserver.rpc import failure, wire
+from apiserver.audit.record import Auditor
+from apiserver.rpc import audited, failure, wire
 from apiserver.rpc.body import BODY_BYTES_MAX
 from apiserver.rpc.logs import PodsService
 from apiserver.rpc.objects import ObjectsService
@@ -67,9 +68,11 @@ class ServerTls:
 class RpcServer:
     """Both servers with their services, reflection and health."""
 
-    def __init__(self, objects: ObjectsService, pods: PodsService) -> None:
+    def __init__(
+        self, objects: ObjectsService, pods: PodsService, audit: Auditor | None = None
+    ) -> None:
         self._health = cast("Any", health).aio.HealthServicer()
-        self._handlers = [_objects_handler(objects), _pods_handler(pods)]
+        self._handlers = [_objects_handler(objects, audit), _pods_handler(pods, audit)]
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self, address: str, tls: ServerTls | None, *, mutual: bool = False) -> int:
@@ -110,7 +113,7 @@ class RpcServer:
             await server.stop(grace_s)
 
 
-def _objects_handler(service: ObjectsService) -> Any:
+def _objects_handler(service: ObjectsService, audit: Auditor | None) -> Any:
     requests: dict[str, Any] = {
         "Get": pb.GetRequest,
         "List": pb.ListRequest,
@@ -121,13 +124,19 @@ def _objects_handler(service: ObjectsService) -> Any:
     }
     handlers: dict[str, Any] = {
         name: grpc.unary_unary_rpc_method_handler(
-            failure.unary(_reading(request, getattr(service, name))),
+            failure.unary(
+                audited.unary(
+                    audit, f"/{OBJECTS}/{name}", _reading(request, getattr(service, name))
+                )
+            ),
             response_serializer=wire.serialize,
         )
         for name, request in requests.items()
     }
     handlers["Watch"] = grpc.unary_stream_rpc_method_handler(
-        failure.streaming(_reading(pb.WatchRequest, service.Watch)),
+        failure.streaming(
+            audited.streaming(audit, f"/{OBJECTS}/Watch", _reading(pb.WatchRequest, service.Watch))
+        ),
         response_serializer=wire.serialize,
     )
     return grpc.method_handlers_generic_handler(OBJECTS, handlers)
@@ -147,9 +156,11 @@ def _reading(message: Any, handle: Callable[[Any, Any], T]) -> Callable[[bytes, 
     return read
 
 
-def _pods_handler(service: PodsService) -> Any:
+def _pods_handler(service: PodsService, audit: Auditor | None) -> Any:
     logs = grpc.unary_stream_rpc_method_handler(
-        failure.streaming(_reading(pb.LogsRequest, service.Logs)),
+        failure.streaming(
+            audited.streaming(audit, f"/{PODS}/Logs", _reading(pb.LogsRequest, service.Logs))
+        ),
         response_serializer=wire.serialize,
     )
     return grpc.method_handlers_generic_handler(PODS, {"Logs": logs})
