@@ -58,7 +58,7 @@ chaos: setup ## kill at random under load, and check what was promised: SEED= RO
 
 # --- the project ---
 
-.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-store fmt lock
+.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
@@ -89,6 +89,9 @@ bench-store: tools ## the store beside the real etcd, as ratios, in 8 minutes: A
 
 bench-api: tools ## the API server beside kube-apiserver's figures, as ratios, in 2 minutes: ARGS="--scale"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_api $(ARGS)
+
+bench-crowd: tools ## one API server with 50,000 objects, 1,000 watchers, 2,000 idle connections
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_api_crowd $(ARGS)
 
 fmt: tools ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
