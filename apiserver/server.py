@@ -39,6 +39,7 @@ from apiserver.health.checks import ping
 from apiserver.health.front import HealthFront
 from apiserver.kubernetes_service import Advertised, KubernetesService
 from apiserver.options import Options, check_files
+from apiserver.policy_status import PolicyStatus
 from apiserver.registry.admission_context import make_context
 from apiserver.registry.allocator import ServiceAllocator
 from apiserver.registry.custom.follower import DefinitionFollower
@@ -152,6 +153,7 @@ class ApiServer:
             self._end_watches,
             lambda name, webhook: WebhookConverter(self._webhooks, name, webhook),
         )
+        self._policy_status = PolicyStatus(self._reader, self._writer, machinery)
         self._definitions = DefinitionController(
             self._reader, self._writer, machinery, self._registry.policy
         )
@@ -205,6 +207,7 @@ class ApiServer:
             asyncio.create_task(self._cache.run(), name="watch-cache"),
             asyncio.create_task(Compactor(self._store, self._clock).run(), name="compactor"),
             asyncio.create_task(self._definitions.run(), name="definitions"),
+            asyncio.create_task(self._policy_status.run(), name="policy-status"),
         ]
         if self._options.encryption_provider_config_automatic_reload and self._encryption:
             assert isinstance(self._store, EncryptedStore)
