@@ -6,13 +6,11 @@ Outside of `authn`, whose imports take long: a wrong flag is told before.
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
-_UNIT_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+from kubraft.api.duration import parse_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,7 @@ def boolean(text: str) -> bool:
 
 def duration_s(text: str) -> float:
     """A duration as Go writes it: 2m0s."""
-    parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 2m0s")
-    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration such as 2m0s") from None

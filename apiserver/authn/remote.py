@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from apiserver.authn.oidc import refused
+from apiserver.authn.refusal import refused
+from apiserver.http_answer import read_bounded
 
 if TYPE_CHECKING:
     import aiohttp
@@ -46,7 +46,7 @@ class Remote:
             ) as answer:
                 if answer.status not in (200, 201):
                     raise refused(f"{url} answered {answer.status}")
-                raw = await _bounded(answer.content)
+                raw = await read_bounded(answer.content, ANSWER_BYTES_MAX)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise refused(f"{url} cannot be asked: {type(error).__name__}: {error}") from error
         try:
@@ -57,13 +57,3 @@ class Remote:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
-
-
-async def _bounded(content: aiohttp.StreamReader) -> bytes:
-    found = bytearray()
-    async for part in content.iter_chunked(1 << 16):
-        found += part
-        if len(found) > ANSWER_BYTES_MAX:
-            raise ValueError("the answer is too large")
-        await asyncio.sleep(0)
-    return bytes(found)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from apiserver.admission.webhook.address import Address, NoAddressError, resolve
 from apiserver.admission.webhook.hook import CallError, Hook
 from apiserver.bounded_cache import BoundedCache
+from apiserver.http_answer import AnswerTooLargeError, read_bounded
 from apiserver.reader import Reader
 
 if TYPE_CHECKING:
@@ -104,16 +105,15 @@ class WebhookClient:
             server_hostname=address.server,
             allow_redirects=False,
         ) as response:
-            parts = bytearray()
-            async for part in response.content.iter_chunked(1 << 16):
-                parts += part
-                if len(parts) > RESPONSE_BYTES_MAX:
-                    response.close()
-                    raise _AnswerError(
-                        f"the answer of the webhook is over {RESPONSE_BYTES_MAX} bytes"
-                    )
-            _check_status(response.status, bytes(parts))
-            return bytes(parts)
+            try:
+                answered = await read_bounded(response.content, RESPONSE_BYTES_MAX)
+            except AnswerTooLargeError as error:
+                response.close()
+                raise _AnswerError(
+                    f"the answer of the webhook is over {RESPONSE_BYTES_MAX} bytes"
+                ) from error
+            _check_status(response.status, answered)
+            return answered
 
     def _context(self, bundle: str, server: str) -> ssl.SSLContext:
         """TLS towards one server; connections are kept by it, so each server has its own."""
