@@ -130,6 +130,15 @@ kind: Pod
 metadata: {name: host}
 spec: {hostNetwork: true, containers: [{name: a, image: "kubraft/web:v1"}]}
 """
+STATEFUL_SET = (
+    WEB.replace("Deployment", "StatefulSet")
+    .replace("  replicas: 1", "  replicas: 2\n  serviceName: db")
+    .replace("name: web}", "name: db}").replace("app: web", "app: db")
+)  # fmt: skip
+DAEMON_SET = (
+    WEB.replace("Deployment", "DaemonSet").replace("  replicas: 1\n", "")
+    .replace("name: web}", "name: agent}").replace("app: web", "app: agent")
+)  # fmt: skip
 ONE_JOB = """\
 apiVersion: batch/v1
 kind: Job
@@ -327,6 +336,16 @@ ROWS = (
     Row("create job --from=cronjob/nightly now", r"job.batch/now created"),
     Row("describe cronjob nightly", r"Schedule: +@daily"),
     Row("describe pdb some", r"Max unavailable: +1"),
+    Row("apply -f -", r"statefulset.apps/db created", STATEFUL_SET),
+    Row("apply -f -", r"daemonset.apps/agent created", DAEMON_SET),
+    Row("rollout status sts/db --timeout=60s", r"partitioned roll out|rolling update complete"),
+    Row("rollout status ds/agent --timeout=60s", r"successfully rolled out"),
+    Row("get pods -l app=db", r"db-0 +1/1 +Running[^$]+db-1 +1/1 +Running"),
+    Row("set image sts/db web=kubraft/web:v2", r"statefulset.apps/db image updated"),
+    Row("rollout status sts/db --timeout=60s", r"roll out complete|rolling update complete"),
+    Row("rollout history sts/db", r"1 +<none>\n2 +<none>"),
+    Row("rollout undo sts/db", r"statefulset.apps/db rolled back"),
+    Row("delete sts,ds --all", r'"agent" deleted'),
     Row("create priorityclass urgent --value=1000", r"priorityclass\S+/urgent created"),
     Row("get pc urgent", r"urgent +1000 +false"),
     Row("create ingress front --class=nginx --rule=a.example.com/*=web:80", r"front created"),
@@ -335,6 +354,7 @@ ROWS = (
     Row("create -f -", r"certificatesigningrequest\S+/ann created", SIGNING_REQUEST),
     Row("certificate approve ann", r"certificatesigningrequest\S+/ann approved"),
     Row("get csr ann", r"ann +\d+s +kubernetes\.io/kube-apiserver-client .*Approved"),
+    Row("wait --for=jsonpath={.status.certificate} csr/ann --timeout=60s", r"condition met"),
     Row("certificate deny ann", r"already Approved", why="as it must be"),
     Row("delete csr ann", r'"ann" deleted'),
     Row("delete jobs,cronjobs,pdb,ingress --all", r'"nightly" deleted'),
