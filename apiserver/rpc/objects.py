@@ -64,7 +64,12 @@ class ObjectsService:
     async def List(self, request: pb.ListRequest, context: Context) -> Any:  # noqa: N802
         if self._remotes and (kind := self._remotes.find(request.api_version, request.kind)):
             user = await self._user(context)
-            return await remote_kinds.listed(self._remotes, user, kind, request)
+            call = remote_kinds.call_of(user, kind, request.namespace)
+            turn = await self._turn(call, "list")
+            try:
+                return await remote_kinds.listed(self._remotes, user, kind, request)
+            finally:
+                turn.end()
         call = await self._call(request, context)
         query = ListQuery(
             label_selector=request.label_selector,
@@ -175,7 +180,12 @@ class ObjectsService:
             _check_name(request.name)
             _check_part("namespace", request.namespace)
             _check_part("name", request.name)
-            return await remote_kinds.deleted(self._remotes, user, kind, request)
+            call = remote_kinds.call_of(user, kind, request.namespace, request.name)
+            turn = await self._turn(call, "delete")
+            try:
+                return await remote_kinds.deleted(self._remotes, user, kind, request)
+            finally:
+                turn.end()
         call = await self._call(request, context)
         _check_name(request.name)
         grace = request.HasField("grace_period_seconds")

@@ -7,11 +7,16 @@ from typing import Any
 import orjson
 
 from apiserver.aggregation.remote_objects import RemoteKind, RemoteObjects
+from apiserver.registry.call import Call
+from apiserver.registry.resource import Columns, Resource
+from apiserver.registry.strategy import Strategy
 from apiserver.rpc import wire
 from apiserver.user import User
 from kubraft.api.errors import BadRequestError
 from kubraft.api.object import Object
 from kubraft.pb.v1 import objects_pb2 as pb
+
+_NOTHING = Columns((), lambda _obj, _now: [])
 
 
 def shown(kind: RemoteKind) -> pb.Kind:
@@ -28,6 +33,12 @@ def shown(kind: RemoteKind) -> pb.Kind:
         namespaced=kind.namespaced,
         verbs=[str(verb) for verb in described.get("verbs") or ()],
     )
+
+
+def call_of(user: User, kind: RemoteKind, namespace: str, name: str = "") -> Call:
+    """A call as fairness and the audit log know it."""
+    row = Resource(kind.gvk, kind.plural, Strategy(), _NOTHING, namespaced=kind.namespaced)
+    return Call(user, row, namespace, name, "")
 
 
 async def listed(
