@@ -63,7 +63,7 @@ class Program:
         Raises:
             EvaluationError: there is none.
         """
-        if self._loops and self._work(variables) > WORK_MAX:
+        if self._loops and self.work(variables) > WORK_MAX:
             raise EvaluationError(OVER, over_budget=True)
         try:
             with metering():
@@ -76,7 +76,7 @@ class Program:
         except (TypeError, OverflowError) as error:
             raise EvaluationError(_words(str(error))) from error
 
-    def _work(self, variables: Mapping[str, Any]) -> int:
+    def work(self, variables: Mapping[str, Any]) -> int:
         """What an evaluation can cost at most; the evaluator itself bounds its rounds alone."""
         estimator = Estimator(rounds_max=_ROUNDS_MAX)
         return estimator.cost(self.tree, {name: Actual(v) for name, v in variables.items()})

@@ -267,6 +267,23 @@ def test_a_large_object_runs_out_of_budget() -> None:
     assert "no further validation rules will be run" in found[-1].message
 
 
+def test_ordinary_rules_are_asked_of_large_objects() -> None:
+    rules = [{"rule": f"self.items.all(i, i.a >= 0 || {number} > 20)"} for number in range(10)]
+    spec = {"items": [{"a": number} for number in range(3000)]}
+    assert rule_causes({"spec": spec}, schema(*rules), ABSENT, []) == []
+
+
+def test_rules_of_very_many_items_run_out_of_budget() -> None:
+    rule = {"rule": "self.a >= 0"}
+    item = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    items = {"type": "array", "items": {**item, "x-kubernetes-validations": [rule]}}
+    spec = {"items": [{"a": number} for number in range(60_000)]}
+    began_s = time.monotonic()
+    found = rule_causes({"spec": spec}, schema(items=items), ABSENT, [])
+    assert time.monotonic() - began_s < 30
+    assert "running out of cost budget" in found[-1].message
+
+
 def test_rules_are_not_asked_of_what_has_the_wrong_shape() -> None:
     from kubraft.api.errors import Cause
 
