@@ -28,7 +28,7 @@ from apiserver.registry.presentation import (
 )
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
-from apiserver.registry.scale import rescaled, scale_of
+from apiserver.registry.scale import ScaleView, rescaled, scale_of
 from apiserver.registry.scale_managers import only_spec, tracked
 from apiserver.registry.strategic_merge import PatchSchema
 from apiserver.registry.update import Change, guaranteed_update, patch, update
@@ -228,7 +228,9 @@ class Registry:
         paths = call.resource.custom.scale if call.resource.custom else None
         change = rescaled(change, self.machinery.schemas, options.field_validation, paths)
         whole, options = replace(call, subresource=""), replace(options, managed=True)
-        written = await guaranteed_update(self.machinery, self.policy, whole, change, options)
+        written = await guaranteed_update(
+            self.machinery, self.policy, whole, change, options, view=ScaleView(paths)
+        )
         return await self._scale(call, written.entry)
 
     async def evict(

@@ -5,12 +5,14 @@ Source: Kubernetes API reference, autoscaling/v1 Scale; upstream's texts.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from apiserver.registry.custom.kind import ScalePaths, value_at
 from apiserver.registry.scale_managers import carried_over, shown
 from apiserver.registry.update import Change
 from apiserver.schema.schemas import FieldValidation, Schemas
 from kubraft.api.errors import BadRequestError, Cause, InternalError, InvalidError
-from kubraft.api.gvk import SCALE
+from kubraft.api.gvk import SCALE, GroupVersionKind
 from kubraft.api.labels import selector_from_labels, selector_from_object
 from kubraft.api.object import Object
 
@@ -103,28 +105,53 @@ def rescaled(
                 f"the name of the object ({metadata['name']}) does not match the name on the URL "
                 f"({name})"
             )
-        replicas = (scale.get("spec") or {}).get("replicas", 0)
-        if replicas == _ABSENT and paths is not None:
-            field = "." + ".".join(paths.spec_replicas)
-            raise BadRequestError(f'the spec replicas field "{field}" cannot be empty')
-        if replicas < 0:
-            message = f"Invalid value: {replicas}: must be greater than or equal to 0"
-            cause = Cause("FieldValueInvalid", message, "spec.replicas")
-            raise InvalidError(
-                f'Scale.autoscaling "{name}" is invalid: {cause}',
-                group=SCALE.group,
-                kind=SCALE.kind,
-                name=name,
-                causes=[cause],
-            )
         own = {key: metadata[key] for key in ("uid", "resourceVersion") if metadata.get(key)}
         kept = {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}
         managed = {"managedFields": carried_over(obj, scale, paths)}
         new = {**obj, "metadata": {**kept, **managed, **own}}
-        _put(new, paths.spec_replicas if paths else ("spec", "replicas"), replicas)
-        return new
+        return _with_replicas(new, scale, paths)
 
     return changed
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleView:
+    """A workload as admission sees it while its scale is written; see `update.View`."""
+
+    paths: ScalePaths | None = None
+    gvk: GroupVersionKind = SCALE
+    subresource: str = "scale"
+
+    def show(self, obj: Object) -> Object:
+        """The Scale of the workload; without replicas where it has none."""
+        scale = _scale_to_change(obj, self.paths)
+        if scale["spec"].get("replicas") == _ABSENT:
+            scale["spec"] = {}
+        return scale
+
+    def take(self, obj: Object, shown: Object) -> Object:
+        """The workload with what admission made of its Scale. Raises as changes of it do."""
+        return _with_replicas(dict(obj), shown, self.paths)
+
+
+def _with_replicas(obj: Object, scale: Object, paths: ScalePaths | None) -> Object:
+    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    if replicas == _ABSENT and paths is not None:
+        field = "." + ".".join(paths.spec_replicas)
+        raise BadRequestError(f'the spec replicas field "{field}" cannot be empty')
+    if replicas < 0:
+        name = obj["metadata"]["name"]
+        message = f"Invalid value: {replicas}: must be greater than or equal to 0"
+        cause = Cause("FieldValueInvalid", message, "spec.replicas")
+        raise InvalidError(
+            f'Scale.autoscaling "{name}" is invalid: {cause}',
+            group=SCALE.group,
+            kind=SCALE.kind,
+            name=name,
+            causes=[cause],
+        )
+    _put(obj, paths.spec_replicas if paths else ("spec", "replicas"), replicas)
+    return obj
 
 
 def _put(obj: Object, path: tuple[str, ...], value: int) -> None:

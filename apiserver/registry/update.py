@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from apiserver import notes
 from apiserver.admission.request import AdmissionRequest, Operation
@@ -19,13 +19,31 @@ from apiserver.storage import codec
 from apiserver.storage.entry import Entry
 from apiserver.storage.errors import ClaimTakenError, RevisionMismatchError
 from kubraft.api.errors import Cause, NotFoundError
-from kubraft.api.gvk import POD
+from kubraft.api.gvk import POD, GroupVersionKind
 from kubraft.api.object import Object
 
 ATTEMPTS_MAX = 32
 
 # Makes the wanted object from the stored one, which it may change; called once an attempt.
 Change = Callable[[Object], Object]
+
+
+class View(Protocol):
+    """What admission sees of an object that is written by a part of it of another kind."""
+
+    @property
+    def gvk(self) -> GroupVersionKind: ...
+
+    @property
+    def subresource(self) -> str: ...
+
+    def show(self, obj: Object) -> Object:
+        """An object of `gvk`, which admission may change."""
+        ...
+
+    def take(self, obj: Object, shown: Object) -> Object:
+        """`obj` with what admission made of what it was shown."""
+        ...
 
 
 class _Attempt(NamedTuple):
@@ -78,11 +96,13 @@ async def guaranteed_update(
     options: WriteOptions,
     *,
     stale_ok: bool = True,
+    view: View | None = None,
 ) -> Written:
     """As `patch`, where it is known already that the caller may.
 
     Args:
         stale_ok: begin with what the cache has; what is found to be old is read anew.
+        view: what admission sees in place of the object.
     """
     entry = await _cached(machinery, call) if stale_ok else None
     fresh = False
@@ -92,7 +112,9 @@ async def guaranteed_update(
         if entry is None:
             raise failures.not_found(call.resource, call.name)
         try:
-            attempt = await _attempt(machinery, policy, call, entry, change=change, options=options)
+            attempt = await _attempt(
+                machinery, policy, call, entry, change=change, options=options, view=view
+            )
             return await _write(machinery, call, entry, attempt, options)
         except (_StaleError, RevisionMismatchError) as error:
             if fresh and isinstance(error, _StaleError):
@@ -125,6 +147,7 @@ async def _attempt(
     *,
     change: Change,
     options: WriteOptions,
+    view: View | None,
 ) -> _Attempt:
     """Compute the new object from the one at hand; writes nothing."""
     resource, strategy = call.resource, call.resource.strategy
@@ -141,11 +164,11 @@ async def _attempt(
     if not options.managed:
         managed_fields.track_update(machinery, call, new, old, options)
     managed = new["metadata"].get("managedFields")
-    request = _admission_request(call, new, old, options)
+    request = _admission_request(call, new, old, options, view)
     if not options.trusted:
         await policy.admission.mutate(request)
         assert request.obj is not None
-        new = request.obj
+        new = view.take(new, request.obj) if view else request.obj
         if call.subresource != "status":
             default(call, new)
         managed_fields.keep_sound(new, managed)
@@ -157,7 +180,7 @@ async def _attempt(
         if call.resource.gvk != POD and _counted(new, old):
             for text in field_warnings(call.resource.gvk, new):
                 notes.warn(text)
-        request.obj = new
+        request.obj = view.show(new) if view else new
         await policy.admission.validate(request)
     return _Attempt(new, old, decoded.warnings)
 
@@ -290,18 +313,19 @@ def _keep_all(new: Object, old: Object) -> None:
 
 
 def _admission_request(
-    call: Call, new: Object, old: Object, options: WriteOptions
+    call: Call, new: Object, old: Object, options: WriteOptions, view: View | None
 ) -> AdmissionRequest:
     return AdmissionRequest(
         operation=Operation.UPDATE,
         user=call.user,
-        gvk=call.resource.gvk,
+        gvk=view.gvk if view else call.resource.gvk,
         resource=call.resource.plural,
-        subresource=call.subresource,
+        subresource=view.subresource if view else call.subresource,
         namespace=call.namespace,
         name=call.name,
-        obj=new,
-        old=old,
+        parent=call.resource.gvk if view else None,
+        obj=view.show(new) if view else new,
+        old=view.show(old) if view else old,
         dry_run=options.dry_run,
         options=options.as_object("UpdateOptions"),
     )

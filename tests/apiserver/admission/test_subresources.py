@@ -1,4 +1,4 @@
-"""Admission of what is created below an object: evictions and bindings."""
+"""Admission of what is written below an object: evictions, bindings and scales."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from apiserver.registry.call import DeleteOptions, WriteOptions
 from kubraft.api.errors import ApiError, NotFoundError
-from kubraft.api.gvk import POD, gvk_of
+from kubraft.api.gvk import DEPLOYMENT, MUTATING_WEBHOOK_CONFIGURATION, POD, gvk_of
 from kubraft.api.object import Object
-from tests.apiserver.admission.hooks_server import HookServer, configuration
-from tests.apiserver.harness import Bench, pod
+from tests.apiserver.admission.hooks_server import HookServer, configuration, patch
+from tests.apiserver.harness import Bench, deployment, pod
 from tests.harness.eventually import eventually
 
 EVICTION: Object = {
@@ -86,6 +86,47 @@ async def test_an_eviction_is_no_delete_to_admission(bench: Bench, hooks: HookSe
     await bench.create(pod())
     await _evict(bench)
     assert hooks.asked == []
+
+
+def _scale_rule(resource: str) -> dict[str, Any]:
+    return {**_rule(resource, "UPDATE"), "apiGroups": ["apps"]}
+
+
+def _three(scale: Object) -> Object:
+    scale["spec"] = {"replicas": 3}
+    return scale
+
+
+async def test_a_scale_is_shown_as_such_and_may_be_changed(bench: Bench, hooks: HookServer) -> None:
+    five = {"op": "replace", "path": "/spec/replicas", "value": 5}
+    hooks.answers["/change"] = lambda _: patch(five)
+    hooks.answers["/x"] = lambda _: {}
+    hooks.answers["/whole"] = lambda _: {"allowed": False}
+    await _configure(
+        bench,
+        hooks.hook("/x", rules=[_scale_rule("deployments/scale")]),
+        hooks.hook("/whole", rules=[_scale_rule("deployments")]),
+    )
+    await bench.writer.create(
+        configuration("Mutating", hooks.hook("/change", rules=[_scale_rule("*/scale")]))
+    )
+    await eventually(lambda: bench.reader.get(MUTATING_WEBHOOK_CONFIGURATION, "", "hooks"))
+    await bench.create(deployment(replicas=1))
+    call = bench.call(DEPLOYMENT, "web", sub="scale")
+    scale = await bench.registry.change_scale(call, "update", _three, WriteOptions())
+    assert scale["spec"]["replicas"] == 5
+    assert (await bench.get(DEPLOYMENT, "web"))["spec"]["replicas"] == 5
+    asked = dict(hooks.asked)
+    assert set(asked) == {"/change", "/x"}
+    assert asked["/change"]["object"]["spec"] == {"replicas": 3}
+    seen = asked["/x"]
+    assert seen["kind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    assert seen["resource"] == {"group": "apps", "version": "v1", "resource": "deployments"}
+    assert seen["subResource"] == "scale"
+    assert (seen["oldObject"]["spec"], seen["object"]["spec"]) == (
+        {"replicas": 1},
+        {"replicas": 5},
+    )
 
 
 async def test_a_binding_is_shown_with_its_options(bench: Bench, hooks: HookServer) -> None:
