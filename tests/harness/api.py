@@ -106,7 +106,7 @@ def key_flags(pki: Path, tokens: Path) -> dict[str, object]:
 class ApiUnderTest(ProcessUnderTest):
     """The API server with its keys; kill and start it at will, the store stays."""
 
-    def __init__(self, folder: Path, etcd_url: str) -> None:
+    def __init__(self, folder: Path, etcd_url: str, *more_flags: str) -> None:
         self.folder = folder
         self.pki = folder / "pki"
         self.pki.mkdir(mode=0o700)
@@ -123,6 +123,7 @@ class ApiUnderTest(ProcessUnderTest):
             **key_flags(self.pki, tokens),
         }
         command = ["apiserver", *(str(part) for flag in flags.items() for part in flag)]
+        command += more_flags
         super().__init__("apiserver", command, folder)
 
     @property
@@ -156,10 +157,10 @@ class ApiUnderTest(ProcessUnderTest):
 
 
 @contextlib.contextmanager
-def running_api(folder: Path) -> Iterator[ApiUnderTest]:
+def running_api(folder: Path, *flags: str) -> Iterator[ApiUnderTest]:
     """An API server that is ready, on an empty etcd; both are gone afterwards."""
     with running_etcd(folder) as url:
-        api = ApiUnderTest(folder, url)
+        api = ApiUnderTest(folder, url, *flags)
         api.start()
         try:
             api.wait_ready()

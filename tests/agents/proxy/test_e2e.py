@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import socket
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -25,7 +26,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiUnderTest]:
-    with running_api(tmp_path_factory.mktemp("proxy")) as api:
+    # Addresses that anybody may listen on.
+    network = "--service-cluster-ip-range=127.250.0.0/16"
+    with running_api(tmp_path_factory.mktemp("proxy"), network) as api:
         yield api
 
 
@@ -94,14 +97,12 @@ async def pod(name: str) -> AsyncIterator[int]:
         server.close()
 
 
-def exposed(port: int) -> tuple[Object, str]:
-    """A Service that has an external address; its cluster address is no machine's."""
-    number = next(_numbers)
-    made = service(f"web-{number}")
+def exposed(port: int) -> Object:
+    """A Service on that port, whose address is still to be given."""
+    made = service(f"web-{next(_numbers)}")
     del made["metadata"]["uid"], made["spec"]["clusterIP"], made["metadata"]["creationTimestamp"]
-    address = f"127.250.250.{number + 1}"
-    made["spec"] |= {"externalIPs": [address], "ports": [{"name": "http", "port": port}]}
-    return made, address
+    made["spec"]["ports"] = [{"name": "http", "port": port}]
+    return made
 
 
 def slice_for(made: Object, *ports: int, **conditions: bool) -> Object:
@@ -116,9 +117,9 @@ async def test_a_service_leads_to_its_ready_pods_through_all_that_befalls_it(
     client: ApiClient, proxy: ProcessUnderTest
 ) -> None:
     port = free_port()
-    made, address = exposed(port)
+    made = await client.create(exposed(port))
+    address = made["spec"]["clusterIP"]
     async with pod("a") as first, pod("b") as second:
-        made = await client.create(made)
         await becomes(address, port, "ConnectionRefusedError")
         slice_ = await client.create(slice_for(made, first))
         await becomes(address, port, "a")
@@ -138,22 +139,30 @@ async def test_a_service_leads_to_its_ready_pods_through_all_that_befalls_it(
         await client.delete(ENDPOINT_SLICE, key_of(slice_).name, "default")
 
 
-async def test_an_address_that_is_nobodys_is_told_of_on_the_service(client: ApiClient) -> None:
-    made, _ = exposed(free_port())
-    made = await client.create(made)
-    await client.create(slice_for(made, free_port()))
-
+async def test_a_port_that_somebody_has_is_told_of_and_taken_when_it_is_free(
+    client: ApiClient,
+) -> None:
+    port = free_port()
+    made = await client.create(exposed(port))
+    address = made["spec"]["clusterIP"]
     events = Informer(client, EVENT, namespace="default")
     following = asyncio.ensure_future(events.run())
     uid = made["metadata"]["uid"]
-    try:
-        await eventually(lambda: _about(events, uid), timeout_s=15)
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+    async with pod("a") as behind:
+        with socket.socket() as holder:
+            holder.bind((address, port))
+            holder.listen()
+            await client.create(slice_for(made, behind))
+            try:
+                await eventually(lambda: _about(events, uid), timeout_s=60)
+            finally:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+        await becomes(address, port, "a")
     event = _about(events, uid)[0]
     assert event["reason"] == "FailedToListen"
-    assert event["message"].startswith(f"Cannot listen on {made['spec']['clusterIP']}:")
+    told = f"Cannot listen on {address}:{port}/TCP: Address already in use"
+    assert event["message"] == told
     assert event["source"]["component"] == "kube-proxy"
 
 
