@@ -19,7 +19,7 @@ from kubraft.grpc_server.guard import Guard, Limits
 from kubraft.grpc_server.http2_exchange import Http2Exchange
 from kubraft.grpc_server.idleness import Idleness
 from kubraft.grpc_server.keepalive import Keepalive
-from kubraft.grpc_server.lingering import Lingering
+from kubraft.grpc_server.lingering import Lingering, close
 from kubraft.grpc_server.messages import RefusedMessageError, lone_message, whole_messages
 from kubraft.grpc_server.outlet import Outlet, OutStream
 from kubraft.grpc_server.request import Find, Refused, asked
@@ -106,7 +106,7 @@ class Connection(asyncio.Protocol):
     def _retire(self) -> None:
         """Nobody has asked for anything for long."""
         self.leave()
-        self._transport.close()
+        close(self._transport)
 
     def _ping(self) -> None:
         self._out.write(f.frame(f.PING, 0, 0, b"kubraft!"))
@@ -367,7 +367,7 @@ class Connection(asyncio.Protocol):
             if exchange.task is not None:
                 exchange.task.cancel()
         self._out.flush()
-        self._transport.close()
+        close(self._transport)
 
     def running(self) -> list[asyncio.Task[None]]:
         """The tasks of what runs."""

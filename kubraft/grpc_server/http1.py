@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, cast
 
 from kubraft.grpc_server.certificate import auth_context
@@ -26,7 +27,7 @@ from kubraft.grpc_server.exchange import (
 from kubraft.grpc_server.http1_head import checked, date, phrase, shown, status_line
 from kubraft.grpc_server.http1_reader import End, Head, MalformedError, RequestReader
 from kubraft.grpc_server.lazy_timer import LazyTimer
-from kubraft.grpc_server.lingering import Lingering
+from kubraft.grpc_server.lingering import Lingering, close
 from kubraft.grpc_server.tunnel import Tunnel, UpgradeError
 
 # A request's head has so long to come; a connection without a request stays open so long.
@@ -72,7 +73,7 @@ class Http1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self._loop = asyncio.get_running_loop()
-        self._closing = LazyTimer(self._loop, self.transport.close)
+        self._closing = LazyTimer(self._loop, partial(close, self.transport))
         self._closing.set(HEAD_TIMEOUT_S)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -292,7 +293,7 @@ class Http1Connection(asyncio.Protocol):
         if not self._reader.done:
             self._linger()
         elif self._closes or self._eof or self._leaving:
-            self.transport.close()
+            close(self.transport)
         else:
             self._reader.start_next()
             self._idle = True
@@ -314,7 +315,7 @@ class Http1Connection(asyncio.Protocol):
         """Take no new requests."""
         self._leaving = True
         if self._exchange is None:
-            self.transport.close()
+            close(self.transport)
 
     def running(self) -> list[asyncio.Task[None]]:
         task = self._exchange.task if self._exchange is not None else None
@@ -326,7 +327,7 @@ class Http1Connection(asyncio.Protocol):
     def cut(self) -> None:
         for task in self.running():
             task.cancel()
-        self.transport.close()
+        close(self.transport)
 
 
 class _Exchange(Exchange):

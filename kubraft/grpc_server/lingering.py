@@ -13,6 +13,12 @@ _TIME_S = 1.0
 _BYTES_MAX = 1 << 20
 
 
+def close(transport: asyncio.Transport) -> None:
+    """Close it, once: asyncio's TLS forgets at the second call what it would have to abort."""
+    if not transport.is_closing():
+        transport.close()
+
+
 class Lingering(asyncio.Protocol):
     """Takes a transport over to close it; `on_end` is the former protocol's."""
 
@@ -22,7 +28,7 @@ class Lingering(asyncio.Protocol):
         self._transport = transport
         self._on_end = on_end
         self._left = _BYTES_MAX
-        self._timer = asyncio.get_running_loop().call_later(_TIME_S, transport.close)
+        self._timer = asyncio.get_running_loop().call_later(_TIME_S, close, transport)
         transport.set_protocol(self)
         if transport.can_write_eof():
             transport.write_eof()
@@ -30,7 +36,7 @@ class Lingering(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
-            self._transport.close()
+            close(self._transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._timer.cancel()

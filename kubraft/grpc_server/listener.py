@@ -15,6 +15,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from kubraft.log import get_logger
@@ -80,6 +81,10 @@ class Listener:
         for task in list(self._handshakes):
             task.cancel()
 
+    async def wait_closed(self) -> None:
+        """Return when nothing is left of the handshakes that `close` gave up."""
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
+
     def _accept(self) -> None:
         for _ in range(_TURN):
             try:
@@ -114,7 +119,7 @@ class Listener:
             accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         task = self._loop.create_task(self._establish(accepted))
         self._handshakes[task] = None
-        task.add_done_callback(self._forget)
+        task.add_done_callback(partial(self._forget, accepted))
 
     async def _establish(self, accepted: socket.socket) -> None:
         timeout_s = HANDSHAKE_TIMEOUT_S if self._tls else None
@@ -132,8 +137,10 @@ class Listener:
             accepted.close()
             raise
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, accepted: socket.socket, task: asyncio.Task[None]) -> None:
         self._handshakes.pop(task, None)
+        if task.cancelled():  # perhaps before it began
+            accepted.close()
         with contextlib.suppress(asyncio.CancelledError):
             if (error := task.exception()) is not None:
                 _log.error("a handshake failed", cause=f"{type(error).__name__}: {error}")

@@ -25,6 +25,8 @@ _BACKLOG = 1024
 # What a process needs besides its clients' connections. Source: etcd, server/embed.
 _DESCRIPTORS_RESERVED = 150
 _TCP_KEEPALIVE_S = 30
+# A client has so long to end a connection that this side has ended.
+_GOODBYE_S = 0.5
 # Connections that are looked at for one that does nothing.
 _LOOKED_AT = 64
 _NOT_HERE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -70,6 +72,7 @@ class GrpcServer:
         self._listeners: list[Listener] = []
         # In the order in which they came.
         self._connections: dict[Served, None] = {}
+        self._gone = asyncio.Event()
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._connections_max = max(descriptors - _DESCRIPTORS_RESERVED, 1)
 
@@ -172,6 +175,8 @@ class GrpcServer:
 
     def _forget(self, connection: Served) -> None:
         self._connections.pop(connection, None)
+        if not self._connections:
+            self._gone.set()
 
     async def stop(self, grace_s: float) -> None:
         """Refuse new calls, let running ones end for `grace_s`, then cut them."""
@@ -189,7 +194,22 @@ class GrpcServer:
             await asyncio.wait(tasks, timeout=grace_s)
         for connection in connections:
             connection.cut()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(
+            *tasks, *(each.wait_closed() for each in self._listeners), return_exceptions=True
+        )
+        await self._wait_gone()
+
+    async def _wait_gone(self) -> None:
+        """Give clients a moment to say goodbye in TLS, then do without; leave nothing open."""
+        for _ in range(2):
+            if not self._connections:
+                return
+            self._gone.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    await self._gone.wait()
+            for connection in list(self._connections):
+                connection.abort()
 
 
 def _bind_path(path: str) -> socket.socket:

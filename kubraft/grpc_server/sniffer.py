@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import cast
 
 from kubraft.grpc_server.frames import PREFACE
+from kubraft.grpc_server.lingering import close
 
 # A client has so long to say something.
 _SILENCE_S = 30.0
@@ -46,7 +47,7 @@ class Sniffer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_SILENCE_S, self.transport.close)
+        self._timer = loop.call_later(_SILENCE_S, close, self.transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
@@ -68,13 +69,13 @@ class Sniffer(asyncio.Protocol):
     # The life of a connection, as its server sees it.
 
     def leave(self) -> None:
-        self.transport.close()
+        close(self.transport)
 
     def running(self) -> list[asyncio.Task[None]]:
         return []
 
     def cut(self) -> None:
-        self.transport.close()
+        close(self.transport)
 
     def abort(self) -> None:
         self.transport.abort()

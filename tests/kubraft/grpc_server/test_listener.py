@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import socket
@@ -12,11 +13,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from kubraft.grpc_server import frames as f
 from kubraft.grpc_server import http1
+from kubraft.grpc_server.exchange import Exchange, HttpResponse
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
 from tests.apiserver.harness import make_test_pki
@@ -193,3 +196,31 @@ def test_who_stops_twice_does_no_harm() -> None:
         await server.stop(0)
 
     asyncio.run(story())
+
+
+async def test_a_server_that_stopped_has_nothing_open(pki: Path) -> None:
+    async def handle(exchange: Exchange) -> None:
+        await exchange.respond(HttpResponse(200, b"ok"))
+
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pki / "apiserver.crt", pki / "apiserver.key")
+    server = GrpcServer(Limits(), http=handle)
+    port = server.listen("127.0.0.1", 0, tls)
+    await server.start()
+    before = asyncio.all_tasks()
+    trusting = ssl.create_default_context(cafile=pki / "ca.crt")
+    greeted = [await asyncio.open_connection("127.0.0.1", port, ssl=trusting) for _ in range(3)]
+    # It will not say goodbye.
+    cast("asyncio.Transport", greeted[0][1].transport).pause_reading()
+    silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+    async with asyncio.timeout(30):
+        await server.stop(0)
+        assert asyncio.all_tasks() == before
+        assert not server._connections
+        cast("asyncio.Transport", greeted[0][1].transport).resume_reading()
+        for reader, writer in (*greeted, *silent):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+    del server
+    gc.collect()  # an open transport would be told of here
