@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agents.controllers.context import Context
-from agents.controllers.endpoints.membership import facts, selects, selects_pods
+from agents.controllers.endpoints.membership import affected, selects, selects_pods
 from agents.controllers.endpoints.subsets import MANAGED_BY, MANAGER, endpoints_of, is_same
 from agents.controllers.executor import namespace_is_ending
 from kubraft.api.errors import ApiError, NotFoundError
@@ -79,8 +79,5 @@ class EndpointsController:
         self._controller.queue.add(key_of(new or old or {}))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
-        if facts(old) != facts(new):
-            known = [pod for pod in (old, new) if pod is not None]
-            for service in self._services.list(key_of(known[0]).namespace):
-                if any(selects(service, pod) for pod in known):
-                    self._controller.queue.add(key_of(service))
+        for service in affected(self._services.list, old, new):
+            self._controller.queue.add(key_of(service))

@@ -7,7 +7,7 @@ endpoints controllers.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from kubraft.api.labels import selector_from_labels
@@ -31,6 +31,17 @@ def selects(service: Object, pod: Object) -> bool:
     return selects_pods(service) and selector_from_labels(service["spec"]["selector"]).matches(
         labels_of(pod)
     )
+
+
+def affected(
+    services_in: Callable[[str], Iterable[Object]], old: Object | None, new: Object | None
+) -> Iterator[Object]:
+    """The Services whose endpoints a change of a Pod may change; `services_in` a namespace."""
+    if facts(old) != facts(new):
+        known = [pod for pod in (old, new) if pod is not None]
+        for service in services_in(known[0]["metadata"]["namespace"]):
+            if any(selects(service, pod) for pod in known):
+                yield service
 
 
 def is_headless(service: Object) -> bool:
@@ -86,16 +97,10 @@ def endpoint_of(service: Object, pod: Object, address: str, zones: Mapping[str, 
     """The Pod as an endpoint of an EndpointSlice; `zones` are the zones of nodes by name."""
     serving, leaving = is_pod_ready(pod), is_terminating(pod)
     ready = publishes_not_ready(service) or (serving and not leaving)
-    metadata = pod["metadata"]
     endpoint: Object = {
         "addresses": [address],
         "conditions": {"ready": ready, "serving": serving, "terminating": leaving},
-        "targetRef": {
-            "kind": "Pod",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        },
+        "targetRef": reference_to(pod),
     }
     if node := pod["spec"].get("nodeName"):
         endpoint["nodeName"] = node
@@ -106,6 +111,12 @@ def endpoint_of(service: Object, pod: Object, address: str, zones: Mapping[str, 
     if ready and (hints := _hints(service, endpoint)):
         endpoint["hints"] = hints
     return endpoint
+
+
+def reference_to(pod: Object) -> Object:
+    """The Pod, as an endpoint names what it leads to."""
+    metadata = pod["metadata"]
+    return {"kind": "Pod", **{part: metadata[part] for part in ("namespace", "name", "uid")}}
 
 
 def hostname_of(service: Object, pod: Object) -> str:

@@ -9,8 +9,8 @@ from agents.controllers.endpoints.membership import (
     HEADLESS,
     ZONE,
     addresses_of,
+    affected,
     endpoint_of,
-    facts,
     families_of,
     is_headless,
     ports_of,
@@ -98,11 +98,8 @@ class EndpointSliceController:
         self._controller.queue.add(key_of(new or old or {}))
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
-        if facts(old) != facts(new):
-            known = [pod for pod in (old, new) if pod is not None]
-            for service in self._services.list(key_of(known[0]).namespace):
-                if any(selects(service, pod) for pod in known):
-                    self._controller.queue.add(key_of(service))
+        for service in affected(self._services.list, old, new):
+            self._controller.queue.add(key_of(service))
 
     def _on_node(self, old: Object | None, new: Object | None) -> None:
         node = new or old or {}

@@ -17,6 +17,7 @@ from agents.controllers.endpoints.membership import (
     is_headless,
     ports_of,
     publishes_not_ready,
+    reference_to,
 )
 from kubraft.api.gvk import ENDPOINTS
 from kubraft.api.object import Object, annotations_of, is_terminating, labels_of
@@ -106,16 +107,7 @@ def _is_ready(service: Object, pod: Object) -> bool:
 
 
 def _address(service: Object, pod: Object, address: str) -> Object:
-    metadata = pod["metadata"]
-    entry: Object = {
-        "ip": address,
-        "targetRef": {
-            "kind": "Pod",
-            "namespace": metadata["namespace"],
-            "name": metadata["name"],
-            "uid": metadata["uid"],
-        },
-    }
+    entry: Object = {"ip": address, "targetRef": reference_to(pod)}
     if node := pod["spec"].get("nodeName"):
         entry["nodeName"] = node
     if name := hostname_of(service, pod):
