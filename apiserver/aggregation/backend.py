@@ -19,6 +19,8 @@ from apiserver.admission.webhook.client import failure_words
 from apiserver.aggregation.options import AggregationOptions
 from apiserver.aggregation.services import Remote
 from apiserver.bounded_cache import BoundedCache
+from apiserver.http_answer import AnswerTooLargeError, read_bounded
+from apiserver.kept_connections import new_session
 from apiserver.reader import Reader
 from kubraft.streaming.relay import Destination
 
@@ -146,29 +148,19 @@ class Backends:
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; made when first needed, as most clusters have no such servers."""
-        import aiohttp  # noqa: PLC0415 - see ask
-
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=CONNECTIONS_PER_SERVER_MAX,
-                keepalive_timeout=KEEPALIVE_S,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            self._session = new_session(
+                per_host=CONNECTIONS_PER_SERVER_MAX,
+                keepalive_s=KEEPALIVE_S,
+                connect_s=CONNECT_TIMEOUT_S,
             )
         return self._session
 
 
 async def whole(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     """The body of an answer; raises UnreachableError where it is over `bytes_max`."""
-    parts = bytearray()
-    async for part in response.content.iter_chunked(1 << 16):
-        parts += part
-        if len(parts) > bytes_max:
-            response.close()
-            raise UnreachableError(f"the answer is over {bytes_max} bytes")
-    return bytes(parts)
+    try:
+        return await read_bounded(response.content, bytes_max)
+    except AnswerTooLargeError as error:
+        response.close()
+        raise UnreachableError(str(error)) from error

@@ -19,6 +19,7 @@ from apiserver.admission.webhook.address import Address, NoAddressError, resolve
 from apiserver.admission.webhook.hook import CallError, Hook
 from apiserver.bounded_cache import BoundedCache
 from apiserver.http_answer import AnswerTooLargeError, read_bounded
+from apiserver.kept_connections import new_session
 from apiserver.reader import Reader
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class WebhookClient:
         self, address: Address, context: ssl.SSLContext, body: bytes, timeout_s: int
     ) -> bytes:
         """A kept connection may have ended meanwhile: then another is tried."""
-        import aiohttp  # noqa: PLC0415 - see _open
+        import aiohttp  # noqa: PLC0415 - see new_session
 
         try:
             return await self._post(address, context, body, timeout_s)
@@ -127,20 +128,8 @@ class WebhookClient:
 
     def _open(self) -> aiohttp.ClientSession:
         """The session; made when first needed, as most clusters have no webhooks."""
-        import aiohttp  # noqa: PLC0415 - rare, and slow to import
-
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=CONNECTIONS_PER_HOST_MAX,
-                keepalive_timeout=KEEPALIVE_S,
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),
-            )
+            self._session = new_session(per_host=CONNECTIONS_PER_HOST_MAX, keepalive_s=KEEPALIVE_S)
         return self._session
 
     @staticmethod
