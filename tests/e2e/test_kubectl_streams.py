@@ -172,8 +172,9 @@ def test_debug(kubectl: Kubectl) -> None:
         screen.wait_for(r"42\r\n")
         assert screen.end() == 0
     kubectl.ok("debug streams --image=busybox -c more --attach=false -- sh -c 'echo it is seen'")
-    path = "jsonpath={.status.ephemeralContainerStatuses[1].state.terminated.exitCode}=0"
-    kubectl.ok(f"wait --for={path} pod/streams --timeout=60s")
+    # By name: an index that is not there yet ends `wait` at once.
+    more = '{.status.ephemeralContainerStatuses[?(@.name=="more")].state.terminated.exitCode}'
+    kubectl.ok(f"wait --for=jsonpath={shlex.quote(more)}=0 pod/streams --timeout=60s")
     assert kubectl.ok("logs streams -c more") == b"it is seen\n"
     words = "debug -it streams --copy-to=copied --image=busybox -c dbg -- sh"
     with kubectl.typed(words) as screen:
