@@ -13,8 +13,8 @@ from agents.controllers.informers import BY_CONTROLLER, ORPHANS
 from agents.controllers.own_writes import OwnWrites
 from agents.controllers.ownership import claim
 from agents.controllers.pod_control import PodControl, Wanted
+from agents.controllers.pod_template import name_prefix
 from agents.controllers.replica_set.plan import next_check_s
-from agents.controllers.replica_set.pod import name_prefix
 from agents.controllers.status import same_status
 from kubraft.api.gvk import CONTROLLER_REVISION, DAEMON_SET, NODE, POD
 from kubraft.api.labels import selector_from_object

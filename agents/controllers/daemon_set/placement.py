@@ -6,15 +6,12 @@ tolerations); upstream's daemon controller.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agents.controllers.node_lifecycle.taint import taints_of, tolerates
-from agents.controllers.ownership import controller_reference
-from agents.controllers.replica_set.pod import name_prefix
-from kubraft.api.gvk import POD
+from agents.controllers.pod_template import pod_of_template
 from kubraft.api.labels import LabelSelector, requirement_from_object, selector_from_labels
 from kubraft.api.object import Object, annotations_of, key_of, labels_of
 from kubraft.api.pods import node_of
@@ -70,33 +67,17 @@ def tolerations_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def daemon_pod(daemon_set: Object, name: str, node: str, digest: str) -> Object:
     """The Pod `name` for `node`, of the revision with that hash."""
-    template = daemon_set["spec"]["template"]
-    wanted = template.get("metadata") or {}
-    labels = {**(wanted.get("labels") or {}), HASH: digest}
+    labels = {HASH: digest}
     if generation := annotations_of(daemon_set).get(_TEMPLATE_GENERATION):
         labels[GENERATION] = generation
-    metadata: Object = {
-        "name": name,
-        "generateName": name_prefix(daemon_set),
-        "namespace": daemon_set["metadata"]["namespace"],
-        "labels": labels,
-        "ownerReferences": [controller_reference(daemon_set)],
-    }
-    for part in ("annotations", "finalizers"):
-        if wanted.get(part):
-            metadata[part] = copy.copy(wanted[part])
-    spec = copy.deepcopy(template["spec"])
+    pod = pod_of_template(daemon_set, name, labels=labels)
+    spec = pod["spec"]
     spec["tolerations"] = tolerations_of(spec)
     affinity = spec.setdefault("affinity", {})
     field = {"key": "metadata.name", "operator": "In", "values": [node]}
     term = {"matchFields": [field]}
     affinity.setdefault("nodeAffinity", {})[_REQUIRED] = {"nodeSelectorTerms": [term]}
-    return {
-        "apiVersion": POD.api_version,
-        "kind": POD.kind,
-        "metadata": metadata,
-        "spec": spec,
-    }
+    return pod
 
 
 def target_of(pod: Object) -> str:

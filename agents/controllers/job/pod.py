@@ -13,7 +13,7 @@ from agents.controllers.job.reading import (
     INDEX_IGNORED,
     limit_per_index,
 )
-from agents.controllers.replica_set.pod import name_prefix, pod_of_template
+from agents.controllers.pod_template import name_prefix, pod_of_template
 from kubraft.api.object import Object
 from kubraft.api.pods import all_containers
 

@@ -10,8 +10,8 @@ from agents.controllers.informers import BY_CONTROLLER, ORPHANS
 from agents.controllers.own_writes import OwnWrites
 from agents.controllers.ownership import claim
 from agents.controllers.pod_control import AMBIGUOUS, PodControl, Wanted
+from agents.controllers.pod_template import name_prefix, pod_of_template
 from agents.controllers.replica_set.plan import Failure, next_check_s, plan, status
-from agents.controllers.replica_set.pod import name_prefix, pod_of_template
 from agents.controllers.status import same_status
 from kubraft.api.errors import ApiError
 from kubraft.api.gvk import POD, REPLICA_SET, GroupVersionKind

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from agents.controllers.ownership import controller_reference
+from agents.controllers.pod_template import pod_of_template
 from kubraft.api.gvk import PERSISTENT_VOLUME_CLAIM, POD
 from kubraft.api.object import Object, labels_of, uid_of
 
@@ -82,35 +82,15 @@ def claims_of(owner: Object, ordinal: int) -> list[Object]:
 
 def stateful_pod(owner: Object, template: Mapping[str, Any], ordinal: int, revision: str) -> Object:
     """The Pod of that ordinal, made of `template`, which `revision` keeps."""
-    wanted = template.get("metadata") or {}
     name = pod_name(owner, ordinal)
-    labels = {
-        **(wanted.get("labels") or {}),
-        REVISION: revision,
-        POD_NAME: name,
-        POD_INDEX: str(ordinal),
-    }
-    metadata: Object = {
-        "name": name,
-        "generateName": f"{owner['metadata']['name']}-",
-        "namespace": owner["metadata"]["namespace"],
-        "labels": labels,
-        "ownerReferences": [controller_reference(owner)],
-    }
-    for part in ("annotations", "finalizers"):
-        if wanted.get(part):
-            metadata[part] = copy.copy(wanted[part])
-    spec = copy.deepcopy(template["spec"])
+    labels = {REVISION: revision, POD_NAME: name, POD_INDEX: str(ordinal)}
+    pod = pod_of_template(owner, name, template, labels)
+    spec = pod["spec"]
     spec["hostname"] = name
     if owner["spec"].get("serviceName"):
         spec["subdomain"] = owner["spec"]["serviceName"]
     _mount(owner, spec, ordinal)
-    return {
-        "apiVersion": POD.api_version,
-        "kind": POD.kind,
-        "metadata": metadata,
-        "spec": spec,
-    }
+    return pod
 
 
 def _mount(owner: Object, spec: Object, ordinal: int) -> None:

@@ -1,18 +1,31 @@
-"""A Pod as a ReplicaSet's template makes it."""
+"""A Pod as the template of a ReplicaSet, a Job, a DaemonSet or a StatefulSet makes it."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 from agents.controllers.ownership import controller_reference
 from kubraft.api.gvk import POD
 from kubraft.api.object import Object
 
 
-def pod_of_template(owner: Object, name: str) -> Object:
-    """The Pod `name` of `owner`'s `spec.template`, controlled by `owner`."""
-    template = owner["spec"]["template"]
+def pod_of_template(
+    owner: Object,
+    name: str,
+    template: Mapping[str, Any] | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> Object:
+    """The Pod `name`, controlled by `owner`.
+
+    Args:
+        template: a PodTemplateSpec, the owner's `spec.template` where absent.
+        labels: what the Pod has beside the template's labels, and before them.
+    """
+    template = template or owner["spec"]["template"]
     wanted = template.get("metadata") or {}
+    wanted = {**wanted, "labels": {**(wanted.get("labels") or {}), **(labels or {})}}
     metadata: Object = {
         "name": name,
         "generateName": name_prefix(owner),
