@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ipaddress
 from pathlib import Path
 from typing import Any
 
 from agents.node.container_start import ContainerStarter
 from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.dns import ClusterDns
 from agents.node.fetched_objects import FetchedObjects
 from agents.node.fields import Place
 from agents.node.https_front import HttpsFront, Route, healthz
@@ -21,6 +23,7 @@ from agents.node.machine import measure_machine, measure_usage
 from agents.node.node_admission import refusal
 from agents.node.node_object import Machine, Usage, allocatable
 from agents.node.plan import Waiting
+from agents.node.pod_identity import PodIdentity
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_streams import PodStreams
 from agents.node.pod_sync import PodSync
@@ -173,6 +176,11 @@ class NodeAgent:
             recorder=self._recorder,
             clock=self._clock,
             root=self._root,
+            identity=PodIdentity(
+                self._root,
+                ClusterDns(tuple(self._given.cluster_dns), self._given.cluster_domain),
+                self._given.resolv_conf,
+            ),
             node_name=machine.name,
             place=place,
         )
@@ -261,6 +269,10 @@ async def run_node(agent: Agent) -> None:
     await NodeAgent(agent).run()
 
 
+def _addresses(text: str) -> list[str]:
+    return [str(ipaddress.ip_address(part)) for part in text.split(",") if part]
+
+
 def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
     """The node agent's own flags."""
     add = parser.add_argument
@@ -274,6 +286,21 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
     add("--node-ip", default="127.0.0.1", help="the node's address (%(default)s)")
     add("--pod-cidr", default="", help="the range of Pods' addresses, for spec.podCIDR")
     add("--max-pods", type=int, default=110, help="(%(default)s)")
+    group = parser.add_argument_group("names")
+    group.add_argument(
+        "--cluster-dns",
+        type=_addresses,
+        default=[],
+        metavar="IP,...",
+        help="servers for Pods with dnsPolicy ClusterFirst; without it they get the host's",
+    )
+    group.add_argument("--cluster-domain", default="cluster.local", help="(%(default)s)")
+    group.add_argument(
+        "--resolv-conf",
+        type=Path,
+        default=Path("/etc/resolv.conf"),
+        help="the host's (%(default)s)",
+    )
     group = parser.add_argument_group("periods")
     group.add_argument("--node-lease-duration", type=duration, default=40.0, help="40s")
     group.add_argument("--node-status-update-frequency", type=duration, default=10.0, help="10s")

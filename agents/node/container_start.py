@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.cri_client import CriClient, RuntimeCallError
-from agents.node.cri_config import container_config, log_directory, sandbox_config
+from agents.node.cri_config import container_config, log_directory
 from agents.node.environment import ConfigError, Fetch, environment
 from agents.node.fields import Place
 from agents.node.plan import StartContainer, Waiting, container_spec
+from agents.node.pod_identity import PodIdentity
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_view import SandboxView
 from agents.node.volumes import Volumes, VolumeSetUpError, mounts
@@ -44,6 +45,7 @@ class ContainerStarter:
     recorder: EventRecorder
     clock: Clock
     root: Path
+    identity: PodIdentity
     node_name: str
     place: Callable[[str], Place]  # of a Pod's address
 
@@ -57,7 +59,7 @@ class ContainerStarter:
         """
         container = container_spec(pod, action.name)
         place = self.place(sandbox.address)
-        config = sandbox_config(pod, sandbox.attempt, log_directory(self.root, pod))
+        config = self.identity.sandbox(pod, sandbox.attempt)
         image_id = await self._image(pod, container, config, memory)
         create = await self._config(pod, container, place, action.attempt, image_id)
         (log_directory(self.root, pod) / action.name).mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ class ContainerStarter:
             # A name of our own that programs may want; those of the Pod come after it.
             env = {"KUBRAFT_NODE_NAME": self.node_name, **env}
             wanted = mounts(container, paths, env)
-            wanted.append(await asyncio.to_thread(self._termination_log, pod, container, attempt))
+            wanted += await asyncio.to_thread(self._own_files, pod, container, place, attempt)
             return container_config(
                 pod, container, attempt, image_id=image_id, env=env, mounts=wanted
             )
@@ -176,6 +178,14 @@ class ContainerStarter:
             raise self._failed(
                 pod, container, "CreateContainerConfigError", error.message
             ) from error
+
+    def _own_files(
+        self, pod: Object, container: Mapping[str, Any], place: Place, attempt: int
+    ) -> list[cri.Mount]:
+        directory = self.volumes.pod_directory(pod["metadata"]["uid"])
+        hosts = self.identity.hosts_mount(pod, container, place.pod_ip, directory)
+        found = [self._termination_log(pod, container, attempt)]
+        return found if hosts is None else [*found, hosts]
 
     def _termination_log(
         self, pod: Object, container: Mapping[str, Any], attempt: int

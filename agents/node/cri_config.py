@@ -55,7 +55,9 @@ def _identity(pod: Object) -> dict[str, str]:
     }
 
 
-def sandbox_config(pod: Object, attempt: int, logs: Path) -> cri.PodSandboxConfig:
+def sandbox_config(
+    pod: Object, attempt: int, logs: Path, *, hostname: str, dns: cri.DNSConfig
+) -> cri.PodSandboxConfig:
     """The sandbox of `pod`."""
     metadata, spec = pod["metadata"], pod["spec"]
     network = cri.NODE if spec.get("hostNetwork") else cri.POD
@@ -71,7 +73,8 @@ def sandbox_config(pod: Object, attempt: int, logs: Path) -> cri.PodSandboxConfi
             namespace=metadata["namespace"],
             attempt=attempt,
         ),
-        hostname=(spec.get("hostname") or metadata["name"])[:63].rstrip("-."),
+        hostname=hostname,
+        dns_config=dns,
         log_directory=str(logs),
         labels={**labels_of(pod), **_identity(pod)},
         annotations={

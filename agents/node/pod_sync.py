@@ -14,7 +14,8 @@ from pathlib import Path
 from agents.node import plan as planning
 from agents.node.container_start import ContainerStarter, StartError, termination_log
 from agents.node.cri_client import CriClient, RuntimeCallError
-from agents.node.cri_config import grace_period_s, log_directory, sandbox_config
+from agents.node.cri_config import grace_period_s, log_directory
+from agents.node.hosts_file import HostNameError
 from agents.node.last_words import last_words
 from agents.node.plan import Facts, Plan, Waiting, container_spec
 from agents.node.pod_memory import PodMemory
@@ -294,10 +295,12 @@ class PodSync:
         if view.sandboxes:
             message = "Pod sandbox changed, it will be killed and re-created."
             self._recorder.event(pod, "Normal", "SandboxChanged", message)
-        config = sandbox_config(pod, action.attempt, log_directory(self._root, pod))
+        identity = self._starter.identity
+        for reason, text in identity.dns(pod).warnings:
+            self._recorder.event(pod, "Warning", reason, text)
         try:
-            await self._runtime.run_sandbox(config)
-        except RuntimeCallError as error:
+            await self._runtime.run_sandbox(identity.sandbox(pod, action.attempt))
+        except (RuntimeCallError, HostNameError) as error:
             message = f"Failed to create pod sandbox: {error}"
             self._recorder.event(pod, "Warning", "FailedCreatePodSandBox", message)
             memory.failures += 1

@@ -11,6 +11,7 @@ from agents.runtime.errors import InvalidFailure, PreconditionFailure
 from agents.runtime.images import LocalImage
 from agents.runtime.launch import Bind, Launch
 from agents.runtime.leftovers import MARKER
+from agents.runtime.names import name_binds
 from agents.runtime.records import Sandbox
 from agents.runtime.spawner import Isolation
 from kubraft.pb.criv1 import api_pb2 as cri
@@ -19,7 +20,7 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # The mounts that every Pod gets without asking. Where nothing can be mounted they are left out
 # rather than refused; for the token's, the environment says where the files are.
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 - a path
-_DISPENSABLE = frozenset({_TOKEN_PATH, "/dev/termination-log"})
+_DISPENSABLE = frozenset({_TOKEN_PATH, "/dev/termination-log", "/etc/hosts"})
 TOKEN_DIRECTORY_VARIABLE = "KUBRAFT_SERVICEACCOUNT_DIR"  # noqa: S105 - a name
 _PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108 - names inside the container
 
@@ -34,9 +35,15 @@ class Site:
 
 
 def container_launch(
-    site: Site, sandbox: Sandbox, config: cri.ContainerConfig, image: LocalImage, directory: Path
+    site: Site,
+    sandbox: Sandbox,
+    config: cri.ContainerConfig,
+    image: LocalImage,
+    *,
+    directory: Path,
+    shared: Path,
 ) -> Launch:
-    """How to start the container of `config`.
+    """How to start the container of `config`; `shared` has the files of all of its sandbox.
 
     Raises:
         InvalidFailure: there is nothing to run, or a mount's source does not exist.
@@ -51,7 +58,7 @@ def container_launch(
         argv = (*image.image.command, *config.args) if not config.args else tuple(config.args)
     if not argv and not builtin:
         raise InvalidFailure("no command specified")
-    binds = _binds(site, config)
+    binds = (*name_binds(shared, config.mounts), *_binds(site, config))
     isolated = site.isolation.available
     work = str(directory / "work")
     return Launch(

@@ -85,6 +85,10 @@ class RecordFiles:
         """Where a container's own files are."""
         return self._containers / container_id
 
+    def sandbox_directory(self, sandbox_id: str) -> Path:
+        """Where the files are that a sandbox's containers share."""
+        return self._sandboxes / sandbox_id
+
     def save_sandbox(self, sandbox: Sandbox) -> None:
         """Keep a sandbox over a restart."""
         _replace(self._sandboxes / f"{sandbox.id}.pb", sandbox.status.SerializeToString())
@@ -98,6 +102,7 @@ class RecordFiles:
     def remove_sandbox(self, sandbox_id: str) -> None:
         """Forget a sandbox."""
         (self._sandboxes / f"{sandbox_id}.pb").unlink(missing_ok=True)
+        shutil.rmtree(self.sandbox_directory(sandbox_id), ignore_errors=True)
 
     def remove_container(self, container_id: str) -> None:
         """Forget a container, its files included."""
@@ -117,6 +122,9 @@ class RecordFiles:
                 continue
             status.state = cri.SANDBOX_NOTREADY
             sandboxes[status.id] = Sandbox(status)
+        for path in self._sandboxes.iterdir():
+            if path.is_dir() and path.name not in sandboxes:
+                shutil.rmtree(path, ignore_errors=True)
         containers = []
         for path in self._containers.iterdir():
             container = _load_container(path, now_ns)

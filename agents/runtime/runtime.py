@@ -30,6 +30,7 @@ from agents.runtime.errors import (
 )
 from agents.runtime.images import ImageStore
 from agents.runtime.launch import Launch
+from agents.runtime.names import write_names
 from agents.runtime.output import LogPump
 from agents.runtime.records import Container, RecordFiles, Sandbox
 from agents.runtime.spawner import Nursery, NurseryGoneError, SpawnError, new_pipe
@@ -109,6 +110,7 @@ class ProcessRuntime:
         sandbox = Sandbox(status, hostname[:63], config.log_directory)
         if config.log_directory:
             Path(config.log_directory).mkdir(parents=True, exist_ok=True, mode=0o755)
+        write_names(self._files.sandbox_directory(sandbox.id), sandbox.hostname, config.dns_config)
         self._files.save_sandbox(sandbox)
         self.sandboxes[sandbox.id] = sandbox
         self._publish(sandbox.id, sandbox, cri.CONTAINER_CREATED_EVENT)
@@ -180,7 +182,10 @@ class ProcessRuntime:
             raise NotFoundFailure(f'failed to resolve image "{config.image.image}": not found')
         container_id = secrets.token_hex(32)
         directory = self._files.container_directory(container_id)
-        launch = container_launch(self.site, sandbox, config, local, directory)
+        shared = self._files.sandbox_directory(sandbox.id)
+        launch = container_launch(
+            self.site, sandbox, config, local, directory=directory, shared=shared
+        )
         log_path = (
             os.path.join(sandbox.log_directory, config.log_path)
             if sandbox.log_directory and config.log_path

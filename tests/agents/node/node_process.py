@@ -30,7 +30,14 @@ AGENT_FLAGS = (
 class Node:
     """One node and a client that makes Pods on it."""
 
-    def __init__(self, api: ApiUnderTest, runtime: RuntimeProcess, folder: Path, name: str) -> None:
+    def __init__(
+        self,
+        api: ApiUnderTest,
+        runtime: RuntimeProcess,
+        folder: Path,
+        name: str,
+        flags: tuple[str, ...] = (),
+    ) -> None:
         self.api = api
         self.name = name
         self.runtime = runtime
@@ -45,6 +52,7 @@ class Node:
             *(f"--tls-cert-file={files['cert']}", f"--tls-private-key-file={files['key']}"),
             *(f"--client-ca-file={api.pki / 'ca.crt'}", f"--pod-cidr={runtime.cidr}"),
             *AGENT_FLAGS,
+            *flags,
         ]
         self.agent = ProcessUnderTest(f"agent-{name}", command, folder)
 
@@ -113,13 +121,13 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def running_node(
-    api: ApiUnderTest, folder: Path, name: str = "node-0"
+    api: ApiUnderTest, folder: Path, name: str = "node-0", flags: tuple[str, ...] = ()
 ) -> AsyncIterator[Node]:
     folder.mkdir(parents=True, exist_ok=True)
     runtime = RuntimeProcess(folder)
     try:
         await runtime.start()
-        node = Node(api, runtime, folder, name)
+        node = Node(api, runtime, folder, name, flags)
         node.agent.start()
         try:
             await asyncio.to_thread(node.agent.wait_ready)
