@@ -31,10 +31,11 @@ from agents.node.probe_handlers import Execute
 from agents.node.prober import Prober
 from agents.node.registration import Periods, Registration
 from agents.node.service_account_token import ServiceAccountTokens
+from agents.node.service_links import service_links
 from agents.node.stats_routes import StatsRoutes
 from agents.node.volumes import Volumes
 from kubraft.agent_main import Agent
-from kubraft.api.gvk import NODE, POD
+from kubraft.api.gvk import NODE, POD, SERVICE
 from kubraft.api.object import Object, uid_of
 from kubraft.client.controller import Controller
 from kubraft.client.events import EventRecorder
@@ -70,6 +71,7 @@ class NodeAgent:
             indexers={"uid": lambda pod: [uid_of(pod)]},
         )
         self._nodes = Informer(agent.client, NODE, field_selector=f"metadata.name={given.name}")
+        self._services = Informer(agent.client, SERVICE)
         self._controller: Controller[str] = Controller(
             "node.pods", self._reconcile, workers=_WORKERS, clock=agent.clock
         )
@@ -143,8 +145,10 @@ class NodeAgent:
                 await registration.registered.wait()
                 group.create_task(self._nodes.run())
                 group.create_task(self._pods.run())
+                group.create_task(self._services.run())
                 # What the runtime has is judged only once all Pods of this node are known.
                 await self._pods.wait_synced()
+                await self._services.wait_synced()
                 group.create_task(self._controller.run())
                 group.create_task(events.run())
                 group.create_task(LogRotation(self._runtime, self._clock).run())
@@ -183,6 +187,7 @@ class NodeAgent:
             ),
             node_name=machine.name,
             place=place,
+            links=lambda pod: service_links(pod, self._services.list()),
         )
         return PodSync(
             client=self._client,

@@ -48,6 +48,7 @@ class ContainerStarter:
     identity: PodIdentity
     node_name: str
     place: Callable[[str], Place]  # of a Pod's address
+    links: Callable[[Object], dict[str, str]]  # what a Pod's environment says of Services
 
     async def start(
         self, pod: Object, sandbox: SandboxView, action: StartContainer, memory: PodMemory
@@ -164,7 +165,7 @@ class ContainerStarter:
         except ApiError as error:
             raise StartError("ContainerCreating", error.message) from error
         try:
-            env = await environment(pod, container, place, self.fetch)
+            env = await environment(pod, container, place, self.fetch, self.links(pod))
             # A name of our own that programs may want; those of the Pod come after it.
             env = {"KUBRAFT_NODE_NAME": self.node_name, **env}
             wanted = mounts(container, paths, env)

@@ -38,14 +38,22 @@ def expand(text: str, values: Mapping[str, str]) -> str:
 
 
 async def environment(
-    pod: Object, container: Mapping[str, Any], place: Place, fetch: Fetch
+    pod: Object,
+    container: Mapping[str, Any],
+    place: Place,
+    fetch: Fetch,
+    links: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """All variables that the spec gives, in its order; later ones may refer to earlier ones.
+
+    Args:
+        links: variables of Services: they may be referred to, and give way to the spec's own.
 
     Raises:
         ConfigError: a ConfigMap, Secret, key or field that is not optional is missing.
         ApiError: the API could not be asked.
     """
+    links = links or {}
     values: dict[str, str] = {}
     for source in container.get("envFrom") or ():
         values |= await _all_of(source, pod["metadata"]["namespace"], fetch)
@@ -56,8 +64,8 @@ async def environment(
             if value is not None:
                 values[name] = value
         else:
-            values[name] = expand(variable.get("value") or "", values)
-    return values
+            values[name] = expand(variable.get("value") or "", {**links, **values})
+    return {**links, **values}
 
 
 async def _all_of(source: Mapping[str, Any], namespace: str, fetch: Fetch) -> dict[str, str]:

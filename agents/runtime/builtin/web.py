@@ -2,7 +2,8 @@
 
 `/` answers with Pod, node and image tag; `/healthz` and `/readyz` with 200, and with 503 from
 SIGTERM on, while `/` goes on for a lame-duck time (KUBRAFT_WEB_LAME_DUCK_S, default 1) so that
-clients that still come are answered. It binds its Pod's address, port 8080 (`--port=N`).
+clients that still come are answered. It binds its Pod's address, port 8080 (`--port=N`), and says
+what KUBRAFT_WEB_GREETING has, if anything.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def _handler() -> Handler:
         f"node: {os.environ.get('KUBRAFT_NODE_NAME', '')}\n"
         f"version: {tag}\n"
     )
+    if said := os.environ.get("KUBRAFT_WEB_GREETING"):
+        text += f"greeting: {said}\n"
     greeting = Response(200, text.encode())
 
     def handle(path: str, stopping: bool) -> Response:  # noqa: FBT001 - the Handler's shape
