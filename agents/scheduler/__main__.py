@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from agents.scheduler.profile import default_profile
+from agents.scheduler.handle import Handle
+from agents.scheduler.registry import default_profile
 from agents.scheduler.scheduler import Scheduler
 from kubraft.agent_main import (
     Agent,
@@ -23,13 +24,8 @@ async def schedule_pods(agent: Agent) -> None:
     """Follow the cluster; decide while this process holds the Lease."""
     elector = agent.elector(LEASE_NAME)
     recorder = EventRecorder(agent.client, COMPONENT, clock=agent.clock)
-    scheduler = Scheduler(
-        agent.client.fenced(elector.fence),
-        profile=default_profile(),
-        recorder=recorder,
-        clock=agent.clock,
-        rng=agent.rng,
-    )
+    handle = Handle(agent.client.fenced(elector.fence), agent.clock, agent.rng)
+    scheduler = Scheduler(handle, profiles=[default_profile(handle)], recorder=recorder)
     async with asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
         group.create_task(scheduler.follow())

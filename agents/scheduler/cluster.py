@@ -24,6 +24,8 @@ class Snapshot:
 
     nodes: Mapping[str, NodeInfo]
     layout: Layout
+    # Pods that are to come to a node once others have left it, by node.
+    nominated: Mapping[str, tuple[PodInfo, ...]] = field(default_factory=dict)
 
     @cached_property
     def node_list(self) -> list[NodeInfo]:
@@ -33,7 +35,7 @@ class Snapshot:
 
     def replaced(self, node: NodeInfo) -> Snapshot:
         """The same cluster with other Pods on one node: for "what if"."""
-        return Snapshot({**self.nodes, node.name: node}, self.layout)
+        return replace(self, nodes={**self.nodes, node.name: node})
 
 
 class Layout(NamedTuple):
@@ -71,6 +73,8 @@ class Cluster:
     _nodes: dict[str, NodeInfo] = field(default_factory=dict)
     _pods: dict[ObjectKey, PodInfo] = field(default_factory=dict)  # those on a node
     _assumed: dict[ObjectKey, str] = field(default_factory=dict)  # uid by key
+    # Pods without a node for whose sake others are leaving the node named first.
+    _nominated: dict[ObjectKey, tuple[str, PodInfo]] = field(default_factory=dict)
     _snapshot: Snapshot | None = None
     _layout: Layout | None = None
 
@@ -80,8 +84,35 @@ class Cluster:
             nodes = {n: i for n, i in self._nodes.items() if i.node is not None}
             if self._layout is None:
                 self._layout = layout_of(nodes)
-            self._snapshot = Snapshot(nodes, self._layout)
+            self._snapshot = Snapshot(nodes, self._layout, self._nominations())
         return self._snapshot
+
+    def nominate(self, pod: PodInfo, node_name: str) -> None:
+        """Keep room on the node for `pod`, which waits for others to leave it; "" ends that."""
+        if node_name:
+            self._nominated[pod.key] = (node_name, pod)
+            self._snapshot = None
+        elif self._nominated.pop(pod.key, None):
+            self._snapshot = None
+
+    def nomination(self, key: ObjectKey) -> str:
+        """The node that is to be the Pod's once others have left it, or ""."""
+        nominated = self._nominated.get(key)
+        return nominated[0] if nominated else ""
+
+    def nominated_below(self, pod: PodInfo, node_name: str) -> list[PodInfo]:
+        """Pods of lower priority that are nominated for the node."""
+        return [
+            other
+            for name, other in self._nominated.values()
+            if name == node_name and other.priority < pod.priority
+        ]
+
+    def _nominations(self) -> dict[str, tuple[PodInfo, ...]]:
+        found: dict[str, tuple[PodInfo, ...]] = {}
+        for node_name, pod in self._nominated.values():
+            found[node_name] = (*found.get(node_name, ()), pod)
+        return found
 
     def node(self, name: str) -> NodeInfo | None:
         """One node with its Pods, or None."""
@@ -112,16 +143,20 @@ class Cluster:
         """Take over a Pod that the API server shows on a node; ends its being assumed."""
         assert pod.node_name
         self._assumed.pop(pod.key, None)
+        self._nominated.pop(pod.key, None)
         self._place(pod)
 
     def remove_pod(self, key: ObjectKey) -> PodInfo | None:
         """Free what the Pod takes: it ended or is gone. Returns it, if it was there."""
         self._assumed.pop(key, None)
+        if self._nominated.pop(key, None):
+            self._snapshot = None
         return self._displace(key)
 
     def assume(self, pod: PodInfo, node_name: str) -> None:
         """Count `pod` on the node that was chosen for it."""
         assert pod.key not in self._pods
+        self._nominated.pop(pod.key, None)
         self._assumed[pod.key] = pod.uid
         self._place(_on_node(pod, node_name))
 

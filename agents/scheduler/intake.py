@@ -8,9 +8,11 @@ from agents.scheduler.cluster import Cluster
 from agents.scheduler.framework import Change
 from agents.scheduler.pod_info import PodInfo, pod_info
 from agents.scheduler.queue import SchedulingQueue
+from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, labels_of
 from kubraft.api.pods import DEFAULT_SCHEDULER, is_terminated, node_of
 from kubraft.api.time import Clock
+from kubraft.client.informer import Handler
 
 
 class Intake:
@@ -25,13 +27,13 @@ class Intake:
         queue: SchedulingQueue,
         clock: Clock,
         wake: Callable[[], None],
-        scheduler_name: str = DEFAULT_SCHEDULER,
+        scheduler_names: frozenset[str] = frozenset({DEFAULT_SCHEDULER}),
     ) -> None:
         self._cluster = cluster
         self._queue = queue
         self._clock = clock
         self._wake = wake
-        self._scheduler_name = scheduler_name
+        self._scheduler_names = scheduler_names
 
     def pod(self, old: Object | None, new: Object | None) -> None:
         """Handle one change of a Pod."""
@@ -42,7 +44,11 @@ class Intake:
         elif is_terminating(new):
             self._gone(key_of(new))
         elif self._is_ours(new):
-            self._queue.put(pod_info(new), self._clock.monotonic_s())
+            waiting = pod_info(new)
+            # Ours is newer than what the API server shows until that has it, too.
+            if _nominated(new) or (old is not None and _nominated(old)):
+                self._cluster.nominate(waiting, _nominated(new))
+            self._queue.put(waiting, self._clock.monotonic_s())
             self._wake()
 
     def node(self, old: Object | None, new: Object | None) -> None:
@@ -56,6 +62,15 @@ class Intake:
             self._cluster.set_node(new)
             self.changed(change, new["metadata"]["name"])
 
+    def handler_of(self, kind: GroupVersionKind) -> Handler:
+        """The handler of the informer of some other kind that plugins watch."""
+
+        def changed(old: Object | None, new: Object | None) -> None:
+            self._queue.object_changed(kind, old, new, self._clock.monotonic_s())
+            self._wake()
+
+        return changed
+
     def changed(self, change: Change, node_name: str) -> None:
         """Let Pods that `change` may help try again."""
         node = self._cluster.node(node_name)
@@ -63,7 +78,7 @@ class Intake:
         self._wake()
 
     def _is_ours(self, pod: Object) -> bool:
-        return (pod["spec"].get("schedulerName") or DEFAULT_SCHEDULER) == self._scheduler_name
+        return (pod["spec"].get("schedulerName") or DEFAULT_SCHEDULER) in self._scheduler_names
 
     def _gone(self, key: ObjectKey) -> None:
         self._queue.remove(key)
@@ -81,6 +96,11 @@ class Intake:
             self.changed(Change.POD_LABELS, pod.node_name)
         elif old is not None and old["spec"] != pod.spec:
             self.changed(Change.POD_GONE, pod.node_name)  # it may ask for less now
+
+
+def _nominated(pod: Object) -> str:
+    name: str = (pod.get("status") or {}).get("nominatedNodeName") or ""
+    return name
 
 
 def _node_change(old: Object | None, new: Object) -> Change:

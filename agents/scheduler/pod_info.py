@@ -45,7 +45,7 @@ class PodInfo:
     tolerations: tuple[Toleration, ...]
     host_ports: tuple[HostPort, ...]
     owner_uid: str  # of its controller; empty for a Pod of its own
-    gated: bool
+    gates: tuple[str, ...]  # names of its scheduling gates
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def pod_info(pod: Object) -> PodInfo:
         tolerations=tuple(map(_toleration, spec.get("tolerations") or ())),
         host_ports=_host_ports(spec),
         owner_uid=owner["uid"] if owner else "",
-        gated=bool(spec.get("schedulingGates")),
+        gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
     )
 
 

@@ -1,28 +1,103 @@
-"""The default profile: which plugins decide, in which order, and how much each score counts.
-
-Source: kube-scheduler's default plugins and weights.
-"""
+"""A profile: which plugins decide for the Pods of one `schedulerName`, in which order."""
 
 from __future__ import annotations
 
-from agents.scheduler.framework import Profile, Weighted
-from agents.scheduler.plugins.placement import NodeAffinity, NodeName, NodePorts
-from agents.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
-from agents.scheduler.plugins.spread import PodTopologySpread
-from agents.scheduler.plugins.taints import NodeUnschedulable, TaintToleration
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from agents.scheduler.framework import POINTS, Plugin, Weighted, takes_part
+from agents.scheduler.pod_info import PodInfo
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.pods import DEFAULT_SCHEDULER
 
 
-def default_profile() -> Profile:
-    """The plugins for Pods of "default-scheduler"."""
-    taints, affinity = TaintToleration(), NodeAffinity()
-    fit, spread = NodeResourcesFit(), PodTopologySpread()
+@dataclass(frozen=True)
+class Profile:
+    """The plugins of each point, in the order in which they are asked."""
+
+    filters: tuple[Plugin, ...]
+    scores: tuple[Weighted, ...]
+    queue_sort: Plugin
+    pre_enqueues: tuple[Plugin, ...] = ()
+    post_filters: tuple[Plugin, ...] = ()
+    reserves: tuple[Plugin, ...] = ()
+    permits: tuple[Plugin, ...] = ()
+    pre_binds: tuple[Plugin, ...] = ()
+    binds: tuple[Plugin, ...] = ()
+    post_binds: tuple[Plugin, ...] = ()
+    scheduler_name: str = DEFAULT_SCHEDULER
+    percentage_of_nodes_to_score: int = 0  # 0: fewer of them the more nodes there are
+
+    @cached_property
+    def plugins(self) -> dict[str, Plugin]:
+        """All plugins by name."""
+        points = (
+            self.filters, [w.plugin for w in self.scores], [self.queue_sort], self.pre_enqueues,
+            self.post_filters, self.reserves, self.permits, self.pre_binds, self.binds,
+            self.post_binds,
+        )  # fmt: skip
+        return {plugin.name: plugin for point in points for plugin in point}
+
+    @cached_property
+    def watches(self) -> frozenset[GroupVersionKind]:
+        """The kinds, besides Pods and Nodes, whose changes may make a Pod schedulable."""
+        return frozenset(kind for plugin in self.plugins.values() for kind in plugin.watches)
+
+    def blocked(self, pod: PodInfo) -> str:
+        """The plugin that does not let the Pod be tried yet, or ""."""
+        for plugin in self.pre_enqueues:
+            if plugin.pre_enqueue(pod) is not None:
+                return plugin.name
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """One plugin of a profile: where it takes part, and how much its score counts."""
+
+    plugin: Plugin
+    points: frozenset[str] = frozenset(POINTS)  # of those whose methods it has
+    weight: float = 1
+
+
+def profile_of(
+    enabled: Iterable[Enabled],
+    scheduler_name: str = DEFAULT_SCHEDULER,
+    percentage_of_nodes_to_score: int = 0,
+) -> Profile:
+    """The profile of these plugins, in order.
+
+    Raises:
+        ValueError: not exactly one of them sorts the queue.
+    """
+    chosen = list(enabled)
+
+    def at(point: str) -> tuple[Plugin, ...]:
+        return tuple(
+            each.plugin
+            for each in chosen
+            if point in each.points and takes_part(each.plugin, point)
+        )
+
+    sorts = at("queueSort")
+    if len(sorts) != 1:
+        raise ValueError(f"exactly one queue sort plugin is needed, not {len(sorts)}")
     return Profile(
-        filters=(NodeUnschedulable(), NodeName(), taints, affinity, NodePorts(), fit, spread),
-        scores=(
-            Weighted(taints, 3),
-            Weighted(affinity, 2),
-            Weighted(spread, 2),
-            Weighted(fit, 1),
-            Weighted(NodeResourcesBalancedAllocation(), 1),
+        filters=at("filter"),
+        scores=tuple(
+            Weighted(each.plugin, each.weight)
+            for each in chosen
+            if "score" in each.points and takes_part(each.plugin, "score") and each.weight
         ),
+        queue_sort=sorts[0],
+        pre_enqueues=at("preEnqueue"),
+        post_filters=at("postFilter"),
+        reserves=at("reserve"),
+        permits=at("permit"),
+        pre_binds=at("preBind"),
+        binds=at("bind"),
+        post_binds=at("postBind"),
+        scheduler_name=scheduler_name,
+        percentage_of_nodes_to_score=percentage_of_nodes_to_score,
     )

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from agents.scheduler.framework import Change, Profile
+from agents.scheduler.framework import Change, Plugin
 from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.pod_info import PodInfo
+from agents.scheduler.profile import Profile
 from kubraft.api.backoff import exponential_s
-from kubraft.api.object import ObjectKey
+from kubraft.api.gvk import GroupVersionKind
+from kubraft.api.object import Object, ObjectKey
 
 BACKOFF_S_MIN = 1.0
 BACKOFF_S_MAX = 10.0
@@ -53,10 +56,22 @@ _Entry = tuple[tuple[float, ...], int, ObjectKey]
 
 
 class SchedulingQueue:
-    """All Pods without a node that a profile is responsible for."""
+    """All Pods without a node that one of some profiles is responsible for."""
 
-    def __init__(self, profile: Profile) -> None:
-        self._profile = profile
+    def __init__(
+        self,
+        profiles: Sequence[Profile],
+        *,
+        backoff_s_min: float = BACKOFF_S_MIN,
+        backoff_s_max: float = BACKOFF_S_MAX,
+    ) -> None:
+        """At least one profile; all sort the queue alike, so the first one's order counts."""
+        self._profiles = {profile.scheduler_name: profile for profile in profiles}
+        self._queue_sort = profiles[0].queue_sort
+        self._backoff_s_min = backoff_s_min
+        self._backoff_s_max = backoff_s_max
+        # Which plugins, of any profile, a change may concern; found out once each.
+        self._concerned: dict[Change, frozenset[str]] = {}
         self._waiting: dict[ObjectKey, _Waiting] = {}
         self._active: list[_Entry] = []
         self._backoff: list[_Entry] = []
@@ -92,7 +107,7 @@ class SchedulingQueue:
             return
         if waiting is not None:
             self.remove(pod.key)
-        part = Part.GATED if pod.gated else Part.ACTIVE
+        part = Part.GATED if self._blocked(pod) else Part.ACTIVE
         waiting = self._waiting[pod.key] = _Waiting(pod, now_s, part)
         if part is Part.ACTIVE:
             self._activate(waiting, now_s)
@@ -101,6 +116,11 @@ class SchedulingQueue:
         """Drop a Pod: it has a node, ended, or is gone."""
         self._waiting.pop(key, None)
         self._drop_unschedulable(key)
+
+    def waiting_pod(self, key: ObjectKey) -> PodInfo | None:
+        """The Pod of that key, wherever it waits."""
+        waiting = self._waiting.get(key)
+        return waiting.pod if waiting else None
 
     def pop(self, now_s: float) -> PodInfo | None:
         """The Pod to decide about next, which counts as an attempt; None where all wait."""
@@ -143,26 +163,64 @@ class SchedulingQueue:
     def changed(self, change: Change, node: NodeInfo | None, now_s: float) -> None:
         """Something happened in the cluster, on `node` where it is one: who may be helped?"""
         # Most changes are of no interest to any Pod that waits.
-        concerned = {p.name for p in self._profile.filters if change & p.requeue_on}
+        concerned = self._concerned.get(change)
+        if concerned is None:
+            concerned = self._concerned[change] = frozenset(
+                plugin.name
+                for profile in self._profiles.values()
+                for plugin in profile.plugins.values()
+                if change & plugin.requeue_on
+            )
+
+        def helps(plugin: Plugin, pod: PodInfo) -> bool:
+            return node is None or plugin.may_help(pod, node)
+
+        self._reconsider(concerned, helps, now_s)
+
+    def object_changed(
+        self, kind: GroupVersionKind, old: Object | None, new: Object | None, now_s: float
+    ) -> None:
+        """Some other object, of a kind that plugins watch, was added, changed or removed."""
+        concerned = frozenset(
+            plugin.name
+            for profile in self._profiles.values()
+            for plugin in profile.plugins.values()
+            if kind in plugin.watches
+        )
+
+        def helps(plugin: Plugin, pod: PodInfo) -> bool:
+            return plugin.object_may_help(pod, kind, old, new)
+
+        self._reconsider(concerned, helps, now_s)
+        for waiting in [w for w in self._waiting.values() if w.part is Part.GATED]:
+            if not self._blocked(waiting.pod):
+                self._activate(waiting, now_s)
+
+    def _reconsider(
+        self, concerned: frozenset[str], helps: Callable[[Plugin, PodInfo], bool], now_s: float
+    ) -> None:
+        """Let those try again of whom a plugin that rejected them says that it may help."""
         if self._without_nodes == 0 and not any(self._rejections[name] for name in concerned):
             return
         for waiting in list(self._unschedulable.values()):
-            if self._may_help(waiting, change, node):
+            plugins = self._profile(waiting.pod).plugins
+            # Without a plugin that rejected it, there was no node at all.
+            if not waiting.rejected_by or any(
+                name in concerned and helps(plugins[name], waiting.pod)
+                for name in waiting.rejected_by
+            ):
                 self._leave_unschedulable(waiting, now_s)
 
-    def _may_help(self, waiting: _Waiting, change: Change, node: NodeInfo | None) -> bool:
-        if not waiting.rejected_by:
-            return True  # there was no node at all
-        for name in waiting.rejected_by:
-            plugin = self._profile.filter_named(name)
-            if change & plugin.requeue_on and (node is None or plugin.may_help(waiting.pod, node)):
-                return True
-        return False
+    def _profile(self, pod: PodInfo) -> Profile:
+        return self._profiles[pod.scheduler_name]
+
+    def _blocked(self, pod: PodInfo) -> bool:
+        return bool(self._profile(pod).blocked(pod))
 
     def _update(self, waiting: _Waiting, pod: PodInfo, now_s: float) -> None:
         old, waiting.pod = waiting.pod, pod
         if waiting.part is Part.GATED:
-            if not pod.gated:
+            if not self._blocked(pod):
                 self._activate(waiting, now_s)
         elif waiting.part is Part.UNSCHEDULABLE and _asks_differently(old, pod):
             self._leave_unschedulable(waiting, now_s)
@@ -183,7 +241,7 @@ class SchedulingQueue:
         self._back_off(waiting, now_s)
 
     def _back_off(self, waiting: _Waiting, now_s: float) -> None:
-        delay_s = exponential_s(waiting.attempts - 1, BACKOFF_S_MIN, BACKOFF_S_MAX)
+        delay_s = exponential_s(waiting.attempts - 1, self._backoff_s_min, self._backoff_s_max)
         due_s = waiting.since_s + delay_s
         if due_s <= now_s:
             self._activate(waiting, now_s)
@@ -193,7 +251,7 @@ class SchedulingQueue:
 
     def _activate(self, waiting: _Waiting, now_s: float) -> None:
         waiting.part, waiting.since_s = Part.ACTIVE, now_s
-        order = self._profile.queue_sort(waiting.pod, waiting.queued_s)
+        order = self._queue_sort.sort_key(waiting.pod, waiting.queued_s)
         heapq.heappush(self._active, (order, self._ticket(waiting), waiting.pod.key))
 
     def _ticket(self, waiting: _Waiting) -> int:

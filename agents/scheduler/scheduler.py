@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from random import Random
+from collections.abc import Sequence
 
 from agents.scheduler.algorithm import Decision, schedule
-from agents.scheduler.binder import Binder, Outcome
+from agents.scheduler.binder import Binder
+from agents.scheduler.binding_cycle import BindingCycle
 from agents.scheduler.cluster import Cluster
-from agents.scheduler.framework import Change, Profile
+from agents.scheduler.evictor import Evictor
+from agents.scheduler.framework import Change
+from agents.scheduler.handle import Handle
 from agents.scheduler.intake import Intake
 from agents.scheduler.pod_info import PodInfo
-from agents.scheduler.queue import SchedulingQueue
+from agents.scheduler.profile import Profile
+from agents.scheduler.queue import BACKOFF_S_MAX, BACKOFF_S_MIN, SchedulingQueue
 from agents.scheduler.reporter import SCHEDULER_ERROR, UNSCHEDULABLE, Reporter
 from kubraft.api.gvk import NODE, POD
-from kubraft.api.time import Clock, within
-from kubraft.client.client import ApiClient
+from kubraft.api.time import within
 from kubraft.client.events import EventRecorder
-from kubraft.client.informer import Informer
-from kubraft.client.leader_election import LeadershipLostError
 from kubraft.log import get_logger
 
-# Bindings under way at once; more wait, and so do decisions.
-BINDING_MAX = 128
+# Pods on their way to a node at once, most of which wait for a volume or a permit; then decisions
+# wait, too.
+UNDER_WAY_MAX = 512
 
 
 class Scheduler:
@@ -30,43 +32,54 @@ class Scheduler:
 
     def __init__(
         self,
-        client: ApiClient,
+        handle: Handle,
         *,
-        profile: Profile,
+        profiles: Sequence[Profile],
         recorder: EventRecorder,
-        clock: Clock,
-        rng: Random,
+        backoff_s_min: float = BACKOFF_S_MIN,
+        backoff_s_max: float = BACKOFF_S_MAX,
     ) -> None:
-        """`client` must be fenced by the election where several schedulers run."""
-        self._profile = profile
-        self._clock = clock
-        self._rng = rng
-        self._pods = Informer(client, POD, clock=clock, rng=rng)
-        self._nodes = Informer(client, NODE, clock=clock, rng=rng)
+        """The handle's client must be fenced by the election where several schedulers run."""
+        self._profiles = {profile.scheduler_name: profile for profile in profiles}
+        self._handle = handle
+        self._clock = handle.clock
+        self._rng = handle.rng
         self.cluster = Cluster()
-        self.queue = SchedulingQueue(profile)
+        self.queue = SchedulingQueue(
+            profiles, backoff_s_min=backoff_s_min, backoff_s_max=backoff_s_max
+        )
         self._wake = asyncio.Event()
         self._intake = Intake(
-            self.cluster, self.queue, clock, self._wake.set, profile.scheduler_name
+            self.cluster, self.queue, self._clock, self._wake.set, frozenset(self._profiles)
         )
-        self._binder = Binder(client, clock)
-        self._reporter = Reporter(client, self._pods, recorder, clock)
-        self._bindings = asyncio.Semaphore(BINDING_MAX)
+        self._reporter = Reporter(handle.client, handle.informer(POD), recorder, self._clock)
+        self._evictor = Evictor(handle.client, recorder, self._clock)
+        self._bindings = BindingCycle(
+            Binder(handle.client, self._clock), self._reporter, self._take_back
+        )
+        self._under_way = asyncio.Semaphore(UNDER_WAY_MAX)
         self._start = 0
         self._log = get_logger("scheduler")
-        self._nodes.add_handler(self._intake.node)
-        self._pods.add_handler(self._intake.pod)
+        self._attach()
+
+    def _attach(self) -> None:
+        handle = self._handle
+        handle.informer(NODE).add_handler(self._intake.node)
+        handle.informer(POD).add_handler(self._intake.pod)
+        watched = {kind for profile in self._profiles.values() for kind in profile.watches}
+        for kind in sorted(watched - {NODE, POD}):
+            handle.informer(kind).add_handler(self._intake.handler_of(kind))
 
     async def follow(self) -> None:
         """Keep the picture of the cluster up to date until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._nodes.run())
-            group.create_task(self._pods.run())
+            for informer in self._handle.informers.values():
+                group.create_task(informer.run())
 
     async def wait_synced(self) -> None:
-        """Return once nodes and Pods are known."""
-        await self._nodes.wait_synced()
-        await self._pods.wait_synced()
+        """Return once all that decisions depend on is known."""
+        for informer in self._handle.informers.values():
+            await informer.wait_synced()
 
     async def run(self) -> None:
         """Schedule until cancelled.
@@ -77,14 +90,15 @@ class Scheduler:
         await self.wait_synced()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reporter.run())
+            group.create_task(self._evictor.run())
             while True:
-                await self._bindings.acquire()
+                await self._under_way.acquire()
                 pod = self.queue.pop(self._clock.monotonic_s())
                 node_name = self._decide(pod) if pod else ""
                 if pod and node_name:
                     group.create_task(self._bind(pod, node_name))
                 else:
-                    self._bindings.release()
+                    self._under_way.release()
                 if pod is None:
                     await self._wait()
                 else:
@@ -92,60 +106,56 @@ class Scheduler:
 
     def _decide(self, pod: PodInfo) -> str:
         """Decide for one Pod; the node that it is assumed on, or ""."""
+        profile = self._profiles[pod.scheduler_name]
         try:
-            decision = self._schedule(pod)
+            decision = self._schedule(profile, pod)
         except Exception as error:  # noqa: BLE001 - one Pod must not stop the others
             self._log.exception("decision_failed", pod=str(pod.key))
             self.queue.retry(pod, self._clock.monotonic_s())
             self._reporter.failed(pod, SCHEDULER_ERROR, f"{type(error).__name__}: {error}")
             return ""
         if not decision.node_name:
-            self.queue.reject(pod, decision.rejected_by, self._clock.monotonic_s())
-            self._reporter.failed(pod, UNSCHEDULABLE, decision.message)
+            self._rejected(pod, decision)
             return ""
         self.cluster.assume(pod, decision.node_name)
-        if refused := self._reserve(pod, decision.node_name):
-            self._take_back(pod, decision.node_name)
-            self._reporter.failed(pod, UNSCHEDULABLE, refused)
-            return ""
+        for plugin in profile.reserves:
+            if refused := plugin.reserve(pod, decision.node_name):
+                self._take_back(profile, pod, decision.node_name)
+                self._reporter.failed(pod, UNSCHEDULABLE, refused)
+                return ""
         return decision.node_name
 
-    def _schedule(self, pod: PodInfo) -> Decision:
+    def _schedule(self, profile: Profile, pod: PodInfo) -> Decision:
         snapshot = self.cluster.snapshot()
-        decision = schedule(self._profile, snapshot, pod, rng=self._rng, start=self._start)
+        decision = schedule(profile, snapshot, pod, rng=self._rng, start=self._start)
         self._start += decision.evaluated_count
         return decision
 
-    def _reserve(self, pod: PodInfo, node_name: str) -> str | None:
-        for plugin in self._profile.reserves:
-            if refused := plugin.reserve(pod, node_name):
-                return refused
-        return None
+    def _rejected(self, pod: PodInfo, decision: Decision) -> None:
+        """No node suits: say so, and make room where that is possible."""
+        self.queue.reject(pod, decision.rejected_by, self._clock.monotonic_s())
+        nominated: str | None = decision.nominated
+        if decision.keeps_nomination:
+            nominated = None
+        elif decision.nominated:
+            for victim in decision.victims:
+                self._evictor.evict(victim, pod, decision.nominated)
+            for other in self.cluster.nominated_below(pod, decision.nominated):
+                self.cluster.nominate(other, "")
+                self._reporter.not_nominated(other)
+        if nominated is not None:
+            self.cluster.nominate(pod, nominated)
+        self._reporter.failed(pod, UNSCHEDULABLE, decision.message, nominated)
 
     async def _bind(self, pod: PodInfo, node_name: str) -> None:
         try:
-            for permit in self._profile.permits:
-                if refused := await permit(pod, node_name):
-                    self._take_back(pod, node_name)
-                    self._reporter.failed(pod, UNSCHEDULABLE, refused)
-                    return
-            outcome, message = await self._binder.bind(pod, node_name)
-            if outcome is Outcome.BOUND:
-                self._reporter.scheduled(pod, node_name)
-            elif self._take_back(pod, node_name):
-                self._log.info("not_bound", pod=str(pod.key), node=node_name, cause=message)
-                self._reporter.failed(pod, SCHEDULER_ERROR, f"binding rejected: {message}")
-        except LeadershipLostError:
-            raise
-        except Exception:  # noqa: BLE001 - one Pod must not stop the others
-            self._log.exception("binding_failed", pod=str(pod.key), node=node_name)
-            self._take_back(pod, node_name)
+            await self._bindings.carry_out(self._profiles[pod.scheduler_name], pod, node_name)
         finally:
-            self._bindings.release()
+            self._under_way.release()
 
-    def _take_back(self, pod: PodInfo, node_name: str) -> bool:
+    def _take_back(self, profile: Profile, pod: PodInfo, node_name: str) -> bool:
         """The Pod does not go there: free what it took. False where it is not on its way."""
-        for plugin in reversed(self._profile.reserves):
+        for plugin in reversed(profile.reserves):
             plugin.unreserve(pod, node_name)
         was_assumed = self.cluster.forget(pod)
         self.queue.retry(pod, self._clock.monotonic_s())

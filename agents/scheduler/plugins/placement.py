@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agents.scheduler.cluster import Snapshot
-from agents.scheduler.framework import SCORE_MAX, Change, Check, Rejection
+from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
 from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.pod_info import HostPort, PodInfo
 from kubraft.api.labels import LabelSelector, requirement_from_object, selector_from_labels
@@ -23,13 +23,13 @@ _PORTS_TAKEN = Rejection(("node(s) didn't have free ports for the requested pod 
 NodePredicate = Callable[[NodeInfo], bool]
 
 
-class NodeName:
+class NodeName(Plugin):
     """Keeps a Pod that asks for one node by name off all others."""
 
     name = "NodeName"
     requeue_on = Change.NODE_ADDED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         wanted = pod.node_name
         if not wanted:
             return None
@@ -77,13 +77,13 @@ def _nowhere(_node: NodeInfo) -> bool:
     return False
 
 
-class NodeAffinity:
+class NodeAffinity(Plugin):
     """Node selector and node affinity: what is required, and what is preferred by weight."""
 
     name = "NodeAffinity"
     requeue_on = Change.NODE_ADDED | Change.NODE_LABELS | Change.POD_UPDATED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         allows = required_nodes(pod)
         if allows is None:
             return None
@@ -108,13 +108,13 @@ class NodeAffinity:
         return [SCORE_MAX * each / highest for each in sums] if highest else None
 
 
-class NodePorts:
+class NodePorts(Plugin):
     """Keeps Pods off nodes where a port of the host that they want is taken."""
 
     name = "NodePorts"
     requeue_on = Change.NODE_ADDED | Change.POD_GONE | Change.POD_UPDATED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not pod.host_ports:
             return None
         return lambda node: _PORTS_TAKEN if self._conflict(pod, node) else None

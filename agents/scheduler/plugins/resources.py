@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from math import sqrt
 
 from agents.scheduler.cluster import Snapshot
-from agents.scheduler.framework import SCORE_MAX, Change, Check, Rejection
+from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
 from agents.scheduler.node_info import PODS, NodeInfo, remembered
 from agents.scheduler.pod_info import PodInfo
 
 
-class NodeResourcesFit:
+class NodeResourcesFit(Plugin):
     """Keeps Pods off nodes without room; prefers nodes with much of it left."""
 
     name = "NodeResourcesFit"
     requeue_on = Change.NODE_ADDED | Change.NODE_ALLOCATABLE | Change.POD_GONE | Change.POD_UPDATED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         requests = tuple(pod.requests.items())
 
         def check(node: NodeInfo) -> Rejection | None:
@@ -68,7 +68,7 @@ def _left(node: NodeInfo, name: str, amount: int) -> float:
     return max(there - node.scored[name] - amount, 0) / there if there else 0.0
 
 
-class NodeResourcesBalancedAllocation:
+class NodeResourcesBalancedAllocation(Plugin):
     """Prefers nodes of which the Pod takes CPU and memory in even parts."""
 
     name = "NodeResourcesBalancedAllocation"

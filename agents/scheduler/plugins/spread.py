@@ -15,7 +15,7 @@ from math import log
 from typing import Any
 
 from agents.scheduler.cluster import HOSTNAME_LABEL, ZONE_LABEL, Snapshot
-from agents.scheduler.framework import NODE_CHANGES, SCORE_MAX, Change, Check, Rejection
+from agents.scheduler.framework import NODE_CHANGES, SCORE_MAX, Change, Check, Plugin, Rejection
 from agents.scheduler.node_info import NodeInfo, remembered
 from agents.scheduler.plugins.placement import NodePredicate, required_nodes
 from agents.scheduler.plugins.taints import untolerated
@@ -51,7 +51,7 @@ class _Constraint:
         return node.labels.get(self.topology_key)
 
 
-class PodTopologySpread:
+class PodTopologySpread(Plugin):
     """Keeps, or aims at, an even number of matching Pods in each domain."""
 
     name = "PodTopologySpread"
@@ -59,7 +59,7 @@ class PodTopologySpread:
         NODE_CHANGES | Change.POD_PLACED | Change.POD_GONE | Change.POD_LABELS | Change.POD_UPDATED
     )
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         constraints = _constraints(pod, "DoNotSchedule")
         if not constraints:
             return None

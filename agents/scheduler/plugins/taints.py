@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from agents.scheduler.cluster import Snapshot
-from agents.scheduler.framework import SCORE_MAX, Change, Check, Rejection
+from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
 from agents.scheduler.node_info import NodeInfo, Taint
 from agents.scheduler.pod_info import PodInfo, Toleration
 
@@ -50,13 +50,13 @@ def _compare(toleration: Toleration, taint: Taint) -> bool:
     return on_node > given if toleration.operator == "Gt" else on_node < given
 
 
-class TaintToleration:
+class TaintToleration(Plugin):
     """Keeps Pods off nodes with taints that they do not tolerate; avoids PreferNoSchedule."""
 
     name = "TaintToleration"
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not snapshot.layout.has_taints:
             return None
         tolerations = pod.tolerations
@@ -91,13 +91,13 @@ class TaintToleration:
         return [SCORE_MAX * (1 - count / highest) for count in counts]
 
 
-class NodeUnschedulable:
+class NodeUnschedulable(Plugin):
     """Keeps Pods off nodes that were cordoned (`spec.unschedulable`)."""
 
     name = "NodeUnschedulable"
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
 
-    def prepare(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not snapshot.layout.has_cordoned or self._tolerated(pod):
             return None
         return _check_cordoned

@@ -13,7 +13,7 @@ from tests.agents.scheduler.world import PROFILE, info, node, pod, taint
 class Desk:
     def __init__(self) -> None:
         self.cluster = Cluster()
-        self.queue = SchedulingQueue(PROFILE)
+        self.queue = SchedulingQueue([PROFILE])
         self.clock = ManualClock()
         self.woken = 0
         self.intake = Intake(self.cluster, self.queue, self.clock, self.wake)

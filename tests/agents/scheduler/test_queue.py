@@ -12,7 +12,7 @@ FIT = frozenset({"NodeResourcesFit"})
 
 
 def queue_with(*pods: PodInfo) -> SchedulingQueue:
-    queue = SchedulingQueue(PROFILE)
+    queue = SchedulingQueue([PROFILE])
     for index, each in enumerate(pods):
         queue.put(each, float(index))
     return queue

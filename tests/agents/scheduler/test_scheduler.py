@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from agents.scheduler.profile import default_profile
+from agents.scheduler.handle import Handle
+from agents.scheduler.registry import default_profile
 from agents.scheduler.scheduler import Scheduler
 from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.object import ObjectKey
@@ -31,9 +32,8 @@ async def wire() -> AsyncIterator[BindingWire]:
 async def scheduler(wire: BindingWire) -> AsyncIterator[Scheduler]:
     client, clock = ApiClient(wire.address, ca_file=None), SystemClock()
     recorder = EventRecorder(client, "default-scheduler", clock=clock)
-    made = Scheduler(
-        client, profile=default_profile(), recorder=recorder, clock=clock, rng=Random(1)
-    )
+    handle = Handle(client, clock, Random(1))
+    made = Scheduler(handle, profiles=[default_profile(handle)], recorder=recorder)
     tasks = [asyncio.ensure_future(work) for work in (made.follow(), made.run(), recorder.run())]
     yield made
     for task in tasks:

@@ -5,11 +5,16 @@ from typing import Any
 
 from agents.scheduler.algorithm import Decision, schedule
 from agents.scheduler.cluster import Cluster
+from agents.scheduler.handle import Handle
 from agents.scheduler.pod_info import PodInfo, pod_info
-from agents.scheduler.profile import default_profile
+from agents.scheduler.registry import default_profile
 from kubraft.api.object import Object
+from kubraft.api.time import ManualClock
+from kubraft.client.client import ApiClient
 
-PROFILE = default_profile()
+# Plugins of the default profile read these caches, which hold what a test puts into them.
+HANDLE = Handle(ApiClient("nowhere:1", ca_file=None), ManualClock(), Random(1))
+PROFILE = default_profile(HANDLE)
 
 
 def node(name: str = "node-0", cpu: str = "4", memory: str = "8Gi", **more: Any) -> Object:
