@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from apiserver import serving_certificate
-from apiserver.health.front import VERSION
 from apiserver.options import make_parser
+from kubraft.health.front import VERSION
 
 CERT_DIR: Final = "/var/run/kubernetes"
 BIND_ADDRESS: Final = "0.0.0.0"  # noqa: S104 - kube-apiserver's default

@@ -35,8 +35,6 @@ from apiserver.definition_controller import DefinitionController
 from apiserver.flow.control import FlowControl
 from apiserver.flow.objects import FLOW_SCHEMA, ensure_flow_objects, follow
 from apiserver.flow.status import FlowStatus
-from apiserver.health.checks import ping
-from apiserver.health.front import HealthFront
 from apiserver.kubernetes_service import Advertised, KubernetesService
 from apiserver.options import Options, check_files
 from apiserver.policy_status import PolicyStatus
@@ -71,6 +69,8 @@ from kubraft.api.gvk import SERVICE
 from kubraft.api.time import Clock, SystemClock
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.health.checks import ping
+from kubraft.health.front import HealthFront
 from kubraft.log import get_logger
 
 STORE_CHECK_TIMEOUT_S = 2.0

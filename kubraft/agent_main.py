@@ -24,9 +24,12 @@ from kubraft.client.leader_election import LeaderElector, LeadershipLostError
 from kubraft.log import LEVELS, configure, get_logger
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Agent:
-    """What an agent's main function is given. The client is closed for it."""
+    """What an agent's main function is given. The client is closed for it.
+
+    `is_ready` is what `ready` has said.
+    """
 
     name: str
     arguments: argparse.Namespace
@@ -34,6 +37,7 @@ class Agent:
     clock: Clock
     rng: Random
     log: Any  # a structlog logger
+    is_ready: bool = False
 
     @property
     def identity(self) -> str:
@@ -43,6 +47,7 @@ class Agent:
 
     def ready(self, **fields: Any) -> None:
         """Log that this process does its work; the supervisor waits for this line."""
+        self.is_ready = True
         self.log.info("ready", identity=self.identity, **fields)
 
     def elector(self, lease_name: str) -> LeaderElector:

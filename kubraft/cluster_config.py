@@ -73,6 +73,9 @@ class ClusterConfig:
     # Where Services' addresses are from; the default is that of clusters that had no proxy.
     service_network: str = "10.96.0.0/16"
     metrics_port: int = ports.METRICS_PORT
+    # For probes and figures, one a replica; none in clusters from before there were such ports.
+    scheduler_ports: tuple[int, ...] = ()
+    controller_manager_ports: tuple[int, ...] = ()
     version: int = field(default=_VERSION)
 
     @property
@@ -139,7 +142,8 @@ class ClusterConfig:
             raise ValueError(f"version {values['version']} is not {_VERSION}")
         values["members"] = tuple(MemberConfig(**member) for member in values["members"])
         values["nodes"] = tuple(NodeConfig(**node) for node in values["nodes"])
-        values["node_ports"] = tuple(values["node_ports"])
+        for name in ("node_ports", "scheduler_ports", "controller_manager_ports"):
+            values[name] = tuple(values.get(name, ()))
         return cls(**values)
 
 
@@ -196,6 +200,8 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         pairs = [(next(free), next(free)) for _ in range(member_count)]
         node_ports = tuple(next(free) for _ in range(NODES_MAX))
         metrics = next(free)
+        schedulers = tuple(next(free) for _ in range(REPLICAS_MAX))
+        controller_managers = tuple(next(free) for _ in range(REPLICAS_MAX))
         # Four clusters share a /16; 127.64 and 127.160 are the fixed one's.
         sixteenth, part = divmod(block.index, 4)
         pod_network = f"127.{65 + sixteenth}.{part * 64}"
@@ -206,6 +212,9 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         pairs = [(port, port + 1) for port in ports.MEMBER_CLIENT_PORTS[:member_count]]
         step = ports.NODE_PORT_STEP
         node_ports = tuple(ports.NODE_PORT_FIRST + step * index for index in range(NODES_MAX))
+        steps = range(0, REPLICAS_MAX * step, step)
+        schedulers = tuple(ports.SCHEDULER_PORT + each for each in steps)
+        controller_managers = tuple(ports.CONTROLLER_MANAGER_PORT + each for each in steps)
         pod_network, service_network = "127.64.0", "127.160.0.0/16"
     members = tuple(
         MemberConfig(f"store-{index}", client, peer) for index, (client, peer) in enumerate(pairs)
@@ -221,5 +230,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         grpc_port=grpc,
         grpc_mtls_port=grpc_mtls,
         metrics_port=metrics,
+        scheduler_ports=schedulers,
+        controller_manager_ports=controller_managers,
     )
     return empty.with_counts(replace(wanted, nodes=2 if wanted.nodes is None else wanted.nodes))

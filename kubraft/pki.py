@@ -8,7 +8,8 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     apiserver                  ca         the apiserver's ports
     store-N-server             ca         a member's client port
     node-N-server              ca         a node agent's port
-    metrics-server-server      ca         the metrics server's port
+    metrics-server-server, scheduler-server, controller-manager-server
+                               ca         those servers' ports
     admin, scheduler, controller-manager, proxy, metrics-server, node-N, apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
@@ -144,6 +145,13 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
         Spec("proxy", "system:kube-proxy"),
         Spec("metrics-server", "system:metrics-server"),
         Spec("metrics-server-server", "metrics-server", names=_METRICS_NAMES, client=False),
+        Spec("scheduler-server", "kube-scheduler", names=_LOCAL_NAMES, client=False),
+        Spec(
+            "controller-manager-server",
+            "kube-controller-manager",
+            names=_LOCAL_NAMES,
+            client=False,
+        ),
         Spec("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
     ]
     specs += [

@@ -27,10 +27,12 @@ GRPC_MTLS_PORT: Final = 6445
 METRICS_PORT: Final = 4443  # metrics-server's
 NODE_PORT_FIRST: Final = 10250  # the kubelet's
 NODE_PORT_STEP: Final = 100
+CONTROLLER_MANAGER_PORT: Final = 10257  # kube-controller-manager's, for probes and figures
+SCHEDULER_PORT: Final = 10259  # kube-scheduler's
 
 _BLOCK_FIRST: Final = 10_048
-_BLOCK_SIZE: Final = 64
-_BLOCKS: Final = 340  # ends below 32768, where Linux begins to give ports to connections
+_BLOCK_SIZE: Final = 96
+_BLOCKS: Final = 230  # ends below 32768, where Linux begins to give ports to connections
 
 # A descriptor for each block this process has claimed; they close when it ends, however it ends.
 _claims: dict[int, int] = {}

@@ -5,10 +5,13 @@ from __future__ import annotations
 from agents.controllers import manager
 from agents.controllers.options import options_of, parser
 from kubraft.agent_main import Agent, exit_agent, run_agent
+from kubraft.health.secure_port import secure_port
 
 
 async def main(agent: Agent) -> None:
-    await manager.run(agent, options_of(agent.arguments))
+    options = options_of(agent.arguments)
+    async with secure_port(agent):
+        await manager.run(agent, options)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from agents.controllers.node_lifecycle.zone import Limits
 from agents.controllers.pod_gc.plan import Rules
 from kubraft.agent_main import add_leader_election_flags, agent_parser, duration_s
+from kubraft.health.secure_port import add_secure_port_flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     """The flags, with upstream's defaults where upstream has the flag."""
     flags = agent_parser("controllers", "Runs the control loops of the cluster.")
     add_leader_election_flags(flags)
+    add_secure_port_flags(flags)
     default, limits = Options(), Limits()
     flags.add_argument("--controllers", default="*", help="which to run: *, NAME, -NAME, by commas")
     _add_counts(flags, default)

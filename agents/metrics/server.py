@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import ssl
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from kubraft.client.informer import Informer
 from kubraft.delegated_auth import DelegatedAuth, FrontProxy
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.grpc_server.tls import serving_context
 
 RESOLUTION_S: Final = 15.0
 _STOP_GRACE_S: Final = 1.0
@@ -57,7 +57,9 @@ async def serve_metrics(agent: Agent) -> None:
         is_ready=lambda: scraper.rounds > 0,
     )
     server = GrpcServer(Limits(), http=front.handle)
-    port = server.listen(given.bind_address, given.secure_port, _context(given))
+    authorities = (given.client_ca_file, given.requestheader_client_ca_file)
+    tls_of_port = serving_context(given.tls_cert_file, given.tls_private_key_file, *authorities)
+    port = server.listen(given.bind_address, given.secure_port, tls_of_port)
     await server.start()
     wanted = objects(given.advertise_host, port, given.client_ca_file.read_bytes())
     try:
@@ -71,15 +73,3 @@ async def serve_metrics(agent: Agent) -> None:
             await register(agent.client, agent.clock, wanted)
     finally:
         await server.stop(_STOP_GRACE_S)
-
-
-def _context(given: argparse.Namespace) -> ssl.SSLContext:
-    """Certificates are asked for and not demanded: who has none may have a token."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(given.tls_cert_file, given.tls_private_key_file)
-    for file in (given.client_ca_file, given.requestheader_client_ca_file):
-        context.load_verify_locations(file)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubraft.grpc_server.exchange import Handler
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.grpc_server.tls import serving_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,7 @@ def listening(address: Address, http: Handler) -> tuple[GrpcServer, int]:
     server = GrpcServer(Limits(), http=http)
     target = f"{address.host}:{address.port}"
     try:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(address.cert_file, address.key_file)
-        context.load_verify_locations(address.client_ca_file)
-        context.verify_mode = ssl.CERT_OPTIONAL
-        context.set_alpn_protocols(["h2", "http/1.1"])
+        context = serving_context(address.cert_file, address.key_file, address.client_ca_file)
         port = server.listen(address.host, address.port, context)
     except OSError as error:
         raise OSError(f"--port {address.port}: cannot listen on {target}: {error}") from error

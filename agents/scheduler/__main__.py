@@ -15,6 +15,7 @@ from kubraft.agent_main import (
     run_agent,
 )
 from kubraft.client.events import EventRecorder
+from kubraft.health.secure_port import add_secure_port_flags, secure_port
 
 LEASE_NAME = "kube-scheduler"
 COMPONENT = "default-scheduler"
@@ -26,7 +27,7 @@ async def schedule_pods(agent: Agent) -> None:
     recorder = EventRecorder(agent.client, COMPONENT, clock=agent.clock)
     handle = Handle(agent.client.fenced(elector.fence), agent.clock, agent.rng)
     scheduler = Scheduler(handle, profiles=[default_profile(handle)], recorder=recorder)
-    async with asyncio.TaskGroup() as group:
+    async with secure_port(agent), asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
         group.create_task(scheduler.follow())
         await scheduler.wait_synced()
@@ -38,6 +39,7 @@ def main() -> int:
     """Read the flags and run; the answer is the exit status."""
     parser = agent_parser("scheduler", "Gives each Pod that has none a node.")
     add_leader_election_flags(parser)
+    add_secure_port_flags(parser)
     return run_agent("scheduler", schedule_pods, parser)
 
 

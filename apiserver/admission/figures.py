@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from apiserver.figures import Counter, Histogram
+from kubraft.figures import Counter, Histogram
 
 # "admit" and "validate" of steps and plugins.
 Step = Literal["admit", "validate"]

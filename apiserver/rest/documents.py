@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Iterable
 
 from apiserver.aggregation.aggregator import Aggregator, Described
-from apiserver.health.front import VERSION
 from apiserver.registry.resource import Resource
 from apiserver.registry.resources import Resources
 from apiserver.rest.discovery import Discovery, Document
 from apiserver.rest.openapi import OpenApi
+from kubraft.health.front import VERSION
 
 
 class Documents:

@@ -17,7 +17,6 @@ from apiserver.connect.front import ConnectFront
 from apiserver.flow.control import FlowControl, Turn
 from apiserver.flow.figures import figures
 from apiserver.flow.schema import Request
-from apiserver.health.front import HealthFront
 from apiserver.registry.call import Call
 from apiserver.registry.policy import note_decision
 from apiserver.registry.registry import Registry
@@ -42,6 +41,7 @@ from kubraft.api.errors import (
     ServiceUnavailableError,
 )
 from kubraft.grpc_server.exchange import Exchange, HttpResponse
+from kubraft.health.front import HealthFront
 from kubraft.streaming.relay import wants_upgrade
 
 NO_DOCUMENTS: Mapping[str, IssuerDocument] = {}

@@ -109,6 +109,12 @@ def listeners(cluster: ClusterConfig) -> Iterator[tuple[str, int]]:
         yield member.name, member.client_port
         yield member.name, member.peer_port
     yield "metrics-server-0", cluster.metrics_port
+    for role, ports, count in (
+        ("scheduler", cluster.scheduler_ports, cluster.schedulers),
+        ("controller-manager", cluster.controller_manager_ports, cluster.controller_managers),
+    ):
+        for index, port in enumerate(ports[:count]):
+            yield f"{role}-{index}", port
     for port in (cluster.rest_port, cluster.grpc_port, cluster.grpc_mtls_port):
         yield "apiserver-0", port
     for node in cluster.nodes:

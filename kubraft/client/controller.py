@@ -38,7 +38,9 @@ class Controller(Generic[K]):
         max_delay_s: float = MAX_DELAY_S,
     ) -> None:
         self.name = name
-        self.queue: WorkQueue[K] = WorkQueue(clock or SystemClock(), base_delay_s, max_delay_s)
+        self.queue: WorkQueue[K] = WorkQueue(
+            clock or SystemClock(), base_delay_s, max_delay_s, name=name
+        )
         self.reconciled_count = 0
         self.failed_count = 0
         self._reconcile = reconcile

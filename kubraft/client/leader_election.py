@@ -18,16 +18,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import LEASE, GroupVersionKind
 from kubraft.api.object import Object
 from kubraft.api.time import Clock, SystemClock, format_micro_time, within
+from kubraft.figures import Gauge
 from kubraft.log import get_logger
 
 _JITTER = 1.2  # of the retry period, at most
 _RELEASE_TIMEOUT_S = 2.0
+
+MASTER_STATUS: Final = Gauge(
+    "leader_election_master_status", "Whether this process holds the Lease: 1 or 0.", ("name",)
+)
 
 
 class LeadershipLostError(Exception):
@@ -121,14 +126,17 @@ class LeaderElector:
         Raises:
             LeadershipLostError: the Lease was lost; the work has been cancelled and has ended.
         """
+        MASTER_STATUS.set(0, self._name)
         while not await self._attempt(self._renew_deadline_s):
             await self._clock.sleep(self._pause_s())
         self._log.info("leading")
+        MASTER_STATUS.set(1, self._name)
         try:
             await self._lead(on_started)
         finally:
             held = self.is_leading()
             self._leading_until_s = None
+            MASTER_STATUS.set(0, self._name)
             if held:
                 await self._release()
 

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from kubraft.api.backoff import exponential_s
 from kubraft.api.time import Clock
+from kubraft.client.queue_figures import QueueFigures
 
 K = TypeVar("K", bound=Hashable)
 
@@ -30,8 +31,14 @@ class WorkQueue(Generic[K]):
     """For the tasks of one event loop; `add` and its kind may be called from handlers."""
 
     def __init__(
-        self, clock: Clock, base_delay_s: float = BASE_DELAY_S, max_delay_s: float = MAX_DELAY_S
+        self,
+        clock: Clock,
+        base_delay_s: float = BASE_DELAY_S,
+        max_delay_s: float = MAX_DELAY_S,
+        *,
+        name: str = "",
     ) -> None:
+        """Where it has a `name`, the process's figures show it under that."""
         self._clock = clock
         self._base_delay_s = base_delay_s
         self._max_delay_s = max_delay_s
@@ -46,6 +53,7 @@ class WorkQueue(Generic[K]):
         self._timer: asyncio.Task[None] | None = None
         self._timer_due_s = 0.0
         self._closed = False
+        self._figures = QueueFigures(name) if name else None
 
     def __len__(self) -> int:
         """Keys that wait to be taken now."""
@@ -80,6 +88,8 @@ class WorkQueue(Generic[K]):
         """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        if self._figures is not None:
+            self._figures.retried()
         delay_s = exponential_s(failures, self._base_delay_s, self._max_delay_s)
         self.add_after(key, delay_s)
         return delay_s
@@ -112,11 +122,15 @@ class WorkQueue(Generic[K]):
         key = self._queue.popleft()
         self._queued.discard(key)
         self._working.add(key)
+        if self._figures is not None:
+            self._figures.taken(key, self._clock.monotonic_s())
         return key
 
     def done(self, key: K) -> None:
         """Say that the work on `key` ended, with or without success."""
         self._working.discard(key)
+        if self._figures is not None:
+            self._figures.done(key, self._clock.monotonic_s())
         if key in self._queued:
             self._enqueue(key)
 
@@ -127,6 +141,8 @@ class WorkQueue(Generic[K]):
         self._queued.clear()
         self._delayed.clear()
         self._due_s.clear()
+        if self._figures is not None:
+            self._figures.closed()
         while self._waiters:
             self._wake_one()
         if self._timer:
@@ -136,6 +152,8 @@ class WorkQueue(Generic[K]):
 
     def _enqueue(self, key: K) -> None:
         self._queue.append(key)
+        if self._figures is not None:
+            self._figures.added(key, self._clock.monotonic_s())
         self._wake_one()
 
     def _wake_one(self) -> None:

@@ -151,9 +151,31 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
         ca = f"{_absolute(home.pki)}/ca"
         signing = (f"--cluster-signing-cert-file={ca}.crt", f"--cluster-signing-key-file={ca}.key")
         extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", *signing)
-    flags = {"identity": f"{role}-{index}", **_client_flags(home, cluster, role)}
+    flags = {
+        "identity": f"{role}-{index}",
+        **_client_flags(home, cluster, role),
+        **_secure_port(home, cluster, role, index),
+    }
     arguments = (*_flags(flags), *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
+
+
+def _secure_port(home: Home, cluster: ClusterConfig, role: str, index: int) -> dict[str, object]:
+    """Where the agent serves probes and figures, if it does."""
+    by_role = {
+        "scheduler": cluster.scheduler_ports,
+        "controller-manager": cluster.controller_manager_ports,
+    }
+    if not by_role.get(role):
+        return {}
+    pki = _absolute(home.pki)
+    return {
+        "bind-address": LOOPBACK,
+        "secure-port": by_role[role][index],
+        "tls-cert-file": pki / f"{role}-server.crt",
+        "tls-private-key-file": pki / f"{role}-server.key",
+        "client-ca-file": pki / "ca.crt",
+    }
 
 
 def _metrics_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:

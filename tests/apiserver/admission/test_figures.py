@@ -9,11 +9,11 @@ import pytest
 from aiohttp import web
 
 from apiserver.admission.figures import AdmissionFigures
-from apiserver.figures import SERIES_MAX, Counter, Histogram
 from apiserver.registry.policy import Policy
 from kubraft.api.errors import ApiError
 from kubraft.api.gvk import gvk_of
 from kubraft.api.object import Object
+from kubraft.figures import SERIES_MAX, Counter, Histogram
 from tests.apiserver.admission.hooks_server import HookServer, configuration
 from tests.apiserver.harness import Bench, pod
 from tests.harness.eventually import eventually

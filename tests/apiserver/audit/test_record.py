@@ -14,11 +14,11 @@ from apiserver import notes
 from apiserver.audit.policy import read_policy
 from apiserver.audit.record import Auditor
 from apiserver.connect.front import ConnectFront
-from apiserver.health.front import HealthFront
 from apiserver.rest.front import RestFront
 from apiserver.rpc.logs import PodLogs
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.health.front import HealthFront
 from tests.apiserver.harness import AllowAll, Bench, simple
 from tests.apiserver.rest.conftest import Rest
 from tests.harness.eventually import eventually

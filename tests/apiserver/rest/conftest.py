@@ -16,12 +16,12 @@ import h11
 import pytest
 
 from apiserver.connect.front import ConnectFront
-from apiserver.health.checks import ping
-from apiserver.health.front import HealthFront
 from apiserver.rest.front import RestFront
 from apiserver.rpc.logs import PodLogs
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.health.checks import ping
+from kubraft.health.front import HealthFront
 from tests.apiserver.harness import AllowAll, Bench
 
 

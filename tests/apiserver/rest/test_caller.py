@@ -12,7 +12,6 @@ import pytest
 from apiserver.authz.attributes import DENIED, Attributes, Decision
 from apiserver.authz.rule import Rule
 from apiserver.connect.front import ConnectFront
-from apiserver.health.front import HealthFront
 from apiserver.rest.caller import ANONYMOUS, impersonated
 from apiserver.rest.front import RestFront
 from apiserver.rpc.logs import PodLogs
@@ -21,6 +20,7 @@ from kubraft.api.errors import ApiError, BadRequestError, ForbiddenError
 from kubraft.grpc_server.exchange import HttpRequest
 from kubraft.grpc_server.guard import Limits
 from kubraft.grpc_server.server import GrpcServer
+from kubraft.health.front import HealthFront
 from tests.apiserver.harness import AllowAll, Bench
 from tests.apiserver.rest.conftest import Rest
 

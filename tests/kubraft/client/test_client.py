@@ -2,6 +2,7 @@ import asyncio
 from contextlib import aclosing
 from typing import Any
 
+import grpc
 import pytest
 
 from kubraft.api.errors import (
@@ -95,6 +96,11 @@ async def test_no_server_is_one_clear_error() -> None:
 async def test_calls_wait_for_a_server_that_comes_back(client: ApiClient, wire: Wire) -> None:
     await client.create(config_map("a"))
     await wire.stop()
+    channel = client._transport._channel
+    # A write that is sent on a connection which ends under it fails: it may have happened.
+    await eventually(
+        lambda: channel.get_state() is not grpc.ChannelConnectivity.READY, "the connection ends"
+    )
     reading = asyncio.ensure_future(client.get(CONFIG_MAP, "a", "default"))
     writing = asyncio.ensure_future(client.create(config_map("b")))
     await asyncio.sleep(0.3)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import orjson
 
-from apiserver.health.checks import Check, run_checks
 from kubraft.grpc_server.exchange import HttpResponse
+from kubraft.health.checks import Check, run_checks
 
 VERSION = {
     "major": "1",

@@ -1,4 +1,4 @@
-"""Counters and histograms with labels, in Prometheus' text form.
+"""Counters, gauges and histograms with labels, in Prometheus' text form.
 
 The client library adds `_total` to every counter's name; upstream has names that do not end so.
 
@@ -41,6 +41,30 @@ class Counter:
         yield from _head(self._name, self._text, "counter")
         for values, count in self._counts.items():
             yield f"{self._name}{{{_pairs(self._labels, values)}}} {count}"
+
+
+class Gauge:
+    """A number that goes up and down, for each combination of label values."""
+
+    def __init__(self, name: str, text: str, labels: Sequence[str]) -> None:
+        self._name = name
+        self._text = text
+        self._labels = tuple(labels)
+        self._values: dict[Labels, float] = {}
+
+    def set(self, value: float, *values: str) -> None:
+        """Have that value; a new series beyond SERIES_MAX is dropped."""
+        if values in self._values or len(self._values) < SERIES_MAX:
+            assert len(values) == len(self._labels)
+            self._values[values] = value
+
+    def lines(self) -> Iterator[str]:
+        """Its lines; none where it was never set."""
+        if not self._values:
+            return
+        yield from _head(self._name, self._text, "gauge")
+        for values, value in self._values.items():
+            yield f"{self._name}{{{_pairs(self._labels, values)}}} {value:g}"
 
 
 class Histogram:

@@ -1,0 +1,1 @@
+"""What a process says of itself over HTTPS: probes, version, figures."""
