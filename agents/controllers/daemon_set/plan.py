@@ -6,13 +6,13 @@ controller (surge, unavailability, which Pods go first).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from agents.controllers.daemon_set.placement import HASH, Fit, target_of
+from agents.controllers.share import share_of
 from kubraft.api.object import Object, is_terminating, labels_of
 from kubraft.api.pods import is_pod_available, is_pod_ready, is_terminated, phase_of
 
@@ -81,10 +81,10 @@ def update(picture: Picture, now: datetime) -> Plan:
         return Plan()
     rolling = strategy.get("rollingUpdate") or {}
     desired = sum(fit.run for fit in picture.fits.values())
-    surge = _share(rolling.get("maxSurge", 0), desired)
+    surge = share_of(rolling.get("maxSurge", 0), desired)
     if surge:
         return _with_surge(picture, surge, now)
-    return _one_after_another(picture, _share(rolling.get("maxUnavailable", 1), desired), now)
+    return _one_after_another(picture, share_of(rolling.get("maxUnavailable", 1), desired), now)
 
 
 def status(picture: Picture, collisions: int | None, now: datetime) -> dict[str, Any]:
@@ -181,10 +181,3 @@ def _oldest_alive(pods: Sequence[Object]) -> Object:
 def _age(pod: Object) -> tuple[str, bool, str]:
     metadata = pod["metadata"]
     return metadata.get("creationTimestamp") or "", phase_of(pod) == "Pending", metadata["name"]
-
-
-def _share(value: int | str, total: int) -> int:
-    """A number, or a share of `total` rounded up."""
-    if isinstance(value, int):
-        return value
-    return math.ceil(int(value.removesuffix("%")) * total / 100)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.controllers.share import share_of
 from kubraft.api.object import Object
 
 _DEFAULT_SHARE = "25%"
@@ -38,27 +39,12 @@ def bounds_of(deployment: Object) -> Bounds:
     if not is_rolling_update(deployment):
         return Bounds(replicas, 0, 0)
     rolling = (deployment["spec"].get("strategy") or {}).get("rollingUpdate") or {}
-    surge = resolve(rolling.get("maxSurge", _DEFAULT_SHARE), replicas, round_up=True)
-    unavailable = resolve(rolling.get("maxUnavailable", _DEFAULT_SHARE), replicas, round_up=False)
+    surge = share_of(rolling.get("maxSurge", _DEFAULT_SHARE), replicas)
+    unavailable = share_of(rolling.get("maxUnavailable", _DEFAULT_SHARE), replicas, round_up=False)
     if surge == 0 and unavailable == 0:
         # Both rounded to nothing would never move: then one may be missing, as upstream.
         unavailable = 1
     return Bounds(replicas, surge, min(unavailable, replicas))
-
-
-def resolve(share: int | str, total: int, *, round_up: bool) -> int:
-    """A number as it stands, or a percentage of `total`.
-
-    Raises:
-        ValueError: neither; validation lets no such value in.
-    """
-    if isinstance(share, int):
-        return share
-    percent = share.removesuffix("%")
-    if percent == share or not percent.isdecimal():
-        raise ValueError(f"{share!r} is neither a number nor a percentage")
-    product = int(percent) * total
-    return -(-product // 100) if round_up else product // 100
 
 
 def replicas_of(obj: Object) -> int:

@@ -6,12 +6,12 @@ disruption controller (reasons, messages, the two minutes).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agents.controllers.share import share_of
 from kubraft.api.conditions import with_condition
 from kubraft.api.object import Object, is_terminating
 from kubraft.api.pods import is_pod_ready
@@ -41,9 +41,9 @@ def desired_healthy(budget: Object, expected: int) -> int:
     """How many of `expected` Pods must stay healthy."""
     spec = budget["spec"]
     if (most := spec.get("maxUnavailable")) is not None:
-        return max(expected - _scaled(most, expected), 0)
+        return max(expected - share_of(most, expected), 0)
     least = spec.get("minAvailable")
-    return 1 if least is None else _scaled(least, expected)
+    return 1 if least is None else share_of(least, expected)
 
 
 def read(budget: Object, pods: Sequence[Object], expected: int, now: datetime) -> Reading:
@@ -117,10 +117,3 @@ def _conditions(budget: Object, reason: str, message: str, now: datetime) -> lis
         "observedGeneration": budget["metadata"].get("generation", 0),
     }
     return with_condition((budget.get("status") or {}).get("conditions"), condition, now)
-
-
-def _scaled(value: int | str, total: int) -> int:
-    """A number, or a share of `total` rounded up."""
-    if isinstance(value, int):
-        return value
-    return math.ceil(int(value.removesuffix("%")) * total / 100)

@@ -2,7 +2,7 @@
 
 One after another (podManagementPolicy OrderedReady): a Pod is made when all before it are
 available, ended when all after it are gone. In parallel: all at once. An update ends Pods of old
-revisions from the highest ordinal down, one at a time.
+revisions from the highest ordinal down, as many at a time as may be unavailable.
 
 Source: Kubernetes documentation, "StatefulSets, Deployment and Scaling Guarantees", "Update
 strategies"; upstream's stateful set control.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from agents.controllers.share import share_of
 from agents.controllers.stateful_set.identity import (
     ordinal_of,
     ordinals_of,
@@ -146,19 +147,29 @@ def _condemned(
 def _outdated(
     owner: Object, present: Mapping[int, Object], revisions: Revisions, now: datetime
 ) -> list[Step]:
-    """End the last Pod of an old revision, when all after it are available."""
-    partition = (_strategy(owner).get("rollingUpdate") or {}).get("partition") or 0
+    """End Pods of old revisions, from the last, while not too many are unavailable.
+
+    The last one of all may go whatever those before it are like, so that an update mends what is
+    broken.
+    """
+    rolling = _strategy(owner).get("rollingUpdate") or {}
+    first = start_of(owner) + (rolling.get("partition") or 0)
+    most = max(share_of(rolling.get("maxUnavailable") or 1, replicas_of(owner)), 1)
+    down = {n for n in ordinals_of(owner) if not _serves(owner, present.get(n), now)}
+    ends: list[Step] = []
+    waits = 0
     for ordinal in reversed(ordinals_of(owner)):
-        if ordinal < start_of(owner) + partition:
+        if ordinal < first or len(ends) + waits >= most:
             break
         pod = present.get(ordinal)
-        if pod is None or is_terminating(pod):
-            return []
-        if revision_of(pod) != revisions.update:
-            return [EndPod(pod)]
-        if not _is_available(owner, pod, now):
-            return []
-    return []
+        if pod is not None and not is_terminating(pod) and revision_of(pod) != revisions.update:
+            down.add(ordinal)
+            if (ends or waits) and len(down) > most:
+                break
+            ends.append(EndPod(pod))
+        elif ordinal in down:
+            waits += 1
+    return ends
 
 
 def _revision_for(owner: Object, ordinal: int, revisions: Revisions) -> str:
@@ -179,6 +190,10 @@ def _is_available(owner: Object, pod: Object, now: datetime) -> bool:
     if is_terminating(pod) or phase_of(pod) != "Running":
         return False
     return is_pod_available(pod, owner["spec"].get("minReadySeconds", 0), now)
+
+
+def _serves(owner: Object, pod: Object | None, now: datetime) -> bool:
+    return pod is not None and _is_available(owner, pod, now)
 
 
 def _is_make(step: Step) -> bool:

@@ -91,6 +91,34 @@ def test_an_update_waits_for_what_it_changed() -> None:
     assert _steps(stateful_set(**PARALLEL), pods, ROLLING) == []
 
 
+@pytest.mark.parametrize(
+    ("most", "pods", "steps"),
+    [
+        pytest.param(2, ["old"] * 4, ["end db-3", "end db-2"], id="two at once"),
+        pytest.param("50%", ["old"] * 4, ["end db-3", "end db-2"], id="a share"),
+        pytest.param("10%", ["old"] * 4, ["end db-3"], id="a share is rounded up"),
+        pytest.param(2, ["old", "old", "old", "unready"], ["end db-2"], id="one is on its way"),
+        pytest.param(2, ["old", "old", "unready", "unready"], [], id="two are"),
+        pytest.param(2, ["down", "old", "old", "old"], ["end db-3"], id="one is down before them"),
+        pytest.param(
+            2, ["down", "down", "old", "old"], ["end db-3"], id="the last one all the same"
+        ),
+        pytest.param(2, ["old", "down", "down", "ready"], ["end db-2", "end db-1"], id="for good"),
+        pytest.param(
+            5, ["old", "ready", "old", "old"], ["end db-3", "end db-2", "end db-0"], id="5"
+        ),
+    ],
+)
+def test_so_many_pods_of_an_update_may_be_unavailable(
+    most: int | str, pods: list[str], steps: list[str]
+) -> None:
+    strategy = {"rollingUpdate": {"maxUnavailable": most}}
+    owner = stateful_set(replicas=4, updateStrategy=strategy, **PARALLEL)
+    kinds = {"old": ("ready", OLD), "down": ("unready", OLD)}
+    made = [_pod(n, *kinds.get(each, (each, NEW))) for n, each in enumerate(pods)]
+    assert _steps(owner, made, ROLLING) == steps
+
+
 @pytest.mark.parametrize(("partition", "revision"), [(0, NEW), (1, NEW), (3, OLD)])
 def test_below_the_partition_pods_stay_what_they_were(partition: int, revision: str) -> None:
     owner = stateful_set(updateStrategy={"rollingUpdate": {"partition": partition}})
