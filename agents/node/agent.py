@@ -27,6 +27,7 @@ from agents.node.pod_identity import PodIdentity
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_streams import PodStreams
 from agents.node.pod_sync import PodSync
+from agents.node.post_start import PostStartHooks
 from agents.node.probe_handlers import Execute
 from agents.node.prober import Prober
 from agents.node.registration import Periods, Registration
@@ -131,7 +132,10 @@ class NodeAgent:
         stopper = PodStopper(
             self._runtime, self._recorder, self._clock, self._execute, self._controller.queue.add
         )
-        self._sync = self._pod_sync(machine, registration, prober, stopper)
+        hooks = PostStartHooks(
+            self._recorder, self._clock, self._execute, self._controller.queue.add
+        )
+        self._sync = self._pod_sync(machine, registration, prober, stopper, hooks)
         events = LifecycleEvents(
             self._runtime, self._clock, self._controller.queue.add, self._on_health
         )
@@ -157,9 +161,15 @@ class NodeAgent:
             await server.stop(_STOP_GRACE_S)
             await prober.close()
             await stopper.close()
+            await hooks.close()
 
     def _pod_sync(
-        self, machine: Machine, registration: Registration, prober: Prober, stopper: PodStopper
+        self,
+        machine: Machine,
+        registration: Registration,
+        prober: Prober,
+        stopper: PodStopper,
+        hooks: PostStartHooks,
     ) -> PodSync:
         available = allocatable(machine)
         tokens = ServiceAccountTokens(self._client, self._clock)
@@ -195,6 +205,7 @@ class NodeAgent:
             starter=starter,
             prober=prober,
             stopper=stopper,
+            hooks=hooks,
             recorder=self._recorder,
             clock=self._clock,
             root=self._root,

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.node.action import StartContainer
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.cri_config import container_config, log_directory
 from agents.node.environment import ConfigError, Fetch, environment
 from agents.node.fields import Place
-from agents.node.plan import StartContainer, Waiting, container_spec
+from agents.node.plan import Waiting, container_spec
 from agents.node.pod_identity import PodIdentity
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_view import SandboxView
@@ -52,8 +53,11 @@ class ContainerStarter:
 
     async def start(
         self, pod: Object, sandbox: SandboxView, action: StartContainer, memory: PodMemory
-    ) -> None:
+    ) -> str:
         """Create and start a container, with the events and reasons of upstream.
+
+        Returns:
+            Its id.
 
         Raises:
             StartError: it does not run.
@@ -74,6 +78,7 @@ class ContainerStarter:
         except RuntimeCallError as error:
             raise self._failed(pod, container, "RunContainerError", error.details) from error
         self._event(pod, container, "Normal", "Started", f"Started container {action.name}")
+        return container_id
 
     def _event(
         self, pod: Object, container: Mapping[str, Any], kind: str, reason: str, message: str

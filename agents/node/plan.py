@@ -16,75 +16,24 @@ from typing import Any
 
 import orjson
 
+from agents.node.action import (
+    Action,
+    CreateSandbox,
+    FinishDeletion,
+    RemoveContainer,
+    RemoveSandbox,
+    StartContainer,
+    StopContainer,
+    StopSandbox,
+)
 from agents.node.pod_view import CREATED, ContainerView, PodView, SandboxView
 from agents.node.restart_backoff import RestartBackoff
+from agents.node.restart_policy import should_restart
 from kubraft.api.object import Object, is_terminating
 from kubraft.api.pods import all_containers, is_sidecar, is_terminated
 
 Container = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CreateSandbox:
-    """Make a sandbox; the one before it, if any, is gone."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopSandbox:
-    """Stop a sandbox; no container runs in it that should."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartContainer:
-    """Create and start a container."""
-
-    name: str
-    attempt: int
-    failed_at_s: float = 0.0  # when its former life ended
-
-
-@dataclass(frozen=True, slots=True)
-class StopContainer:
-    """Stop a running container; `message` is what its Killing event says."""
-
-    id: str
-    name: str
-    message: str
-    grace_s: float | None = None  # None: the Pod's
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveContainer:
-    """Forget a life of a container that nobody asks for any more."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveSandbox:
-    """Forget a sandbox that is not in use any more."""
-
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class FinishDeletion:
-    """Nothing runs any more: the object may go."""
-
-
-Action = (
-    CreateSandbox
-    | StopSandbox
-    | StartContainer
-    | StopContainer
-    | RemoveContainer
-    | RemoveSandbox
-    | FinishDeletion
-)
+_KILLED = 137
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +45,23 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
+class Unhealthy:
+    """A container that must not go on; `message` is the beginning of its Killing event."""
+
+    message: str
+    grace_s: float | None = None  # the probe's own; None: the Pod's
+    exact: bool = False  # the message is all that is said
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What the agent knows beside object and runtime."""
 
     backoff: RestartBackoff
     stopping: frozenset[str] = frozenset()  # ids of containers and sandboxes being stopped
     started: frozenset[str] = frozenset()  # ids whose startup probe (if any) has succeeded
-    unhealthy: Mapping[str, str] = field(default_factory=dict)  # id -> what its Killing event says
+    unhealthy: Mapping[str, Unhealthy] = field(default_factory=dict)  # by id
+    hooking: frozenset[str] = frozenset()  # ids whose postStart hook runs
     ended: bool = False  # the Pod must not run: rejected, or past its deadline
     now_s: float = 0.0
 
@@ -131,7 +90,7 @@ def plan(pod: Object, view: PodView, facts: Facts) -> Plan:
     """The next steps for a Pod that exists in the API."""
     result = Plan()
     if is_terminating(pod) or is_terminated(pod) or facts.ended:
-        _stop_all(view, facts, result)
+        _stop_all(pod["spec"], view, facts, result)
         if is_terminating(pod) and not result.actions and not _busy(view, facts):
             result.actions.append(FinishDeletion())
         return result
@@ -140,10 +99,13 @@ def plan(pod: Object, view: PodView, facts: Facts) -> Plan:
     return result
 
 
-def plan_removal(view: PodView, facts: Facts) -> Plan:
-    """The next steps for what is left of a Pod that is not in the API any more."""
+def plan_removal(view: PodView, facts: Facts, spec: Mapping[str, Any] | None = None) -> Plan:
+    """The next steps for what is left of a Pod that is not in the API any more.
+
+    `spec` is what it was, where that is known: it says which containers are sidecars.
+    """
     result = Plan()
-    _stop_all(view, facts, result)
+    _stop_all(spec or {}, view, facts, result)
     if not result.actions and not _busy(view, facts):
         result.actions += [RemoveContainer(c.id) for c in view.containers]
         result.actions += [RemoveSandbox(s.id) for s in view.sandboxes]
@@ -155,12 +117,22 @@ def _busy(view: PodView, facts: Facts) -> bool:
     return bool(ids & facts.stopping) or bool(view.running)
 
 
-def _stop_all(view: PodView, facts: Facts, result: Plan) -> None:
-    """Stop containers first, then, once none runs, the sandboxes."""
-    for container in view.running:
+def _stop_all(spec: Mapping[str, Any], view: PodView, facts: Facts, result: Plan) -> None:
+    """Stop containers first, then, once none runs, the sandboxes.
+
+    All are told at once, but a sidecar gets its signal only after those that started after it
+    have ended: the main containers first, then the sidecars, the last one first.
+    """
+    order = {c["name"]: n for n, c in enumerate(spec.get("initContainers") or ()) if is_sidecar(c)}
+    last = len(order) + len(spec.get("initContainers") or ())
+    turns = sorted(view.running, key=lambda c: -order.get(c.name, last))
+    for container in turns:
         if container.id not in facts.stopping:
+            mine = order.get(container.name, last)
+            after = tuple(c.id for c in turns if order.get(c.name, last) > mine)
             message = f"Stopping container {container.name}"
-            result.actions.append(StopContainer(container.id, container.name, message))
+            stop = StopContainer(container.id, container.name, message, after=after)
+            result.actions.append(stop)
     if not view.running:
         for sandbox in view.sandboxes:
             if sandbox.ready and sandbox.id not in facts.stopping:
@@ -215,7 +187,7 @@ class _Planner:
 
     def _plan_sandbox(self) -> None:
         if self._view.running:  # of a sandbox that broke: they end before there is a new one
-            _stop_all(self._view, self._facts, self._result)
+            _stop_all(self._spec, self._view, self._facts, self._result)
             return
         if not self._view.sandboxes and not self._finished_before():
             self._result.actions.append(CreateSandbox(0))
@@ -225,13 +197,8 @@ class _Planner:
 
     def _finished_before(self) -> bool:
         """Whether containers ran and ended, as far as only the API still knows."""
-        return (
-            self._policy != "Always"
-            and bool(self._status.get("containerStatuses"))
-            and all(
-                "terminated" in (s.get("state") or {}) for s in self._status["containerStatuses"]
-            )
-        )
+        statuses = self._status.get("containerStatuses")
+        return bool(statuses) and all(map(self._ended_in_status, self._main))
 
     # Ephemeral containers
 
@@ -256,82 +223,94 @@ class _Planner:
         return any(self._view.newest(c["name"], sandbox.id) for c in self._main)
 
     def _run_init(self, sandbox: SandboxView) -> None:
-        for container in self._init:
-            life = self._view.newest(container["name"], sandbox.id)
+        """One after another; sidecars among them stay, and are kept up, while later ones run."""
+        lives = [self._view.newest(c["name"], sandbox.id) for c in self._init]
+        begun = max((n for n, life in enumerate(lives) if life is not None), default=-1)
+        for number, (container, life) in enumerate(zip(self._init, lives, strict=True)):
             if is_sidecar(container):
-                if life is None or life.exited or life.state == CREATED:
-                    self._start(container, life)
+                if not self._keep_sidecar(container, life) and number >= begun:
                     return
-                if life.id not in self._facts.started:
-                    return  # its startup probe, or the report of it, is still to come
             elif life is None or life.state == CREATED:
                 self._start(container, life)
                 return
             elif not life.exited:
                 return
             elif life.exit_code != 0:
-                if self._policy == "Never":
-                    _stop_all(self._view, self._facts, self._result)
-                else:
+                if should_restart(container, self._policy, life.exit_code):
                     self._start(container, life)
+                else:
+                    _stop_all(self._spec, self._view, self._facts, self._result)
                 return
         self._run_main(sandbox)
+
+    def _keep_sidecar(self, container: Container, life: ContainerView | None) -> bool:
+        """Have it run; whether it is up, so that what comes after it may start."""
+        if life is None or not life.running:
+            self._start(container, life)
+            return False
+        self._check_running(container, life)
+        return life.id in self._facts.started and life.id not in self._facts.hooking
 
     # Main containers
 
     def _run_main(self, sandbox: SandboxView) -> None:
-        wanted = False
+        wanted = held_back = False
         for container in self._main:
             newest = self._view.newest(container["name"])
             if newest is not None and newest.running and newest.sandbox_id == sandbox.id:
                 wanted = True
                 self._check_running(container, newest)
+                # As upstream, the next one is started when the hook of this one is through.
+                held_back = held_back or newest.id in self._facts.hooking
             elif self._should_run(container, newest):
                 wanted = True
-                self._start(container, newest)
+                if not held_back:
+                    self._start(container, newest)
         if not wanted:
-            _stop_all(self._view, self._facts, self._result)
+            _stop_all(self._spec, self._view, self._facts, self._result)
             return
         for container in self._init:
-            if is_sidecar(container):
-                life = self._view.newest(container["name"], sandbox.id)
-                if life is not None and life.running:
-                    self._check_running(container, life)
-                else:
-                    self._start(container, life)
+            if is_sidecar(container) and container["name"] not in self._planned():
+                self._keep_sidecar(container, self._view.newest(container["name"], sandbox.id))
+
+    def _planned(self) -> set[str]:
+        """Whose start, or wait for it, this plan has already."""
+        started = {a.name for a in self._result.actions if isinstance(a, StartContainer)}
+        stopped = {a.name for a in self._result.actions if isinstance(a, StopContainer)}
+        return started | stopped | set(self._result.waiting)
 
     def _should_run(self, container: Container, newest: ContainerView | None) -> bool:
         if newest is None:
             return not self._ended_in_status(container)
-        if newest.running:
-            return True
         if not newest.exited:
             return True
-        if self._policy == "OnFailure":
-            return newest.exit_code != 0
-        return self._policy == "Always"
+        return should_restart(container, self._policy, newest.exit_code)
 
     def _ended_in_status(self, container: Container) -> bool:
         """For a container that the runtime has forgotten: whether it must not run again."""
-        if self._policy == "Always":
-            return False
         for status in self._status.get("containerStatuses") or ():
             if status["name"] == container["name"]:
                 ended = (status.get("state") or {}).get("terminated")
                 if ended is None:
                     return False
-                return self._policy == "Never" or ended.get("exitCode") == 0
+                code = int(ended.get("exitCode") or 0)
+                return not should_restart(container, self._policy, code)
         return False
 
     def _check_running(self, container: Container, life: ContainerView) -> None:
         """Stop a running container that must be made anew; once it has ended it is started."""
         if life.id in self._facts.stopping:
             return
-        message = self._facts.unhealthy.get(life.id, "")
         if life.spec_hash and life.spec_hash != spec_hash(container):
             message = f"Container {life.name} definition changed, will be restarted"
-        if message:
             self._result.actions.append(StopContainer(life.id, life.name, message))
+        elif unhealthy := self._facts.unhealthy.get(life.id):
+            again = should_restart(container, self._policy, _KILLED)
+            message = unhealthy.message
+            if again and not unhealthy.exact:
+                message += ", will be restarted"
+            stop = StopContainer(life.id, life.name, message, unhealthy.grace_s)
+            self._result.actions.append(stop)
 
     def _start(self, container: Container, former: ContainerView | None) -> None:
         """Start `container`, now or after its back-off."""

@@ -33,3 +33,4 @@ class Stop:
 
     tasks: list[asyncio.Task[None]]
     until_s: float  # when the grace period ends
+    ended: asyncio.Event = field(default_factory=asyncio.Event)

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from agents.node.action import StopContainer
 from agents.node.cri_client import CriClient, RuntimeCallError
-from agents.node.plan import StopContainer, container_spec
+from agents.node.hooks import run_hook
+from agents.node.plan import container_spec
 from agents.node.pod_memory import PodMemory, Stop
-from agents.node.probe_handlers import Execute, probe
-from kubraft.api.object import Object
+from agents.node.probe_handlers import Execute
+from kubraft.api.object import Object, uid_of
 from kubraft.api.time import Clock
 from kubraft.client.events import EventRecorder
 from kubraft.log import get_logger
@@ -52,7 +54,7 @@ class PodStopper:
                 action.message,
                 field_path=f"spec.containers{{{action.name}}}",
             )
-        work = self._stop_container(pod, action, grace_s, address)
+        work = self._stop_container(memory, action, grace_s, address)
         self._begin(uid, memory, action.id, grace_s, work)
 
     def stop_sandbox(self, uid: str, memory: PodMemory, sandbox_id: str) -> None:
@@ -83,20 +85,35 @@ class PodStopper:
             log.warning("stop failed", target=target, cause=str(error))
             await self._clock.sleep(1.0)  # it is tried again after that
         finally:
-            memory.stopping.pop(target, None)
+            if stop := memory.stopping.pop(target, None):
+                stop.ended.set()
             self._again(uid)
 
     async def _stop_container(
-        self, pod: Object | None, action: StopContainer, grace_s: float, address: str
+        self, memory: PodMemory, action: StopContainer, grace_s: float, address: str
     ) -> None:
         began_s = self._clock.monotonic_s()
-        if pod is not None and grace_s > 0:
-            await self._pre_stop(pod, action, grace_s, address)
+        if memory.pod is not None and grace_s > 0:
+            await self._pre_stop(memory.pod, action, grace_s, address)
+        await self._turn(memory, action, began_s + grace_s)
         spent_s = self._clock.monotonic_s() - began_s
         left_s = grace_s - spent_s
         if grace_s > 0 and spent_s > 0.5:
             left_s = max(left_s, min(grace_s, _GRACE_AFTER_HOOK_S))
         await self._runtime.stop_container(action.id, max(0.0, left_s))
+
+    async def _turn(self, memory: PodMemory, action: StopContainer, until_s: float) -> None:
+        """Wait for those that are to end first, but not beyond the grace period."""
+        first = [memory.stopping[i].ended for i in action.after if i in memory.stopping]
+        if not first or (left_s := until_s - self._clock.monotonic_s()) <= 0:
+            return
+        waiting: asyncio.Future[Any] = asyncio.gather(*(event.wait() for event in first))
+        alarm: asyncio.Future[Any] = asyncio.ensure_future(self._clock.sleep(left_s))
+        try:
+            await asyncio.wait({waiting, alarm}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+            alarm.cancel()
 
     async def _pre_stop(
         self, pod: Object, action: StopContainer, grace_s: float, address: str
@@ -108,16 +125,17 @@ class PodStopper:
         hook = (container.get("lifecycle") or {}).get("preStop")
         if not hook:
             return
-        if "sleep" in hook:
-            await self._clock.sleep(min(grace_s, float(hook["sleep"].get("seconds") or 0)))
-            return
-        outcome = await probe(hook, container, address, grace_s, self._execute(action.id))
-        if not outcome.success:
+        execute = self._execute(action.id)
+        cause = await run_hook(
+            hook, container, pod, address, grace_s, execute=execute, clock=self._clock
+        )
+        if cause:
+            log.warning("preStop hook failed", pod_uid=uid_of(pod), cause=cause)
             self._recorder.event(
                 pod,
                 "Warning",
                 "FailedPreStopHook",
-                f"PreStopHook failed: {outcome.message}",
+                "PreStopHook failed",
                 field_path=f"spec.containers{{{action.name}}}",
             )
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from agents.node import action as actions
 from agents.node import plan as planning
 from agents.node.container_start import ContainerStarter, StartError, termination_log
 from agents.node.cri_client import CriClient, RuntimeCallError
@@ -21,6 +22,7 @@ from agents.node.plan import Facts, Plan, Waiting, container_spec
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_view import PodView
+from agents.node.post_start import PostStartHooks
 from agents.node.prober import Prober
 from agents.node.restart_backoff import RestartBackoff
 from agents.node.status import Observed, pod_status
@@ -56,6 +58,7 @@ class PodSync:
         starter: ContainerStarter,
         prober: Prober,
         stopper: PodStopper,
+        hooks: PostStartHooks,
         recorder: EventRecorder,
         clock: Clock,
         root: Path,
@@ -71,6 +74,7 @@ class PodSync:
         self._starter = starter
         self._prober = prober
         self._stopper = stopper
+        self._hooks = hooks
         self._recorder = recorder
         self._clock = clock
         self._root = root
@@ -126,8 +130,10 @@ class PodSync:
 
     async def _remove(self, uid: str, memory: PodMemory, view: PodView) -> float | None:
         self._prober.forget_all_but(uid, ())
-        plan = planning.plan_removal(view, self._facts(memory, view))
+        self._hooks.forget(uid)
         pod = memory.pod
+        spec = pod["spec"] if pod is not None else None
+        plan = planning.plan_removal(view, self._facts(uid, memory, view), spec)
         if pod is not None:
             grace_s: float = grace_period_s(pod)
         else:
@@ -152,12 +158,14 @@ class PodSync:
         self._admit(pod, memory, view)
         wake = self._check_deadline(pod, memory)
         self._follow_probes(pod, view)
+        if is_terminating(pod) or memory.ended is not None:
+            self._hooks.forget(uid)
         if is_terminating(pod):
             self._stopper.shorten(uid, memory, grace_period_s(pod))
-        plan = planning.plan(pod, view, self._facts(memory, view))
+        plan = planning.plan(pod, view, self._facts(uid, memory, view))
         if wake is not None:
             plan.wake(wake)
-        finishing = any(isinstance(a, planning.FinishDeletion) for a in plan.actions)
+        finishing = any(isinstance(a, actions.FinishDeletion) for a in plan.actions)
         changed = await self._perform(uid, pod, memory, view, plan)
         if changed:
             view = await self._runtime.view(uid)
@@ -168,12 +176,13 @@ class PodSync:
             await self._finish_deletion(pod)
         return 0.0 if changed else plan.wake_after_s
 
-    def _facts(self, memory: PodMemory, view: PodView) -> Facts:
+    def _facts(self, uid: str, memory: PodMemory, view: PodView) -> Facts:
         return Facts(
             backoff=memory.backoff,
             stopping=frozenset(memory.stopping),
             started=frozenset(c.id for c in view.running if self._prober.started(c.id)),
-            unhealthy=self._prober.unhealthy(),
+            unhealthy={**self._prober.unhealthy(), **self._hooks.unhealthy(uid)},
+            hooking=self._hooks.running(uid),
             ended=memory.ended is not None,
             now_s=self._clock.now().timestamp(),
         )
@@ -206,15 +215,16 @@ class PodSync:
 
     def _follow_probes(self, pod: Object, view: PodView) -> None:
         uid = uid_of(pod)
-        if is_terminating(pod):
-            self._prober.forget_all_but(uid, ())
-            return
         running = {c.name: c for c in view.running}
         self._prober.forget_all_but(uid, [c.id for c in running.values()])
+        if is_terminating(pod):
+            self._prober.only_readiness(uid)
+            return
+        hooking = self._hooks.running(uid)
         now_s = self._clock.now().timestamp()
         for container in all_containers(pod["spec"]):
             life = running.get(container["name"])
-            if life is None:
+            if life is None or life.id in hooking:
                 continue
             started_s = life.started_at_ns / 1e9
             self._prober.follow(
@@ -233,13 +243,18 @@ class PodSync:
     ) -> bool:
         """Carry out a plan's steps; returns whether the runtime's picture changed."""
         changed = False
-        wanted = {a.name for a in plan.actions if isinstance(a, planning.StartContainer)}
+        wanted = {a.name for a in plan.actions if isinstance(a, actions.StartContainer)}
+        failed = self._hooks.failed(uid)
+        for life in view.containers:
+            if life.running and life.id in failed:
+                memory.waiting[life.name] = Waiting("PostStartHookError", failed[life.id])
+                wanted.add(life.name)
         for name in [n for n in memory.waiting if n not in wanted and n not in plan.waiting]:
             if view.newest(name) is not None or is_terminating(pod):
                 memory.waiting.pop(name, None)
         self._say_back_off(pod, memory, plan)
         for action in plan.actions:
-            if isinstance(action, planning.StartContainer):
+            if isinstance(action, actions.StartContainer):
                 try:
                     await self._start(pod, memory, view, action)
                 except StartError as error:
@@ -248,21 +263,23 @@ class PodSync:
                     changed = True
                     memory.waiting.pop(action.name, None)
                     memory.failures = 0
-            elif isinstance(action, planning.CreateSandbox):
+            elif isinstance(action, actions.CreateSandbox):
                 changed = await self._create_sandbox(pod, memory, view, action, plan) or changed
             else:
                 await self._act(uid, memory, view, action, grace_period_s(pod))
         return changed
 
     async def _start(
-        self, pod: Object, memory: PodMemory, view: PodView, action: planning.StartContainer
+        self, pod: Object, memory: PodMemory, view: PodView, action: actions.StartContainer
     ) -> None:
         sandbox = view.sandbox
         assert sandbox is not None
         if action.failed_at_s:
             now_s = self._clock.now().timestamp()
             memory.backoff.next(action.name, action.failed_at_s, now_s)
-        await self._starter.start(pod, sandbox, action, memory)
+        container_id = await self._starter.start(pod, sandbox, action, memory)
+        address = sandbox.address or self._host_ip
+        self._hooks.begin(pod, container_spec(pod, action.name), container_id, address)
 
     def _note_failure(self, name: str, memory: PodMemory, plan: Plan, error: StartError) -> None:
         memory.waiting[name] = error.waiting
@@ -289,7 +306,7 @@ class PodSync:
         pod: Object,
         memory: PodMemory,
         view: PodView,
-        action: planning.CreateSandbox,
+        action: actions.CreateSandbox,
         plan: Plan,
     ) -> bool:
         if view.sandboxes:
@@ -313,23 +330,23 @@ class PodSync:
         uid: str,
         memory: PodMemory,
         view: PodView,
-        action: planning.Action,
+        action: actions.Action,
         pod_grace_s: float,
     ) -> None:
         match action:
-            case planning.StopContainer():
+            case actions.StopContainer():
                 grace_s = pod_grace_s if action.grace_s is None else action.grace_s
                 address = view.sandboxes[0].address if view.sandboxes else ""
                 self._stopper.stop_container(uid, memory, action, grace_s, address or self._host_ip)
-            case planning.StopSandbox():
+            case actions.StopSandbox():
                 self._stopper.stop_sandbox(uid, memory, action.id)
-            case planning.RemoveContainer():
+            case actions.RemoveContainer():
                 memory.messages.pop(action.id, None)
                 for container in view.containers:
                     if container.id == action.id:
                         await asyncio.to_thread(_remove_log, container.log_path)
                 await self._runtime.remove_container(action.id)
-            case planning.RemoveSandbox():
+            case actions.RemoveSandbox():
                 await self._runtime.remove_sandbox(action.id)
 
     async def _refresh_volumes(
@@ -359,6 +376,7 @@ class PodSync:
             view=view,
             host_ip=self._host_ip,
             waiting=memory.waiting,
+            hooking=self._hooks.running(uid_of(pod)),
             ready=self._prober.ready,
             started=self._prober.started,
             messages=memory.messages,

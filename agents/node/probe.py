@@ -94,5 +94,5 @@ def initial_state(kind: Kind, *, was_ready: bool) -> ProbeState:
 
 
 def killing_message(kind: Kind, container: str) -> str:
-    """What the Killing event says when this probe has failed for good."""
-    return f"Container {container} failed {kind.value.lower()} probe, will be restarted"
+    """How the Killing event begins when this probe has failed for good."""
+    return f"Container {container} failed {kind.value.lower()} probe"

@@ -94,6 +94,23 @@ async def _tcp(host: str, port: int, timeout_s: float) -> Outcome:
 async def _http(
     spec: Mapping[str, Any], container: Mapping[str, Any], address: str, timeout_s: float
 ) -> Outcome:
+    answer = await http_answer(spec, container, address, timeout_s)
+    if isinstance(answer, Outcome):
+        return answer
+    status, body = answer
+    if 200 <= status < 400:
+        return Outcome(True, body)
+    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
+
+
+async def http_answer(
+    spec: Mapping[str, Any], container: Mapping[str, Any], address: str, timeout_s: float
+) -> tuple[int, str] | Outcome:
+    """Status and body of an HTTPGetAction's answer, or why there was none.
+
+    Raises:
+        ValueError: its port's name is not known.
+    """
     host = spec.get("host") or address
     port = port_number(spec["port"], container)
     scheme = (spec.get("scheme") or "HTTP").lower()
@@ -101,7 +118,7 @@ async def _http(
     url = f"{scheme}://{_host_port(host, port)}{path}"
     try:
         async with asyncio.timeout(timeout_s):
-            status, body = await _http_get(spec, host, port, path, tls=scheme == "https")
+            return await _http_get(spec, host, port, path, tls=scheme == "https")
     except TimeoutError:
         waiting = "(Client.Timeout exceeded while awaiting headers)"
         return Outcome(False, f'Get "{url}": {_DEADLINE} {waiting}')
@@ -110,9 +127,6 @@ async def _http(
         return Outcome(False, f'Get "{url}": dial tcp {where}: connect: {_words(error)}')
     except (OSError, EOFError) as error:
         return Outcome(False, f'Get "{url}": {_words(error)}')
-    if 200 <= status < 400:
-        return Outcome(True, body)
-    return Outcome(False, f"HTTP probe failed with statuscode: {status}")
 
 
 async def _http_get(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agents.node.plan import Unhealthy
 from agents.node.pod_view import ContainerView
 from agents.node.probe import (
     Kind,
     Outcome,
     ProbeState,
-    Timing,
     initial_state,
     killing_message,
     timing,
@@ -37,8 +37,9 @@ class _Watched:
 
     uid: str
     states: dict[Kind, ProbeState]
-    tasks: list[asyncio.Task[None]]
-    unhealthy: str = ""
+    tasks: dict[Kind, asyncio.Task[None]]
+    unhealthy: Unhealthy | None = None
+    ending: bool = False
 
 
 Run = Callable[[Mapping[str, Any], Mapping[str, Any], str, float, Execute], Any]
@@ -88,11 +89,11 @@ class Prober:
         states = {kind: initial_state(kind, was_ready=was_ready) for kind in kinds}
         if was_ready and Kind.STARTUP in states:
             states[Kind.STARTUP] = ProbeState(healthy=True)
-        watched = _Watched(pod["metadata"]["uid"], states, [])
+        watched = _Watched(pod["metadata"]["uid"], states, {})
         self._watched[life.id] = watched
         for kind in kinds:
             work = self._probe(pod, container, life, address, kind, started_for_s=started_for_s)
-            watched.tasks.append(asyncio.create_task(work))
+            watched.tasks[kind] = asyncio.create_task(work)
 
     def forget_all_but(self, uid: str, ids: Iterable[str]) -> None:
         """Stop probing the lives of Pod `uid` that are not among `ids`."""
@@ -100,8 +101,18 @@ class Prober:
         for container_id, watched in list(self._watched.items()):
             if watched.uid == uid and container_id not in keep:
                 del self._watched[container_id]
-                for task in watched.tasks:
+                for task in watched.tasks.values():
                     task.cancel()
+
+    def only_readiness(self, uid: str) -> None:
+        """The Pod ends: whether it may be sent requests is still asked, and nothing else."""
+        for watched in self._watched.values():
+            if watched.uid == uid and not watched.ending:
+                watched.ending = True
+                watched.unhealthy = None
+                for kind, task in watched.tasks.items():
+                    if kind is not Kind.READINESS:
+                        task.cancel()
 
     def ready(self, container_id: str) -> bool:
         """Whether its readiness probe, if it has one, says yes."""
@@ -111,9 +122,9 @@ class Prober:
         """Whether its startup probe, if it has one, has succeeded."""
         return self._answer(container_id, Kind.STARTUP)
 
-    def unhealthy(self) -> dict[str, str]:
-        """The lives that must be restarted, and what their Killing event says."""
-        return {i: w.unhealthy for i, w in self._watched.items() if w.unhealthy}
+    def unhealthy(self) -> dict[str, Unhealthy]:
+        """The lives that must not go on, and what their Killing event says."""
+        return {i: w.unhealthy for i, w in self._watched.items() if w.unhealthy is not None}
 
     def _answer(self, container_id: str, kind: Kind) -> bool:
         watched = self._watched.get(container_id)
@@ -124,7 +135,7 @@ class Prober:
 
     async def close(self) -> None:
         """Stop all probes."""
-        tasks = [task for watched in self._watched.values() for task in watched.tasks]
+        tasks = [task for watched in self._watched.values() for task in watched.tasks.values()]
         self._watched.clear()
         for task in tasks:
             task.cancel()
@@ -162,7 +173,7 @@ class Prober:
                 continue
             if not outcome.success:
                 self._report(pod, life, kind, outcome)
-            if self._take(watched, life, kind, outcome, numbers):
+            if self._take(watched, life, kind, outcome, spec):
                 return
             await self._clock.sleep(numbers.period_s)
 
@@ -172,14 +183,21 @@ class Prober:
         return kind is not Kind.LIVENESS and not state.healthy and state.failures == 0
 
     def _take(
-        self, watched: _Watched, life: ContainerView, kind: Kind, outcome: Outcome, numbers: Timing
+        self,
+        watched: _Watched,
+        life: ContainerView,
+        kind: Kind,
+        outcome: Outcome,
+        spec: Mapping[str, Any],
     ) -> bool:
         """Count one outcome; whether this probe has nothing more to find out."""
+        numbers = timing(spec)
         old = watched.states[kind]
         new = watched.states[kind] = old.after(outcome, numbers)
         failed = kind is not Kind.READINESS and new.has_failed(numbers)
         if failed:
-            watched.unhealthy = killing_message(kind, life.name)
+            grace_s = spec.get("terminationGracePeriodSeconds")
+            watched.unhealthy = Unhealthy(killing_message(kind, life.name), grace_s)
         if failed or new.healthy != old.healthy:
             self._on_change(watched.uid)
         return failed or (kind is Kind.STARTUP and new.healthy)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agents.node.phase import ended, ended_before, pod_phase, runs, succeeded
 from agents.node.plan import Waiting
 from agents.node.pod_view import ContainerView, PodView, moment
 from kubraft.api.conditions import conditions_of, find_condition, with_condition
@@ -29,6 +30,7 @@ class Observed:
     view: PodView
     host_ip: str
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    hooking: frozenset[str] = frozenset()  # container ids whose postStart hook runs
     ready: Callable[[str], bool] = lambda _id: True  # container id -> readiness probe's answer
     started: Callable[[str], bool] = lambda _id: True
     messages: Mapping[str, str] = field(default_factory=dict)  # container id -> termination message
@@ -111,7 +113,10 @@ def _container_status(
     elif previous is not None:
         last = _state(previous, observed)
     init = not is_sidecar(container) and container in (pod["spec"].get("initContainers") or ())
-    started = life.running and observed.started(life.id)
+    hooking = life.id in observed.hooking
+    if life.running and hooking:
+        state = {"waiting": {"reason": "PodInitializing" if has_init else "ContainerCreating"}}
+    started = life.running and not hooking and observed.started(life.id)
     if container in (pod["spec"].get("ephemeralContainers") or ()):
         started = ready = False  # nobody waits for them
     elif init:
@@ -119,6 +124,7 @@ def _container_status(
     else:
         ready = life.running and started and observed.ready(life.id)
     return {
+        **_mounts(container),
         "name": name,
         "image": life.image or container.get("image", ""),
         "imageID": life.image_id,
@@ -158,6 +164,7 @@ def _without_life(
     waiting = observed.waiting.get(name, default)
     state = {"reason": waiting.reason, **({"message": waiting.message} if waiting.message else {})}
     return {
+        **_mounts(container),
         "name": name,
         "image": container.get("image", ""),
         "imageID": "",
@@ -167,6 +174,20 @@ def _without_life(
         "state": {"waiting": state},
         "lastState": (former or {}).get("lastState") or {},
     }
+
+
+def _mounts(container: Mapping[str, Any]) -> Status:
+    mounts = [
+        {
+            "name": mount["name"],
+            "mountPath": mount["mountPath"],
+            **(
+                {"readOnly": True, "recursiveReadOnly": "Disabled"} if mount.get("readOnly") else {}
+            ),
+        }
+        for mount in container.get("volumeMounts") or ()
+    ]
+    return {"volumeMounts": mounts} if mounts else {}
 
 
 def _state(life: ContainerView, observed: Observed) -> Status:
@@ -187,55 +208,13 @@ def _state(life: ContainerView, observed: Observed) -> Status:
     return {"waiting": {"reason": "ContainerCreating"}}
 
 
-# Phase
-
-
 def _phase(pod: Object, status: Status, observed: Observed) -> str:
     if is_terminated(pod):
         return str(pod["status"]["phase"])
     if observed.ended is not None:
         return "Failed"
-    spec = pod["spec"]
-    policy = spec.get("restartPolicy") or "Always"
     over = is_terminating(pod) and not observed.view.running
-    statuses = status.get("containerStatuses") or []
-    init = status.get("initContainerStatuses") or []
-    sidecars = {c["name"] for c in spec.get("initContainers") or () if is_sidecar(c)}
-    main_began = any(_ended(s) or _runs(s) or _ended_before(s) for s in statuses)
-    if not main_began:
-        plain = [s for s in init if s["name"] not in sidecars]
-        if policy == "Never" and any(_ended(s) and not _succeeded(s) for s in plain):
-            return "Failed"
-        if init and not over:
-            return "Pending"
-    running = sum(_runs(s) for s in statuses)
-    stopped = sum(_ended(s) or (not _runs(s) and _ended_before(s)) for s in statuses)
-    succeeded = sum(_ended(s) and _succeeded(s) for s in statuses)
-    if running + stopped < len(statuses):
-        return "Failed" if over and main_began else "Pending"
-    if running:
-        return "Running"
-    if policy == "Always" and not over:
-        return "Running"
-    if succeeded == stopped:
-        return "Succeeded"
-    return "Running" if policy == "OnFailure" and not over else "Failed"
-
-
-def _runs(status: Mapping[str, Any]) -> bool:
-    return "running" in status["state"]
-
-
-def _ended(status: Mapping[str, Any]) -> bool:
-    return "terminated" in status["state"]
-
-
-def _ended_before(status: Mapping[str, Any]) -> bool:
-    return "terminated" in (status.get("lastState") or {})
-
-
-def _succeeded(status: Mapping[str, Any]) -> bool:
-    return bool(status["state"]["terminated"].get("exitCode") == 0)
+    return pod_phase(pod["spec"], status, over=over)
 
 
 # Conditions
@@ -281,10 +260,10 @@ def _initialized(pod: Object, status: Status, phase: str) -> _Answer:
     incomplete = [
         s["name"]
         for s in status.get("initContainerStatuses") or ()
-        if not (s["started"] if s["name"] in sidecars else _ended(s) and _succeeded(s))
+        if not (s["started"] if s["name"] in sidecars else ended(s) and succeeded(s))
     ]
     main_began = any(
-        _ended(s) or _runs(s) or _ended_before(s) for s in status.get("containerStatuses") or ()
+        ended(s) or runs(s) or ended_before(s) for s in status.get("containerStatuses") or ()
     )
     if not incomplete or main_began:
         return True, "", ""

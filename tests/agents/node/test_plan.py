@@ -6,19 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.node.plan import (
+from agents.node.action import (
     Action,
     CreateSandbox,
-    Facts,
     FinishDeletion,
     RemoveContainer,
     RemoveSandbox,
     StartContainer,
     StopContainer,
     StopSandbox,
-    plan,
-    plan_removal,
 )
+from agents.node.plan import Facts, Unhealthy, plan, plan_removal
 from agents.node.pod_view import PodView
 from agents.node.restart_backoff import RestartBackoff
 from kubraft.api.object import Object
@@ -236,6 +234,74 @@ def test_the_others_start_once_the_sidecar_has_started_up() -> None:
     assert shown(result.actions) == ["start main 0"]
 
 
+RULE = {"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}
+
+
+@pytest.mark.parametrize(
+    ("own", "code", "steps"),
+    [
+        pytest.param({"restartPolicy": "Never"}, 1, ["stop-sandbox s0"], id="never, in Always"),
+        pytest.param({"restartPolicy": "OnFailure"}, 1, ["start main 1"], id="on failure"),
+        pytest.param({"restartPolicy": "OnFailure"}, 0, ["stop-sandbox s0"], id="on success not"),
+        pytest.param(
+            {"restartPolicy": "Never", "restartPolicyRules": [RULE]},
+            42,
+            ["start main 1"],
+            id="a rule names the code",
+        ),
+        pytest.param(
+            {"restartPolicy": "Never", "restartPolicyRules": [RULE]},
+            1,
+            ["stop-sandbox s0"],
+            id="no rule does",
+        ),
+    ],
+)
+def test_a_container_may_have_a_policy_of_its_own(
+    own: dict[str, Any], code: int, steps: list[str]
+) -> None:
+    wanted = pod()
+    wanted["spec"]["containers"][0] |= own
+    assert shown(plan(wanted, view(life("main", f"exit {code}")), facts()).actions) == steps
+
+
+def test_sidecars_get_their_signal_last_and_the_last_one_first() -> None:
+    wanted = pod("a", "b", init=("side1", "side2"), **DELETED)
+    there = view(*(life(name, "running") for name in ("side1", "side2", "a", "b")))
+    stops = [a for a in plan(wanted, there, facts()).actions if isinstance(a, StopContainer)]
+    after = {stop.name: set(stop.after) for stop in stops}
+    assert after == {"a": set(), "b": set(), "side2": {"a0", "b0"}, "side1": {"a0", "b0", "side20"}}
+    assert [stop.name for stop in stops][2:] == ["side2", "side1"]
+
+
+def test_a_sidecar_that_ends_while_later_ones_start_holds_nobody_up() -> None:
+    wanted = pod("main", init=("side", "i2"))
+    there = view(life("side", "exit 1"), life("i2", "running"))
+    assert shown(plan(wanted, there, facts()).actions) == ["start side 1"]
+    there = view(life("side", "exit 1"), life("i2", "exit 0"))
+    assert shown(plan(wanted, there, facts()).actions) == ["start side 1", "start main 0"]
+
+
+def test_the_next_container_starts_when_the_hook_of_this_one_is_through() -> None:
+    there = view(life("a", "running"))
+    hooking = facts(hooking=frozenset({"a0"}))
+    assert plan(pod("a", "b"), there, hooking).actions == []
+    assert shown(plan(pod("a", "b"), there, facts()).actions) == ["start b 0"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        pytest.param("Always", "Container main failed, will be restarted", id="and comes back"),
+        pytest.param("Never", "Container main failed", id="for good"),
+    ],
+)
+def test_what_a_killing_says(policy: str, message: str) -> None:
+    sick = facts(unhealthy={"main0": Unhealthy("Container main failed", 7)})
+    (stop,) = plan(pod(restartPolicy=policy), view(life("main", "running")), sick).actions
+    assert stop == StopContainer("main0", "main", message, 7)
+
+
 def test_a_crashing_container_waits_longer_each_time() -> None:
     backoff = RestartBackoff(10, 300)
     now_s, waits = NOW_S, []
@@ -264,7 +330,7 @@ def test_restart_counts_go_on_where_the_runtime_has_forgotten() -> None:
 @pytest.mark.parametrize(
     "reason",
     [
-        pytest.param({"unhealthy": {"main0": "probe"}}, id="a probe failed"),
+        pytest.param({"unhealthy": {"main0": Unhealthy("probe")}}, id="a probe failed"),
         pytest.param({}, id="the image changed"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from kubraft.api.gvk import POD
 from kubraft.api.object import Object
-from tests.agents.node.node_process import Node, running_node
+from tests.agents.node.node_process import Node, running_node, state
 from tests.harness.api import ApiUnderTest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
@@ -37,6 +37,12 @@ async def output(node: Node, pod: Object) -> str:
     return await node.logs(name)
 
 
+def order_file(node: Node, created: Object) -> Path:
+    """The file /shared/order of a Pod with an emptyDir named shared."""
+    volumes = node.root / "pods" / created["metadata"]["uid"] / "volumes"
+    return volumes / "emptyDir" / "shared" / "order"
+
+
 async def test_a_pod_knows_its_names_and_whom_to_ask(fields_node: Node) -> None:
     node = fields_node
     command = "hostname; cat /etc/hostname; echo --; cat /etc/hosts; echo --; cat /etc/resolv.conf"
@@ -57,3 +63,87 @@ async def test_a_pod_may_have_a_resolver_of_its_own(fields_node: Node) -> None:
     config = {"nameservers": ["192.0.2.9"], "searches": ["a.test"]}
     pod = fields_node.pod("resolver", "cat", "/etc/resolv.conf", dnsPolicy="None", dnsConfig=config)
     assert await output(fields_node, pod) == "search a.test\nnameserver 192.0.2.9\n"
+
+
+async def test_sidecars_start_before_the_others_and_end_after_them(fields_node: Node) -> None:
+    node = fields_node
+    mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
+
+    def script(name: str) -> list[str]:
+        end = f"echo {name} down >> /shared/order; exit 0"
+        up = f"trap '{end}' TERM; echo {name} up >> /shared/order"
+        return ["sh", "-c", f"{up}; while :; do sleep 0.05; done"]
+
+    side = {"image": "busybox", "restartPolicy": "Always", **mount}
+    pod = node.pod(
+        "sided",
+        *script("main"),
+        container=mount,
+        initContainers=[
+            {"name": "one", "command": script("one"), **side},
+            {"name": "two", "command": script("two"), **side},
+        ],
+        volumes=[{"name": "shared", "emptyDir": {}}],
+    )
+    pod["spec"]["terminationGracePeriodSeconds"] = 20
+    created = await node.run(pod)
+    await node.until_ready("sided")
+    held = order_file(node, created).open()  # it is removed with the Pod
+    await node.client.delete(POD, "sided", "default")
+    await node.until_gone("sided")
+    lines = held.read().splitlines()
+    held.close()
+    assert lines == ["one up", "two up", "main up", "main down", "two down", "one down"]
+
+
+async def test_hooks_run_after_the_start_and_before_the_end(fields_node: Node) -> None:
+    node = fields_node
+
+    def note(text: str) -> Object:
+        return {"exec": {"command": ["sh", "-c", f"sleep 0.2; echo {text} >> /shared/order"]}}
+
+    container = {
+        "lifecycle": {"postStart": note("started"), "preStop": note("stopping")},
+        "volumeMounts": [{"name": "shared", "mountPath": "/shared"}],
+    }
+    command = "trap 'echo term >> /shared/order; exit 0' TERM; while :; do sleep 0.05; done"
+    pod = node.pod(
+        "hooked",
+        *("sh", "-c", command),
+        container=container,
+        volumes=[{"name": "shared", "emptyDir": {}}],
+    )
+    pod["spec"]["terminationGracePeriodSeconds"] = 20
+    created = await node.run(pod)
+    await node.until_ready("hooked")
+    held = order_file(node, created).open()
+    assert held.read() == "started\n"  # ready only then
+    await node.client.delete(POD, "hooked", "default")
+    await node.until_gone("hooked")
+    assert held.read() == "stopping\nterm\n"
+    held.close()
+
+
+async def test_a_post_start_hook_that_fails_ends_its_container(fields_node: Node) -> None:
+    node = fields_node
+    hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo no; exit 3"]}}}
+    pod = node.pod("unhooked", "sleep", "1000", container={"lifecycle": hook})
+    pod["spec"]["terminationGracePeriodSeconds"] = 1
+    await node.run(pod)
+    await node.until_event("unhooked", "FailedPostStartHook", "PostStartHook failed")
+    await node.until_event("unhooked", "Killing", "FailedPostStartHook")
+    await node.until("unhooked", lambda p: state(p).get("restartCount", 0) >= 1)
+
+
+async def test_a_container_that_never_restarts_in_a_pod_that_does(fields_node: Node) -> None:
+    node = fields_node
+    rules = [{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]
+    own = {"restartPolicy": "Never", "restartPolicyRules": rules}
+    command = "test -e /shared/x && exit 0; touch /shared/x; exit 42"
+    mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
+    volumes = [{"name": "shared", "emptyDir": {}}]
+    await node.run(
+        node.pod("rules", "sh", "-c", command, container={**own, **mount}, volumes=volumes)
+    )
+    pod = await node.until("rules", lambda p: p["status"].get("phase") == "Succeeded")
+    assert state(pod)["restartCount"] == 1

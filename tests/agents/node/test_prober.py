@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.node.plan import Unhealthy
 from agents.node.probe import Kind, Outcome, ProbeState, Timing, initial_state, timing
 from agents.node.probe_handlers import port_number
 from agents.node.prober import Prober
@@ -126,8 +127,8 @@ async def test_liveness_fails_after_its_threshold_and_says_so_once(world: World)
     await world.clock.advance(19)
     assert world.prober.unhealthy() == {}
     await world.clock.advance(2)
-    message = "Container main failed liveness probe, will be restarted"
-    assert world.prober.unhealthy() == {"main0": message}
+    message = "Container main failed liveness probe"
+    assert world.prober.unhealthy() == {"main0": Unhealthy(message)}
     assert world.events.messages == ["Liveness probe failed: no"] * 3
     await world.clock.advance(100)
     assert len(world.tries["liveness"]) == 3, "it waits for the container's next life"
@@ -181,8 +182,8 @@ async def test_the_others_wait_for_the_startup_probe(world: World) -> None:
 async def test_a_startup_probe_that_never_succeeds_restarts(world: World) -> None:
     world.follow(startup={"periodSeconds": 2, "failureThreshold": 3})
     await world.clock.advance(20)
-    message = "Container main failed startup probe, will be restarted"
-    assert world.prober.unhealthy() == {"main0": message}
+    message = "Container main failed startup probe"
+    assert world.prober.unhealthy() == {"main0": Unhealthy(message)}
 
 
 async def test_a_container_that_was_ready_before_stays_so(world: World) -> None:

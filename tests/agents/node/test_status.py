@@ -33,10 +33,37 @@ def test_an_ephemeral_container_shows_and_counts_for_nothing() -> None:
     assert ready["status"] == "True"
 
 
+def own(policy: str) -> Object:
+    """A Pod that restarts, but for its container."""
+    wanted = pod()
+    wanted["spec"]["containers"][0]["restartPolicy"] = policy
+    return wanted
+
+
+def test_a_container_whose_hook_runs_is_still_being_made() -> None:
+    found = status(pod(), view(life("main", "running")), hooking=frozenset({"main0"}))
+    (shown,) = found["containerStatuses"]
+    assert shown["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    assert (shown["ready"], shown["started"], found["phase"]) == (False, False, "Pending")
+
+
 @pytest.mark.parametrize(
     ("wanted", "there", "phase"),
     [
         pytest.param(pod(), PodView(), "Pending", id="nothing yet"),
+        pytest.param(own("Never"), view(life("main", "exit 1")), "Failed", id="own policy Never"),
+        pytest.param(
+            own("OnFailure"), view(life("main", "exit 0")), "Succeeded", id="own policy OnFailure"
+        ),
+        pytest.param(
+            pod("main", init=("side",)),
+            view(life("side", "exit 1"), life("main", "running")),
+            "Running",
+            id="a sidecar down",
+        ),
+        pytest.param(
+            pod("main", init=("i1",)), view(life("i1", "exit 1")), "Pending", id="init tries again"
+        ),
         pytest.param(pod(), view(life("main", "running")), "Running", id="running"),
         pytest.param(pod("a", "b"), view(life("a", "running")), "Pending", id="one of two"),
         pytest.param(pod(), view(life("main", "exit 1")), "Running", id="crashed, Always"),
