@@ -35,6 +35,7 @@ from agents.controllers.resource_quota import ResourceQuotaController
 from agents.controllers.root_ca import RootCaPublisher
 from agents.controllers.service_account import ServiceAccountController
 from agents.controllers.stateful_set.controller import StatefulSetController
+from agents.controllers.token_cleaner import TokenCleaner
 from agents.controllers.ttl_after_finished import TtlAfterFinishedController
 
 
@@ -84,4 +85,5 @@ CONTROLLERS = (
     Row("root-ca-certificate-publisher-controller", RootCaPublisher),
     Row("resourcequota-controller", ResourceQuotaController),
     Row("clusterrole-aggregation-controller", ClusterRoleAggregation),
+    Row("token-cleaner-controller", TokenCleaner),
 )

@@ -28,6 +28,7 @@ from kubraft.api.gvk import (
     POD_DISRUPTION_BUDGET,
     REPLICA_SET,
     RESOURCE_QUOTA,
+    SECRET,
     SERVICE_ACCOUNT,
     STATEFUL_SET,
     GroupVersionKind,
@@ -142,6 +143,7 @@ OTHERS = (
     NAMESPACE,
     SERVICE_ACCOUNT,
     CONFIG_MAP,
+    SECRET,
 )
 FOLLOWED = (*WORKLOADS, *SERVING, *OTHERS)
 _counter = iter(range(10_000))

@@ -12,9 +12,10 @@ from kubraft.api.gvk import (
     POD,
     REPLICA_SET,
     RESOURCE_QUOTA,
+    SECRET,
     SERVICE_ACCOUNT,
 )
-from kubraft.api.object import Object
+from kubraft.api.object import Object, uid_of
 from tests.agents.controllers.cluster import Cluster
 from tests.harness.eventually import eventually
 
@@ -162,3 +163,32 @@ async def test_a_quota_is_told_what_became_free(cluster: Cluster) -> None:
     await eventually(
         lambda: find_condition(cluster.status().get("conditions"), "ReplicaFailure") is None
     )
+
+
+async def test_bootstrap_tokens_go_when_they_have_expired(cluster: Cluster) -> None:
+    for name, expiration in (
+        ("aaaaaa", "2020-01-01T00:00:00Z"),
+        ("bbbbbb", "2120-01-01T00:00:00Z"),
+    ):
+        await cluster.client.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"namespace": "kube-system", "name": f"bootstrap-token-{name}"},
+                "type": "bootstrap.kubernetes.io/token",
+                "stringData": {
+                    "token-id": name,
+                    "token-secret": "0123456789abcdef",
+                    "expiration": expiration,
+                },
+            }
+        )
+
+    name = "bootstrap-token-bbbbbb"
+    kept = await cluster.client.get(SECRET, name, "kube-system")
+
+    def gone() -> bool:
+        return cluster.get(SECRET, "bootstrap-token-aaaaaa", "kube-system") is None
+
+    await eventually(lambda: cluster.get(SECRET, name, "kube-system") == kept and gone())
+    await cluster.client.delete(SECRET, name, "kube-system", uid=uid_of(kept))
