@@ -6,7 +6,7 @@ from agents.controllers.context import Context
 from agents.controllers.endpoints.membership import affected, selects, selects_pods
 from agents.controllers.endpoints.subsets import MANAGED_BY, MANAGER, endpoints_of, is_same
 from agents.controllers.executor import namespace_is_ending
-from kubraft.api.errors import ApiError, NotFoundError
+from kubraft.api.errors import AlreadyExistsError, ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import ENDPOINTS, POD, SERVICE
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, labels_of, uid_of
 from kubraft.client.controller import Controller
@@ -52,6 +52,8 @@ class EndpointsController:
             return None
         try:
             await (self._client.update(fresh) if known else self._client.create(fresh))
+        except (ConflictError, AlreadyExistsError):
+            raise  # the cache lags: nothing to trouble anybody with
         except ApiError as error:
             if namespace_is_ending(error):
                 return None

@@ -20,7 +20,7 @@ from agents.controllers.endpoints.membership import (
 from agents.controllers.endpoints.slice_writer import SliceWriter, service_key
 from agents.controllers.endpoints.slices import MANAGED_BY, SERVICE_NAME, Wanted
 from agents.controllers.informers import BY_NODE
-from kubraft.api.errors import ApiError
+from kubraft.api.errors import AlreadyExistsError, ApiError, ConflictError
 from kubraft.api.gvk import ENDPOINT_SLICE, NODE, POD, SERVICE
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, labels_of
 from kubraft.client.controller import Controller
@@ -89,6 +89,8 @@ class EndpointSliceController:
         }
         try:
             return await self._writer.write(key, wanted_slices(service, pods, zones))
+        except (ConflictError, AlreadyExistsError):
+            raise  # the cache lags: nothing to trouble anybody with
         except ApiError as error:
             text = f"Error updating Endpoint Slices for Service {key}: {error.message}"
             self._recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", text)
