@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 from agents.scheduler.cluster import Snapshot
 from agents.scheduler.framework import Attempt, Check, Only, Rejection, revised
@@ -16,6 +17,8 @@ from agents.scheduler.profile import Profile
 # In large clusters it is enough to compare a part of the nodes that suit (numbers are upstream's).
 COMPARED_MIN = 100
 COMPARED_PERCENT_MIN = 5
+
+_UNKNOWN: Any = object()
 
 Checks = list[tuple[str, Check]]
 
@@ -60,6 +63,9 @@ class _Prepared:
     """The checks that concern one Pod, and the nodes that come into question."""
 
     checks: Checks
+    # Of `checks` the first, whose answers are remembered by each node under `mark`.
+    alone_count: int = 0
+    mark: object = None
     names: frozenset[str] | None = None  # None: all
     limited_by: tuple[str, ...] = ()  # the plugins that named them
     refused: tuple[str, Rejection] | None = None  # by a plugin, wherever it might go
@@ -118,6 +124,7 @@ def prepare(profile: Profile, snapshot: Snapshot, pod: PodInfo) -> _Prepared:
     checks: Checks = []
     names: frozenset[str] | None = None
     limited_by: list[str] = []
+    signatures: list[Hashable] = []
     for plugin in profile.filters:
         answer = plugin.pre_filter(pod, snapshot)
         if answer is None:
@@ -127,11 +134,14 @@ def prepare(profile: Profile, snapshot: Snapshot, pod: PodInfo) -> _Prepared:
         if isinstance(answer, Only):
             names = answer.names if names is None else names & answer.names
             limited_by.append(plugin.name)
-            if answer.check is not None:
-                checks.append((plugin.name, answer.check))
-        else:
-            checks.append((plugin.name, answer))
-    return _Prepared(checks, names, tuple(limited_by))
+            answer = answer.check
+        if answer is None:
+            continue
+        if len(signatures) == len(checks) and (signature := plugin.signature(pod)) is not None:
+            signatures.append((plugin, signature))
+        checks.append((plugin.name, answer))
+    mark = profile.mark(("filter", *signatures))
+    return _Prepared(checks, len(signatures), mark, names, tuple(limited_by))
 
 
 def first_rejection(checks: Checks, node: NodeInfo) -> tuple[str, Rejection] | None:
@@ -184,15 +194,19 @@ def _find_feasible(
         return
     enough = compared_count(len(nodes), profile.percentage_of_nodes_to_score)
     offset = search.start % len(nodes) if nodes else 0
-    feasible = search.feasible
-    for node in nodes[offset:] + nodes[:offset] if offset else nodes:
+    alone, rest = checks[: prepared.alone_count], checks[prepared.alone_count :]
+    feasible, mark = search.feasible, prepared.mark
+    for node in [*nodes[offset:], *nodes[:offset]] if offset else nodes:
         search.evaluated_count += 1
-        found = (
-            rejection_with_nominated(checks, snapshot, pod, node)
-            if node.name in nominated
-            else first_rejection(checks, node)
-        )
-        if found:
+        if node.name in nominated:
+            found = rejection_with_nominated(checks, snapshot, pod, node)
+        else:
+            found = node.memo.get(mark, _UNKNOWN)
+            if found is _UNKNOWN:
+                found = node.remember(mark, first_rejection(alone, node))
+            if found is None and rest:
+                found = first_rejection(rest, node)
+        if found is not None:
             search.reject(*found, (node.name,))
             continue
         feasible.append(node)
@@ -200,7 +214,7 @@ def _find_feasible(
             return
 
 
-def _candidates(snapshot: Snapshot, prepared: _Prepared, search: _Search) -> list[NodeInfo]:
+def _candidates(snapshot: Snapshot, prepared: _Prepared, search: _Search) -> Sequence[NodeInfo]:
     """The nodes in question; the others are noted as rejected."""
     if prepared.names is None:
         return snapshot.node_list
@@ -248,8 +262,8 @@ def _best(
 ) -> NodeInfo:
     if len(nodes) == 1:
         return nodes[0]
-    totals = [0.0] * len(nodes)
-    for plugin, weight in profile.scores:
+    totals = _alone(profile, pod, nodes)
+    for plugin, weight in profile.compared_scores:
         scores = plugin.score(pod, snapshot, nodes)
         if scores is not None:
             totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
@@ -257,3 +271,20 @@ def _best(
     # Sums of fractions differ in their last digits though they mean the same.
     best = [node for node, total in zip(nodes, totals, strict=True) if highest - total < 1e-6]
     return best[0] if len(best) == 1 else rng.choice(best)
+
+
+def _alone(profile: Profile, pod: PodInfo, nodes: Sequence[NodeInfo]) -> list[float]:
+    """What the plugins that look at one node at a time make of each."""
+    plugins = profile.alone_scores
+    signatures = [(w, w.plugin.signature(pod)) for w in plugins]
+    mark = profile.mark(("score", *signatures))
+    if any(signature is None for _, signature in signatures):
+        mark = object()
+    totals = []
+    for node in nodes:
+        total = node.memo.get(mark)
+        if total is None:
+            total = sum(weight * plugin.score_node(pod, node) for plugin, weight in plugins)
+            node.remember(mark, total)
+        totals.append(total)
+    return totals

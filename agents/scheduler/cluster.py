@@ -7,14 +7,14 @@ binding is known to have failed: time alone never frees what it takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from itertools import zip_longest
 from typing import NamedTuple
 
 from agents.scheduler.node_info import NodeInfo, empty_node
 from agents.scheduler.pod_info import PodInfo
+from agents.scheduler.tally import CHANGES_MAX, Contribute, Tallies, Totals, summed
 from kubraft.api.object import Object, ObjectKey
 
 
@@ -23,19 +23,21 @@ class Snapshot:
     """All nodes as they were at one moment. Immutable."""
 
     nodes: Mapping[str, NodeInfo]
+    node_list: Sequence[NodeInfo]  # in the order of `layout`
     layout: Layout
     # Pods that are to come to a node once others have left it, by node.
-    nominated: Mapping[str, tuple[PodInfo, ...]] = field(default_factory=dict)
+    nominated: Mapping[str, tuple[PodInfo, ...]]
+    _tallies: Tallies
+    _version: int  # of the tallies
 
-    @cached_property
-    def node_list(self) -> list[NodeInfo]:
-        """The nodes in the order of `layout`; read-only."""
-        nodes = self.nodes
-        return [nodes[name] for name in self.layout.order]
+    def totals(self, key: Hashable, contribute: Contribute) -> Totals:
+        """What all nodes contribute, by domain; read-only, and valid for one decision.
 
-    def replaced(self, node: NodeInfo) -> Snapshot:
-        """The same cluster with other Pods on one node: for "what if"."""
-        return replace(self, nodes={**self.nodes, node.name: node})
+        `key` must name all that `contribute` depends on besides the node.
+        """
+        if self._tallies.version != self._version:
+            return summed(self.nodes.values(), contribute)
+        return self._tallies.totals(key, self.nodes, contribute)
 
 
 class Layout(NamedTuple):
@@ -76,15 +78,30 @@ class Cluster:
     # Pods without a node for whose sake others are leaving the node named first.
     _nominated: dict[ObjectKey, tuple[str, PodInfo]] = field(default_factory=dict)
     _snapshot: Snapshot | None = None
+    # The nodes that exist, by name and in the layout's order, and where each is in it.
+    _live: dict[str, NodeInfo] = field(default_factory=dict)
+    _list: list[NodeInfo] = field(default_factory=list)
+    _positions: dict[str, int] = field(default_factory=dict)
     _layout: Layout | None = None
+    _tallies: Tallies = field(default_factory=Tallies)
 
     def snapshot(self) -> Snapshot:
         """The nodes that exist, as of now; the same value while nothing changes."""
         if self._snapshot is None:
-            nodes = {n: i for n, i in self._nodes.items() if i.node is not None}
             if self._layout is None:
-                self._layout = layout_of(nodes)
-            self._snapshot = Snapshot(nodes, self._layout, self._nominations())
+                self._layout = layout_of(self._live)
+                self._list = [self._live[name] for name in self._layout.order]
+                self._positions = {name: i for i, name in enumerate(self._layout.order)}
+            if self._tallies.version > CHANGES_MAX:
+                self._tallies = Tallies()
+            self._snapshot = Snapshot(
+                self._live.copy(),
+                self._list.copy(),
+                self._layout,
+                self._nominations(),
+                self._tallies,
+                self._tallies.version,
+            )
         return self._snapshot
 
     def nominate(self, pod: PodInfo, node_name: str) -> None:
@@ -136,8 +153,7 @@ class Cluster:
         if known.pods:
             self._put(known.with_node(None))
         else:
-            del self._nodes[name]
-            self._snapshot = None
+            self._drop(name)
 
     def set_pod(self, pod: PodInfo) -> None:
         """Take over a Pod that the API server shows on a node; ends its being assumed."""
@@ -191,13 +207,27 @@ class Cluster:
             return None
         info = self._nodes[pod.node_name].without_pod(key)
         if info.node is None and not info.pods:
-            del self._nodes[pod.node_name]
+            self._drop(pod.node_name)
         else:
             self._put(info)
         return pod
 
     def _put(self, info: NodeInfo) -> None:
-        self._nodes[info.name] = info
+        name = info.name
+        self._nodes[name] = info
+        if info.node is None:
+            self._live.pop(name, None)
+        else:
+            self._live[name] = info
+            if self._layout is not None:
+                self._list[self._positions[name]] = info
+        self._tallies.changed(name)
+        self._snapshot = None
+
+    def _drop(self, name: str) -> None:
+        del self._nodes[name]
+        self._live.pop(name, None)
+        self._tallies.changed(name)
         self._snapshot = None
 
 

@@ -7,7 +7,8 @@ A plugin takes part in the points whose methods it overrides, named here as in a
     preFilter, filter    pre_filter   reads the Pod once, and answers with the check of one node
                          filter       the same for plugins that need no preparation
     postFilter           post_filter  no node suits: what could be done about it
-    preScore, score      score        0 to 100 a node, among those that passed
+    preScore, score      score        0 to 100 for each node that passed
+                         score_node   the same for plugins that need not compare nodes
     reserve              reserve      a node is chosen: set something aside; `unreserve` gives back
     permit               permit       hold the Pod back before it is bound, or refuse
     preBind              pre_bind     make ready what the Pod needs on its node
@@ -22,7 +23,7 @@ Source: Kubernetes documentation, "Scheduling Framework".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Flag, auto
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -132,6 +133,14 @@ class Plugin:
         """Whether a change of an object of a kind in `watches` could have turned it around."""
         return True
 
+    def signature(self, pod: PodInfo) -> Hashable | None:
+        """Names all in the Pod that its check, and `score_node`, depend on.
+
+        For two Pods of one signature one and the same value of a node is looked at once. None:
+        always look, for the answer depends on other nodes or objects, too.
+        """
+        return None
+
     def sort_key(self, pod: PodInfo, queued_s: float) -> tuple[float, ...]:
         """Sorts the queue, smallest first; `queued_s` is when the Pod was first seen."""
         return (queued_s,)
@@ -166,7 +175,11 @@ class Plugin:
         self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]
     ) -> Sequence[float] | None:
         """From 0 to `SCORE_MAX` for each of `nodes`, or None where all are the same."""
-        return None
+        return [self.score_node(pod, node) for node in nodes]
+
+    def score_node(self, pod: PodInfo, node: NodeInfo) -> float:
+        """From 0 to `SCORE_MAX`, for plugins that need not compare nodes."""
+        return 0
 
     def reserve(self, pod: PodInfo, node_name: str) -> str | None:
         """Set aside what the Pod takes with its node; the answer is why it cannot be, or None."""
@@ -198,8 +211,8 @@ POINTS: Mapping[str, tuple[str, ...]] = {
     "preFilter": ("pre_filter", "filter"),
     "filter": ("pre_filter", "filter"),
     "postFilter": ("post_filter",),
-    "preScore": ("score",),
-    "score": ("score",),
+    "preScore": ("score", "score_node"),
+    "score": ("score", "score_node"),
     "reserve": ("reserve",),
     "permit": ("permit",),
     "preBind": ("pre_bind",),
@@ -220,7 +233,3 @@ class Weighted(NamedTuple):
 
     plugin: Plugin
     weight: float
-
-
-# What the shell calls when something happens that is neither a Pod's nor a node's.
-ObjectHandler = Callable[[GroupVersionKind, Object | None, Object | None], None]

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from agents.scheduler.pod_info import Amounts, HostPort, PodInfo
 from kubraft.api.object import Object, ObjectKey, labels_of
 from kubraft.api.quantity import parse_quantity
+
+T = TypeVar("T")
 
 # Answers that are remembered for one value of a node.
 MEMO_MAX = 256
@@ -41,6 +44,7 @@ class NodeInfo:
     scored: Amounts  # CPU and memory with the defaults for scoring
     pods: Mapping[ObjectKey, PodInfo]
     owners: Mapping[str, int]  # Pods by the uid of their controller
+    affine: Mapping[ObjectKey, PodInfo]  # those with affinity to other Pods
 
     @cached_property
     def labels(self) -> dict[str, str]:
@@ -63,9 +67,22 @@ class NodeInfo:
         return frozenset(port for pod in self.pods.values() for port in pod.host_ports)
 
     @cached_property
-    def memo(self) -> dict[Hashable, float]:
+    def image_sizes(self) -> dict[str, int]:
+        """Bytes by each name of the images that the node has."""
+        images = ((self.node or {}).get("status") or {}).get("images") or ()
+        return {name: i.get("sizeBytes") or 0 for i in images for name in i.get("names") or ()}
+
+    @cached_property
+    def memo(self) -> dict[Hashable, Any]:
         """What plugins found out about this very value, which cannot change; see `remembered`."""
         return {}
+
+    def remember(self, key: Hashable, answer: T) -> T:
+        """Put an answer into `memo`."""
+        if len(self.memo) >= MEMO_MAX:
+            self.memo.clear()
+        self.memo[key] = answer
+        return answer
 
     def free(self, resource: str) -> int:
         """How much of a resource is left; negative where more was given than there is."""
@@ -88,6 +105,7 @@ class NodeInfo:
             requested=_sum(base.requested, pod.requests, 1),
             scored=_sum(base.scored, pod.scored, 1),
             owners=owners,
+            affine={**base.affine, pod.key: pod} if pod.affinity else base.affine,
         )
 
     def without_pod(self, key: ObjectKey) -> NodeInfo:
@@ -105,6 +123,11 @@ class NodeInfo:
             requested=_sum(self.requested, pod.requests, -1),
             scored=_sum(self.scored, pod.scored, -1),
             owners=owners,
+            affine=(
+                {k: p for k, p in self.affine.items() if k != key}
+                if key in self.affine
+                else self.affine
+            ),
         )
 
 
@@ -121,9 +144,7 @@ def remembered(
         memo = node.memo
         answer = memo.get(key)
         if answer is None:
-            if len(memo) >= MEMO_MAX:
-                memo.clear()
-            answer = memo[key] = find_out(node)
+            answer = node.remember(key, find_out(node))
         answers.append(answer)
     return answers
 
@@ -131,7 +152,7 @@ def remembered(
 def empty_node(name: str, node: Object | None = None) -> NodeInfo:
     """A node without Pods."""
     allocatable = node_allocatable(node) if node else {}
-    return NodeInfo(name, node, allocatable, {}, {"cpu": 0, "memory": 0}, {}, {})
+    return NodeInfo(name, node, allocatable, {}, {"cpu": 0, "memory": 0}, {}, {}, {})
 
 
 def node_allocatable(node: Object) -> Amounts:

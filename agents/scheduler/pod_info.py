@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
+from agents.scheduler.pod_affinity import PodAffinity, pod_affinity
 from kubraft.api.object import Object, ObjectKey, controller_of, key_of, labels_of, uid_of
 from kubraft.api.pods import DEFAULT_SCHEDULER, all_containers, is_sidecar, node_of, pod_requests
 
@@ -45,6 +48,9 @@ class PodInfo:
     tolerations: tuple[Toleration, ...]
     host_ports: tuple[HostPort, ...]
     owner_uid: str  # of its controller; empty for a Pod of its own
+    affinity: PodAffinity | None  # to other Pods
+    placement: bytes  # its node selector and node affinity; equal where they are the same
+    images: tuple[str, ...]  # of its containers, with a tag
     gates: tuple[str, ...]  # names of its scheduling gates
 
     @property
@@ -74,8 +80,23 @@ def pod_info(pod: Object) -> PodInfo:
         tolerations=tuple(map(_toleration, spec.get("tolerations") or ())),
         host_ports=_host_ports(spec),
         owner_uid=owner["uid"] if owner else "",
+        affinity=pod_affinity(spec, key_of(pod).namespace, labels_of(pod)),
+        placement=_placement(spec),
+        images=tuple(normalized_image(c["image"]) for c in all_containers(spec) if c.get("image")),
         gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
     )
+
+
+def _placement(spec: dict[str, Any]) -> bytes:
+    node_affinity = (spec.get("affinity") or {}).get("nodeAffinity")
+    if not node_affinity and not spec.get("nodeSelector"):
+        return b""
+    return orjson.dumps([spec.get("nodeSelector"), node_affinity], option=orjson.OPT_SORT_KEYS)
+
+
+def normalized_image(name: str) -> str:
+    """The image's name as nodes report it: with a tag."""
+    return name if name.rfind(":") > name.rfind("/") or "@" in name else f"{name}:latest"
 
 
 def _requests(pod: Object) -> Amounts:

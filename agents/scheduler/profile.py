@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +10,13 @@ from agents.scheduler.framework import POINTS, Plugin, Weighted, takes_part
 from agents.scheduler.pod_info import PodInfo
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.pods import DEFAULT_SCHEDULER
+
+# Different signatures that are remembered.
+MARKS_MAX = 4096
+
+
+def _overrides(plugin: Plugin, method: str) -> bool:
+    return getattr(type(plugin), method) is not getattr(Plugin, method)
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,32 @@ class Profile:
     def watches(self) -> frozenset[GroupVersionKind]:
         """The kinds, besides Pods and Nodes, whose changes may make a Pod schedulable."""
         return frozenset(kind for plugin in self.plugins.values() for kind in plugin.watches)
+
+    def mark(self, signature: Hashable) -> object:
+        """An object that stands for `signature`, cheap to look up by: always the same for equals.
+
+        After many different ones all get new marks, which only costs what was remembered by them.
+        """
+        found = self._marks.get(signature)
+        if found is None:
+            if len(self._marks) >= MARKS_MAX:
+                self._marks.clear()
+            found = self._marks[signature] = object()
+        return found
+
+    @cached_property
+    def _marks(self) -> dict[Hashable, object]:
+        return {}
+
+    @cached_property
+    def alone_scores(self) -> tuple[Weighted, ...]:
+        """Those of `scores` that look at one node at a time, and may be remembered by signature."""
+        return tuple(w for w in self.scores if not _overrides(w.plugin, "score"))
+
+    @cached_property
+    def compared_scores(self) -> tuple[Weighted, ...]:
+        """Those of `scores` that compare nodes."""
+        return tuple(w for w in self.scores if _overrides(w.plugin, "score"))
 
     def blocked(self, pod: PodInfo) -> str:
         """The plugin that does not let the Pod be tried yet, or ""."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from agents.scheduler.framework import Plugin
 from agents.scheduler.handle import Handle
+from agents.scheduler.plugins.image_locality import ImageLocality
+from agents.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from agents.scheduler.plugins.placement import NodeAffinity, NodeName, NodePorts
 from agents.scheduler.plugins.queueing import PrioritySort, SchedulingGates
 from agents.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
@@ -34,9 +36,11 @@ PLUGINS: Mapping[str, Factory] = {
     "TaintToleration": _plain(TaintToleration),
     "NodeAffinity": _plain(NodeAffinity),
     "NodePorts": _plain(NodePorts),
-    "NodeResourcesFit": _plain(NodeResourcesFit),
-    "PodTopologySpread": _plain(PodTopologySpread),
-    "NodeResourcesBalancedAllocation": _plain(NodeResourcesBalancedAllocation),
+    "NodeResourcesFit": lambda args, _: NodeResourcesFit(args),
+    "PodTopologySpread": lambda args, _: PodTopologySpread(args),
+    "InterPodAffinity": InterPodAffinity,
+    "NodeResourcesBalancedAllocation": lambda args, _: NodeResourcesBalancedAllocation(args),
+    "ImageLocality": _plain(ImageLocality),
 }
 
 # In the order in which they are asked.
@@ -50,7 +54,9 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "NodePorts": 0,
     "NodeResourcesFit": 1,
     "PodTopologySpread": 2,
+    "InterPodAffinity": 2,
     "NodeResourcesBalancedAllocation": 1,
+    "ImageLocality": 1,
 }
 
 

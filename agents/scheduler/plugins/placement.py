@@ -5,11 +5,11 @@ Source: Kubernetes documentation, "Assigning Pods to Nodes".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
 from agents.scheduler.cluster import Snapshot
-from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
+from agents.scheduler.framework import SCORE_MAX, Change, Check, Only, Plugin, Rejection
 from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.pod_info import HostPort, PodInfo
 from kubraft.api.labels import LabelSelector, requirement_from_object, selector_from_labels
@@ -18,6 +18,7 @@ _ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, not bound
 
 _NOT_NAMED = Rejection(("node(s) didn't match the requested node name",), resolvable=False)
 _NOT_SELECTED = Rejection(("node(s) didn't match Pod's node affinity/selector",), resolvable=False)
+_CONFLICT = Rejection(("pod affinity terms conflict",), resolvable=False)
 _PORTS_TAKEN = Rejection(("node(s) didn't have free ports for the requested pod ports",))
 
 NodePredicate = Callable[[NodeInfo], bool]
@@ -28,6 +29,9 @@ class NodeName(Plugin):
 
     name = "NodeName"
     requeue_on = Change.NODE_ADDED
+
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.node_name
 
     def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         wanted = pod.node_name
@@ -59,6 +63,23 @@ def required_nodes(pod: PodInfo) -> NodePredicate | None:
     return allows
 
 
+def _named_nodes(pod: PodInfo) -> frozenset[str] | None:
+    """The nodes that its node affinity names one by one, as a DaemonSet's Pods do; None: any."""
+    affinity = (pod.spec.get("affinity") or {}).get("nodeAffinity") or {}
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    found: frozenset[str] = frozenset()
+    for term in required.get("nodeSelectorTerms") or ():
+        each = [
+            frozenset(field.get("values") or ())
+            for field in term.get("matchFields") or ()
+            if field.get("key") == "metadata.name" and field.get("operator") == "In"
+        ]
+        if not each:
+            return None  # terms are alternatives
+        found |= frozenset.intersection(*each)
+    return found if required.get("nodeSelectorTerms") else None
+
+
 def _term(term: Mapping[str, Any]) -> NodePredicate:
     """One term: all of its expressions must hold; an empty term holds nowhere."""
     expressions = term.get("matchExpressions") or ()
@@ -83,11 +104,21 @@ class NodeAffinity(Plugin):
     name = "NodeAffinity"
     requeue_on = Change.NODE_ADDED | Change.NODE_LABELS | Change.POD_UPDATED
 
-    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.placement
+
+    def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | Only | Rejection | None:
         allows = required_nodes(pod)
         if allows is None:
             return None
-        return lambda node: None if allows(node) else _NOT_SELECTED
+        names = _named_nodes(pod)
+        if names is not None and not names:
+            return _CONFLICT
+
+        def check(node: NodeInfo) -> Rejection | None:
+            return None if allows(node) else _NOT_SELECTED
+
+        return check if names is None else Only(names, check)
 
     def may_help(self, pod: PodInfo, node: NodeInfo) -> bool:
         allows = required_nodes(pod)
@@ -113,6 +144,9 @@ class NodePorts(Plugin):
 
     name = "NodePorts"
     requeue_on = Change.NODE_ADDED | Change.POD_GONE | Change.POD_UPDATED
+
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.host_ports
 
     def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not pod.host_ports:

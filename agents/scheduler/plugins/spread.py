@@ -9,8 +9,8 @@ default constraints); kube-scheduler's PodTopologySpread (weights by number of d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any
 
@@ -19,14 +19,10 @@ from agents.scheduler.framework import NODE_CHANGES, SCORE_MAX, Change, Check, P
 from agents.scheduler.node_info import NodeInfo, remembered
 from agents.scheduler.plugins.placement import NodePredicate, required_nodes
 from agents.scheduler.plugins.taints import untolerated
+from agents.scheduler.pod_affinity import merged_selector
 from agents.scheduler.pod_info import PodInfo
-from kubraft.api.labels import (
-    NOTHING,
-    LabelSelector,
-    Operator,
-    Requirement,
-    selector_from_object,
-)
+from agents.scheduler.tally import Contribute, Contribution, Totals, moved
+from kubraft.api.labels import NOTHING, LabelSelector
 from kubraft.api.object import is_terminating
 
 _SKEWED = Rejection(("node(s) didn't match pod topology spread constraints",))
@@ -43,12 +39,48 @@ class _Constraint:
     topology_key: str
     max_skew: int
     min_domains: int
+    signature: Hashable  # the same for the same counts
     counts: Callable[[Sequence[NodeInfo]], list[float]]  # the Pods on each that it is about
     matches_self: bool
     eligible: NodePredicate | None  # nodes whose domains and Pods it is about
 
     def domain(self, node: NodeInfo) -> str | None:
         return node.labels.get(self.topology_key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Skew:
+    """One constraint with the Pods in each domain now."""
+
+    constraint: _Constraint
+    contribute: Contribute
+    totals: Totals
+    smallest: float  # what the skew is measured from
+
+    def revised(self, before: NodeInfo, after: NodeInfo) -> _Skew:
+        totals = moved(self.totals, self.contribute, before, after)
+        return replace(self, totals=totals, smallest=_smallest(self.constraint, totals))
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """The check of one node for one Pod."""
+
+    skews: tuple[_Skew, ...]
+
+    def __call__(self, node: NodeInfo, /) -> Rejection | None:
+        for skew in self.skews:
+            constraint = skew.constraint
+            domain = constraint.domain(node)
+            if domain is None:
+                return _NO_LABEL
+            count = skew.totals.get(domain, 0) + constraint.matches_self
+            if count - skew.smallest > constraint.max_skew:
+                return _SKEWED
+        return None
+
+    def revised(self, before: NodeInfo, after: NodeInfo) -> _Check:
+        return _Check(tuple(skew.revised(before, after) for skew in self.skews))
 
 
 class PodTopologySpread(Plugin):
@@ -59,46 +91,39 @@ class PodTopologySpread(Plugin):
         NODE_CHANGES | Change.POD_PLACED | Change.POD_GONE | Change.POD_LABELS | Change.POD_UPDATED
     )
 
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        """Raises ValueError where an argument is wrong."""
+        self._defaults = default_constraints(args or {})
+
     def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
-        constraints = _constraints(pod, "DoNotSchedule")
+        constraints = self._constraints(pod, "DoNotSchedule")
         if not constraints:
             return None
-        nodes = snapshot.node_list
-        for constraint in constraints:
-            nodes = [node for node in nodes if constraint.topology_key in node.labels]
-        totals = [_by_domain(constraint, nodes) for constraint in constraints]
-        prepared = [(c, t, _smallest(c, t)) for c, t in zip(constraints, totals, strict=True)]
-
-        def check(node: NodeInfo) -> Rejection | None:
-            for constraint, by_domain, smallest in prepared:
-                domain = constraint.domain(node)
-                if domain is None:
-                    return _NO_LABEL
-                count = by_domain.get(domain, 0) + constraint.matches_self
-                if count - smallest > constraint.max_skew:
-                    return _SKEWED
-            return None
-
-        return check
-
-    def may_help(self, pod: PodInfo, node: NodeInfo) -> bool:
-        return True  # any change of any domain moves the skew of all
+        keys = tuple(constraint.topology_key for constraint in constraints)
+        return _Check(tuple(_skew(each, keys, snapshot) for each in constraints))
 
     def score(
         self, pod: PodInfo, snapshot: Snapshot, nodes: Sequence[NodeInfo]
     ) -> Sequence[float] | None:
-        constraints = _constraints(pod, "ScheduleAnyway")
+        constraints = self._constraints(pod, "ScheduleAnyway")
         if not constraints:
-            if pod.spec.get("topologySpreadConstraints") or not pod.owner_uid:
-                return None
-            constraints = _default_constraints(pod)
+            return None
+        given = bool(pod.spec.get("topologySpreadConstraints"))
+        keys = tuple(constraint.topology_key for constraint in constraints) if given else ()
         costs = [0.0] * len(nodes)
         for constraint in constraints:
-            _add_costs(costs, constraint, snapshot, nodes)
-        given = bool(pod.spec.get("topologySpreadConstraints"))
+            _add_costs(costs, constraint, keys, snapshot, nodes)
         ignored = [given and not _has_keys(node, constraints) for node in nodes]
         counted = [cost for cost, skip in zip(costs, ignored, strict=True) if not skip]
         return _normalized(costs, ignored, counted) if counted else None
+
+    def _constraints(self, pod: PodInfo, action: str) -> list[_Constraint]:
+        given = pod.spec.get("topologySpreadConstraints")
+        if given:
+            return [_read(pod, c) for c in given if _action(c) == action]
+        if not pod.owner_uid:
+            return []
+        return [_among_siblings(pod, c) for c in self._defaults if _action(c) == action]
 
 
 def _normalized(costs: list[float], ignored: list[bool], counted: list[float]) -> list[float]:
@@ -111,69 +136,93 @@ def _normalized(costs: list[float], ignored: list[bool], counted: list[float]) -
 
 
 def _add_costs(
-    costs: list[float], constraint: _Constraint, snapshot: Snapshot, nodes: Sequence[NodeInfo]
+    costs: list[float],
+    constraint: _Constraint,
+    keys: tuple[str, ...],
+    snapshot: Snapshot,
+    nodes: Sequence[NodeInfo],
 ) -> None:
     """Add what each node costs by one constraint: its domain's Pods, times a weight."""
+    more = constraint.max_skew - 1
     if constraint.topology_key == HOSTNAME_LABEL:
         # A host is its own domain: no need to add up the whole cluster.
         weight = log(len(nodes) + 2)
         for index, count in enumerate(constraint.counts(nodes)):
-            costs[index] += count * weight + constraint.max_skew - 1
+            costs[index] += count * weight + more
         return
-    domains = {constraint.domain(node) for node in nodes} - {None}
-    if not domains:
+    domains = [constraint.domain(node) for node in nodes]
+    there = set(domains) - {None}
+    if not there:
         return
-    weight = log(len(domains) + 2)
-    by_domain = _by_domain(constraint, snapshot.node_list)
-    for index, node in enumerate(nodes):
-        domain = constraint.domain(node)
+    weight = log(len(there) + 2)
+    totals = snapshot.totals((constraint.signature, keys), _contribution(constraint, keys))
+    cost_of = {domain: totals.get(domain, 0) * weight + more for domain in there}
+    for index, domain in enumerate(domains):
         if domain is not None:
-            costs[index] += by_domain.get(domain, 0) * weight + constraint.max_skew - 1
+            costs[index] += cost_of[domain]
 
 
-def _constraints(pod: PodInfo, action: str) -> list[_Constraint]:
-    given = pod.spec.get("topologySpreadConstraints") or ()
-    return [_read(pod, c) for c in given if c.get("whenUnsatisfiable", "DoNotSchedule") == action]
+def _action(given: Mapping[str, Any]) -> str:
+    action: str = given.get("whenUnsatisfiable", "DoNotSchedule")
+    return action
 
 
 def _read(pod: PodInfo, given: Mapping[str, Any]) -> _Constraint:
-    selector = _selector(pod, given)
+    selector = merged_selector(
+        given.get("labelSelector"), pod.labels, given.get("matchLabelKeys") or ()
+    )
+    honored = given.get("nodeAffinityPolicy", "Honor"), given.get("nodeTaintsPolicy", "Ignore")
+    about = (pod.namespace, str(selector), selector == NOTHING)
     return _Constraint(
         topology_key=given["topologyKey"],
         max_skew=given["maxSkew"],
         min_domains=given.get("minDomains") or 1,
+        signature=(
+            "spread", given["topologyKey"], about,
+            pod.placement if honored[0] == "Honor" else None,
+            pod.tolerations if honored[1] == "Honor" else None,
+        ),
         counts=_counter(pod.namespace, selector),
         matches_self=selector.matches(pod.labels),
         eligible=_eligible(pod, given),
-    )
+    )  # fmt: skip
 
 
-def _default_constraints(pod: PodInfo) -> list[_Constraint]:
-    """Over hosts and zones, among Pods of the same owner."""
+SYSTEM_DEFAULTS: Sequence[Mapping[str, Any]] = (
+    {"maxSkew": 3, "topologyKey": HOSTNAME_LABEL, "whenUnsatisfiable": "ScheduleAnyway"},
+    {"maxSkew": 5, "topologyKey": ZONE_LABEL, "whenUnsatisfiable": "ScheduleAnyway"},
+)
+
+
+def default_constraints(args: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """What Pods with an owner and without constraints are spread by.
+
+    Raises:
+        ValueError: the arguments contradict each other.
+    """
+    given = args.get("defaultConstraints") or ()
+    kind = args.get("defaultingType", "System")
+    if kind not in ("System", "List"):
+        raise ValueError(f'defaultingType: Unsupported value: "{kind}"')
+    if kind == "System" and given:
+        raise ValueError("defaultConstraints: must be empty where defaultingType is System")
+    for constraint in given:
+        if constraint.get("labelSelector"):
+            raise ValueError("defaultConstraints: must not define a labelSelector: it is deduced")
+        if not constraint.get("topologyKey") or constraint.get("maxSkew", 0) < 1:
+            raise ValueError("defaultConstraints: topologyKey and a positive maxSkew are needed")
+    return given if kind == "List" else SYSTEM_DEFAULTS
+
+
+def _among_siblings(pod: PodInfo, given: Mapping[str, Any]) -> _Constraint:
+    """A default constraint, among Pods of the same owner."""
     uid = pod.owner_uid
 
     def counts(nodes: Sequence[NodeInfo]) -> list[float]:
         return [node.owners.get(uid, 0) for node in nodes]
 
-    return [
-        _Constraint(HOSTNAME_LABEL, 3, 1, counts, True, None),
-        _Constraint(ZONE_LABEL, 5, 1, counts, True, None),
-    ]
-
-
-def _selector(pod: PodInfo, given: Mapping[str, Any]) -> LabelSelector:
-    try:
-        selector = selector_from_object(given.get("labelSelector"))
-    except ValueError:
-        return NOTHING
-    same = [
-        Requirement(key, Operator.IN, [pod.labels[key]])
-        for key in given.get("matchLabelKeys") or ()
-        if key in pod.labels
-    ]
-    if not same or selector == NOTHING:
-        return selector
-    return LabelSelector([*selector.requirements, *same])
+    key: str = given["topologyKey"]
+    return _Constraint(key, given["maxSkew"], 1, ("siblings", key, uid), counts, True, None)
 
 
 def _counter(
@@ -212,20 +261,28 @@ def _has_keys(node: NodeInfo, constraints: Sequence[_Constraint]) -> bool:
     return all(constraint.topology_key in node.labels for constraint in constraints)
 
 
-def _by_domain(constraint: _Constraint, nodes: Sequence[NodeInfo]) -> dict[str, float]:
-    """Matching Pods by domain; a domain without any is there with 0."""
-    totals: dict[str, float] = {}
-    key = constraint.topology_key
-    if constraint.eligible is not None:
-        nodes = [node for node in nodes if constraint.eligible(node)]
-    for node, count in zip(nodes, constraint.counts(nodes), strict=True):
-        domain = node.labels.get(key)
-        if domain is not None:
-            totals[domain] = totals.get(domain, 0) + count
-    return totals
+def _skew(constraint: _Constraint, keys: tuple[str, ...], snapshot: Snapshot) -> _Skew:
+    contribute = _contribution(constraint, keys)
+    totals = snapshot.totals((constraint.signature, keys), contribute)
+    return _Skew(constraint, contribute, totals, _smallest(constraint, totals))
 
 
-def _smallest(constraint: _Constraint, totals: Mapping[str, float]) -> float:
+def _contribution(constraint: _Constraint, keys: tuple[str, ...]) -> Contribute:
+    """Matching Pods by domain, on nodes with all of `keys`; one without any counts 0."""
+
+    def contribute(node: NodeInfo) -> Contribution:
+        labels = node.labels
+        domain = labels.get(constraint.topology_key)
+        if domain is None or not all(key in labels for key in keys):
+            return ()
+        if constraint.eligible is not None and not constraint.eligible(node):
+            return ()
+        return ((domain, constraint.counts((node,))[0]),)
+
+    return contribute
+
+
+def _smallest(constraint: _Constraint, totals: Totals) -> float:
     """What the skew is measured from; 0 while there are fewer domains than there should be."""
     if not totals or len(totals) < constraint.min_domains:
         return 0

@@ -5,7 +5,7 @@ Source: Kubernetes documentation, "Taints and Tolerations".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from agents.scheduler.cluster import Snapshot
 from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
@@ -56,6 +56,9 @@ class TaintToleration(Plugin):
     name = "TaintToleration"
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
 
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.tolerations
+
     def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not snapshot.layout.has_taints:
             return None
@@ -96,6 +99,9 @@ class NodeUnschedulable(Plugin):
 
     name = "NodeUnschedulable"
     requeue_on = Change.NODE_ADDED | Change.NODE_TAINTS | Change.POD_UPDATED
+
+    def signature(self, pod: PodInfo) -> Hashable:
+        return pod.tolerations
 
     def pre_filter(self, pod: PodInfo, snapshot: Snapshot) -> Check | None:
         if not snapshot.layout.has_cordoned or self._tolerated(pod):

@@ -1,7 +1,7 @@
 """Nodes and Pods for tests of the scheduler."""
 
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from agents.scheduler.algorithm import Decision, schedule
 from agents.scheduler.cluster import Cluster
@@ -12,9 +12,13 @@ from kubraft.api.object import Object
 from kubraft.api.time import ManualClock
 from kubraft.client.client import ApiClient
 
-# Plugins of the default profile read these caches, which hold what a test puts into them.
-HANDLE = Handle(ApiClient("nowhere:1", ca_file=None), ManualClock(), Random(1))
-PROFILE = default_profile(HANDLE)
+
+def idle_handle() -> Handle:
+    """For plugins whose caches hold what a test puts there; nothing is ever asked or written."""
+    return Handle(cast("ApiClient", None), ManualClock(), Random(1))
+
+
+PROFILE = default_profile(idle_handle())
 
 
 def node(name: str = "node-0", cpu: str = "4", memory: str = "8Gi", **more: Any) -> Object:
@@ -40,11 +44,11 @@ def taint(key: str, effect: str = "NoSchedule", value: str = "") -> dict[str, st
 
 
 def pod(name: str = "p", cpu: str = "", memory: str = "", *, on: str = "", **spec: Any) -> Object:
-    """`spec`: fields of the spec, and `labels`, `owner` (a uid), `extended` (requests)."""
+    """`spec`: fields of the spec, and labels, namespace, owner (a uid), extended (requests)."""
     requests = {k: v for k, v in (("cpu", cpu), ("memory", memory)) if v}
     requests |= spec.pop("extended", {})
     metadata: dict[str, Any] = {
-        "namespace": "default",
+        "namespace": spec.pop("namespace", "default"),
         "name": name,
         "uid": f"uid-{name}",
         "labels": spec.pop("labels", {}),
