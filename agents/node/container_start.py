@@ -17,7 +17,9 @@ from agents.node.plan import Waiting, container_spec
 from agents.node.pod_identity import PodIdentity
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_view import SandboxView
+from agents.node.security import check_image_user, must_not_be_root
 from agents.node.volumes import Volumes, VolumeSetUpError, mounts
+from agents.runtime.reference import parse_reference
 from kubraft.api.errors import ApiError
 from kubraft.api.object import Object
 from kubraft.api.time import Clock
@@ -106,20 +108,38 @@ class ContainerStarter:
     ) -> str:
         """Have the image, by the container's pull policy; returns its id."""
         image = container.get("image") or ""
+        self._check_name(pod, container, image)
         try:
             present = await self.runtime.find_image(image)
             policy = container.get("imagePullPolicy") or "IfNotPresent"
             if present is not None and policy != "Always":
-                message = f'Container image "{image}" already present on machine'
+                message = (
+                    f'Container image "{image}" already present on machine and can be accessed '
+                    "by the pod"
+                )
                 self._event(pod, container, "Normal", "Pulled", message)
                 return present.id
         except RuntimeCallError as error:
-            raise self._failed(pod, container, "ImageInspectError", error.details) from error
+            message = f'Failed to inspect image "{image}": {error}'
+            self._event(pod, container, "Warning", "InspectFailed", message)
+            self._event(pod, container, "Warning", "Failed", "Error: ImageInspectError")
+            raise StartError("ImageInspectError", message) from error
         if policy == "Never":
             message = f'Container image "{image}" is not present with pull policy of Never'
             self._event(pod, container, "Warning", "ErrImageNeverPull", message)
-            raise self._failed(pod, container, "ErrImageNeverPull", message)
+            self._event(pod, container, "Warning", "Failed", "Error: ErrImageNeverPull")
+            raise StartError("ErrImageNeverPull", message)
         return await self._pull(pod, container, image, config, memory)
+
+    def _check_name(self, pod: Object, container: Mapping[str, Any], image: str) -> None:
+        try:
+            parse_reference(image)
+        except ValueError as error:
+            cause = f'couldn\'t parse image name "{image}": {error}'
+            message = f'Failed to apply default image tag "{image}": {cause}'
+            self._event(pod, container, "Warning", "InspectFailed", message)
+            self._event(pod, container, "Warning", "Failed", "Error: InvalidImageName")
+            raise StartError("InvalidImageName", message) from error
 
     async def _pull(
         self,
@@ -137,7 +157,9 @@ class ContainerStarter:
                 message = f'Back-off pulling image "{image}"'
                 self._event(pod, container, "Normal", "BackOff", message)
                 self._event(pod, container, "Warning", "Failed", "Error: ImagePullBackOff")
-                raise StartError("ImagePullBackOff", message, retry_after_s=remaining_s)
+                cause = memory.pull_errors.get(image)
+                text = f"{message}: ErrImagePull: {cause}" if cause else message
+                raise StartError("ImagePullBackOff", text, retry_after_s=remaining_s)
         self._event(pod, container, "Normal", "Pulling", f'Pulling image "{image}"')
         began_s = self.clock.monotonic_s()
         try:
@@ -145,6 +167,7 @@ class ContainerStarter:
         except RuntimeCallError as error:
             memory.pulls.next(image, failed_at_s or now_s, now_s)
             memory.pull_failed_at_s[image] = self.clock.now().timestamp()
+            memory.pull_errors[image] = str(error)
             message = f'Failed to pull image "{image}": {error}'
             self._event(pod, container, "Warning", "Failed", message)
             self._event(pod, container, "Warning", "Failed", "Error: ErrImagePull")
@@ -170,6 +193,9 @@ class ContainerStarter:
         except ApiError as error:
             raise StartError("ContainerCreating", error.message) from error
         try:
+            if must_not_be_root(pod, container):
+                found = await self.runtime.find_image(image_id)
+                check_image_user(pod, container, found or cri.Image())
             env = await environment(pod, container, place, self.fetch, self.links(pod))
             # A name of our own that programs may want; those of the Pod come after it.
             env = {"KUBRAFT_NODE_NAME": self.node_name, **env}

@@ -9,6 +9,7 @@ from typing import Any
 from agents.node import pod_view
 from agents.node.environment import ConfigError, expand
 from agents.node.plan import spec_hash
+from agents.node.security import groups, namespaces, security_context
 from kubraft.api.object import Object, annotations_of, labels_of
 from kubraft.api.pods import container_resources, qos_class
 from kubraft.pb.criv1 import api_pb2 as cri
@@ -17,18 +18,6 @@ _GRACE_DEFAULT_S = 30
 _CPU_PERIOD_US = 100_000
 _SHARES_PER_CPU = 1024
 _OOM_SCORES = {"Guaranteed": -997, "BestEffort": 1000}
-_MASKED_PATHS = (
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-)
 
 
 def grace_period_s(pod: Object) -> int:
@@ -60,12 +49,6 @@ def sandbox_config(
 ) -> cri.PodSandboxConfig:
     """The sandbox of `pod`."""
     metadata, spec = pod["metadata"], pod["spec"]
-    network = cri.NODE if spec.get("hostNetwork") else cri.POD
-    options = cri.NamespaceOption(
-        network=network,
-        pid=cri.NODE if spec.get("hostPID") else cri.CONTAINER,
-        ipc=cri.NODE if spec.get("hostIPC") else cri.POD,
-    )
     return cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(
             name=metadata["name"],
@@ -92,7 +75,9 @@ def sandbox_config(
             for port in container.get("ports") or ()
         ],
         linux=cri.LinuxPodSandboxConfig(
-            security_context=cri.LinuxSandboxSecurityContext(namespace_options=options)
+            security_context=cri.LinuxSandboxSecurityContext(
+                namespace_options=namespaces(spec), supplemental_groups=groups(spec)
+            )
         ),
     )
 
@@ -139,7 +124,7 @@ def container_config(
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
-            resources=_resources(pod, container), security_context=_security(pod, container)
+            resources=_resources(pod, container), security_context=security_context(pod, container)
         ),
         stop_signal=_stop_signal(container),
     )
@@ -169,33 +154,4 @@ def _resources(pod: Object, container: Mapping[str, Any]) -> cri.LinuxContainerR
         result.cpu_quota = limits["cpu"].milli_value() * _CPU_PERIOD_US // 1000
     if "memory" in limits:
         result.memory_limit_in_bytes = limits["memory"].value()
-    return result
-
-
-def _security(pod: Object, container: Mapping[str, Any]) -> cri.LinuxContainerSecurityContext:
-    common = pod["spec"].get("securityContext") or {}
-    own = container.get("securityContext") or {}
-    capabilities = own.get("capabilities") or {}
-    result = cri.LinuxContainerSecurityContext(
-        privileged=bool(own.get("privileged")),
-        readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
-        no_new_privs=own.get("allowPrivilegeEscalation") is False,
-        supplemental_groups=common.get("supplementalGroups") or [],
-        capabilities=cri.Capability(
-            add_capabilities=capabilities.get("add") or [],
-            drop_capabilities=capabilities.get("drop") or [],
-        ),
-        masked_paths=() if own.get("procMount") == "Unmasked" else _MASKED_PATHS,
-        namespace_options=cri.NamespaceOption(
-            network=cri.NODE if pod["spec"].get("hostNetwork") else cri.POD, pid=cri.CONTAINER
-        ),
-    )
-    user = own.get("runAsUser", common.get("runAsUser"))
-    group = own.get("runAsGroup", common.get("runAsGroup"))
-    if own.get("runAsNonRoot", common.get("runAsNonRoot")) and user == 0:
-        raise ConfigError("container's runAsUser breaks non-root policy")
-    if user is not None:
-        result.run_as_user.value = user
-    if group is not None:
-        result.run_as_group.value = group
     return result

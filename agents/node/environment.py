@@ -16,6 +16,7 @@ from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import CONFIG_MAP, SECRET, GroupVersionKind
 from kubraft.api.names import env_name_errors
 from kubraft.api.object import Object
+from kubraft.api.pods import all_containers
 
 Fetch = Callable[[GroupVersionKind, str, str], Awaitable[Object]]  # kind, namespace, name
 
@@ -97,7 +98,7 @@ async def _from(
             reference = source["resourceFieldRef"]
             name = reference.get("containerName")
             subject = container
-            for other in pod["spec"]["containers"]:
+            for other in all_containers(pod["spec"]):
                 if name and other["name"] == name:
                     subject = other
             return resource_value(subject, reference, place)

@@ -21,6 +21,7 @@ class PodMemory:
     ended: Waiting | None = None  # rejected, or past its deadline
     waiting: dict[str, Waiting] = field(default_factory=dict)  # what the last try said
     pull_failed_at_s: dict[str, float] = field(default_factory=dict)  # image -> when
+    pull_errors: dict[str, str] = field(default_factory=dict)  # image -> what the pull said
     failures: int = 0  # of starting, in a row
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words

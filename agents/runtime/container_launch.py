@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.runtime.capabilities import capabilities
 from agents.runtime.errors import InvalidFailure, PreconditionFailure
 from agents.runtime.images import LocalImage
 from agents.runtime.launch import Bind, Launch
@@ -74,6 +75,9 @@ def container_launch(
         stdin_once=config.stdin_once,
         no_new_privileges=security.no_new_privs,
         privileged=security.privileged,
+        capabilities=capabilities(
+            security.capabilities.add_capabilities, security.capabilities.drop_capabilities
+        ),
         isolated=isolated,
         root=str(directory / "root"),
         hostname=sandbox.hostname,

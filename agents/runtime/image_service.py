@@ -76,5 +76,7 @@ def _image(local: LocalImage) -> cri.Image:
         repo_digests=[local.repo_digest],
         size=0,
         spec=cri.ImageSpec(image=local.id),
+        # A built-in image says nothing of a user: its programs are the runtime's.
+        uid=cri.Int64Value(value=os.geteuid()),
         pinned=True,
     )

@@ -38,6 +38,7 @@ class Launch:
     stdin_once: bool = False  # until the first who attaches to it has gone
     no_new_privileges: bool = False
     privileged: bool = False
+    capabilities: tuple[int, ...] = ()  # what root keeps, unless privileged
     # The rest is read for a container's own program only.
     isolated: bool = False  # in namespaces of its own
     root: str = ""  # an empty directory of the host to assemble the file system on
@@ -59,6 +60,7 @@ class Launch:
             groups=self.groups,
             tty=tty,
             privileged=self.privileged,
+            capabilities=self.capabilities,
             no_new_privileges=self.no_new_privileges,
         )
 
@@ -78,6 +80,6 @@ def read_launch(fd: int) -> Launch:
         values = json.loads(file.read())
     for name in ("binds", "private"):
         values[name] = tuple(Bind(**bind) for bind in values[name])
-    for name in ("argv", "groups", "masked"):
+    for name in ("argv", "groups", "masked", "capabilities"):
         values[name] = tuple(values[name])
     return Launch(**values)

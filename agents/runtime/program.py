@@ -99,7 +99,7 @@ def _prepare(launch: Launch, stdio: tuple[int, int, int], report: int) -> None:
     if launch.oom_score_adj:
         _set_oom_score(launch.oom_score_adj)
     if not launch.privileged:
-        linux.drop_capabilities(linux.DEFAULT_CAPABILITIES)
+        linux.drop_capabilities(frozenset(launch.capabilities))
     _become_user(launch)
     if launch.no_new_privileges:
         linux.set_no_new_privileges()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ async def output(node: Node, pod: Object) -> str:
 
 def order_file(node: Node, created: Object) -> Path:
     """The file /shared/order of a Pod with an emptyDir named shared."""
-    volumes = node.root / "pods" / created["metadata"]["uid"] / "volumes"
+    volumes: Path = node.root / "pods" / str(created["metadata"]["uid"]) / "volumes"
     return volumes / "emptyDir" / "shared" / "order"
 
 
@@ -147,3 +148,74 @@ async def test_a_container_that_never_restarts_in_a_pod_that_does(fields_node: N
     )
     pod = await node.until("rules", lambda p: p["status"].get("phase") == "Succeeded")
     assert state(pod)["restartCount"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "reason", "message", "event"),
+    [
+        pytest.param(
+            "uppercase",
+            {"image": "Web:v1"},
+            "InvalidImageName",
+            'Failed to apply default image tag "Web:v1": couldn\'t parse image name "Web:v1": '
+            "invalid reference format",
+            "Error: InvalidImageName",
+            id="no image's name",
+        ),
+        pytest.param(
+            "rooted",
+            {"securityContext": {"runAsNonRoot": True, "runAsUser": 0}},
+            "CreateContainerConfigError",
+            "container's runAsUser breaks non-root policy (pod: ",
+            "Error: container's runAsUser breaks non-root policy",
+            id="root that must not be",
+        ),
+        pytest.param(
+            "unfounded",
+            {"envFrom": [{"configMapRef": {"name": "nowhere"}}]},
+            "CreateContainerConfigError",
+            'configmap "nowhere" not found',
+            'Error: configmap "nowhere" not found',
+            id="variables from nowhere",
+        ),
+        pytest.param(
+            "unable",
+            {"securityContext": {"capabilities": {"add": ["FLY"]}}},
+            "CreateContainerError",
+            'unknown capability "CAP_FLY"',
+            'Error: unknown capability "CAP_FLY"',
+            id="what the runtime refuses",
+        ),
+    ],
+)
+async def test_why_a_container_is_not_made(  # noqa: PLR0917 - a table's columns
+    fields_node: Node,
+    name: str,
+    container: Object,
+    reason: str,
+    message: str,
+    event: str,
+) -> None:
+    node = fields_node
+    await node.run(node.pod(name, "sleep", "100", container=container))
+    pod = await node.until(name, lambda p: reason in str(state(p).get("state")))
+    waiting = state(pod)["state"]["waiting"]
+    assert waiting["reason"] == reason
+    assert waiting["message"].startswith(message)
+    await node.until_event(name, "Failed", event)
+    await node.client.delete(POD, name, "default", grace_period_s=0)
+
+
+async def test_capabilities_and_groups_are_what_the_pod_says(fields_node: Node) -> None:
+    node = fields_node
+    own = {"capabilities": {"drop": ["ALL"], "add": ["CHOWN"]}}
+    pod = node.pod(
+        "able",
+        *("sh", "-c", "grep CapBnd /proc/self/status; id -G"),
+        container={"securityContext": own},
+        securityContext={"supplementalGroups": [77], "fsGroup": 88},
+    )
+    bounding, groups = (await output(node, pod)).splitlines()
+    if os.geteuid() == 0:  # an ordinary user has none of either to give
+        assert int(bounding.split()[1], 16) == 1
+        assert {"77", "88"} <= set(groups.split())
