@@ -17,6 +17,7 @@ from kubraft import ports
 
 MEMBER_COUNTS: Final = (1, 3, 5)
 NODES_MAX: Final = 40
+HOLLOW_NODES_MAX: Final = 5_000
 REPLICAS_MAX: Final = 5  # of apiserver, scheduler, controller manager
 _VERSION: Final = 1
 
@@ -56,6 +57,17 @@ class NodeConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HollowConfig:
+    """The hollow nodes: how many, what each has for Pods, and whether a taint keeps Pods off."""
+
+    nodes: int = 0
+    cpu: int = 32
+    memory: str = "256Gi"
+    pods: int = 110
+    taint: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterConfig:
     """What `cluster.json` says. Members and ports never change; the other counts may."""
 
@@ -76,6 +88,8 @@ class ClusterConfig:
     # For probes and figures, one a replica; none in clusters from before there were such ports.
     scheduler_ports: tuple[int, ...] = ()
     controller_manager_ports: tuple[int, ...] = ()
+    hollow_port: int = ports.HOLLOW_PORT
+    hollow: HollowConfig = field(default=HollowConfig())
     version: int = field(default=_VERSION)
 
     @property
@@ -124,6 +138,7 @@ class ClusterConfig:
             apiservers=wanted.apiservers or self.apiservers,
             schedulers=wanted.schedulers or self.schedulers,
             controller_managers=wanted.controller_managers or self.controller_managers,
+            hollow=wanted.hollow or self.hollow,
         )
 
     def _node(self, index: int) -> NodeConfig:
@@ -144,6 +159,7 @@ class ClusterConfig:
         values["nodes"] = tuple(NodeConfig(**node) for node in values["nodes"])
         for name in ("node_ports", "scheduler_ports", "controller_manager_ports"):
             values[name] = tuple(values.get(name, ()))
+        values["hollow"] = HollowConfig(**values.get("hollow", {}))
         return cls(**values)
 
 
@@ -156,6 +172,7 @@ class Counts:
     apiservers: int | None = None
     schedulers: int | None = None
     controller_managers: int | None = None
+    hollow: HollowConfig | None = None
 
     def checked(self) -> Self:
         """Itself, if every count is within its bounds.
@@ -171,6 +188,7 @@ class Counts:
             "APISERVERS": (self.apiservers, 1, REPLICAS_MAX),
             "SCHEDULERS": (self.schedulers, 1, REPLICAS_MAX),
             "CONTROLLER_MANAGERS": (self.controller_managers, 1, REPLICAS_MAX),
+            "HOLLOW": (self.hollow.nodes if self.hollow else None, 0, HOLLOW_NODES_MAX),
         }
         for name, (value, least, most) in bounds.items():
             if value is not None and not least <= value <= most:
@@ -199,7 +217,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         rest, grpc, grpc_mtls = next(free), next(free), next(free)
         pairs = [(next(free), next(free)) for _ in range(member_count)]
         node_ports = tuple(next(free) for _ in range(NODES_MAX))
-        metrics = next(free)
+        metrics, hollow = next(free), next(free)
         schedulers = tuple(next(free) for _ in range(REPLICAS_MAX))
         controller_managers = tuple(next(free) for _ in range(REPLICAS_MAX))
         # Four clusters share a /16; 127.64 and 127.160 are the fixed one's.
@@ -208,7 +226,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         service_network = f"127.{161 + sixteenth}.{part * 64}.0/18"
     else:
         rest, grpc, grpc_mtls = ports.REST_PORT, ports.GRPC_PORT, ports.GRPC_MTLS_PORT
-        metrics = ports.METRICS_PORT
+        metrics, hollow = ports.METRICS_PORT, ports.HOLLOW_PORT
         pairs = [(port, port + 1) for port in ports.MEMBER_CLIENT_PORTS[:member_count]]
         step = ports.NODE_PORT_STEP
         node_ports = tuple(ports.NODE_PORT_FIRST + step * index for index in range(NODES_MAX))
@@ -232,5 +250,6 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         metrics_port=metrics,
         scheduler_ports=schedulers,
         controller_manager_ports=controller_managers,
+        hollow_port=hollow,
     )
     return empty.with_counts(replace(wanted, nodes=2 if wanted.nodes is None else wanted.nodes))

@@ -8,9 +8,10 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     apiserver                  ca         the apiserver's ports
     store-N-server             ca         a member's client port
     node-N-server              ca         a node agent's port
-    metrics-server-server, scheduler-server, controller-manager-server
+    metrics-server-server, scheduler-server, controller-manager-server, hollow-nodes-server
                                ca         those servers' ports
-    admin, scheduler, controller-manager, proxy, metrics-server, node-N, apiserver-kubelet-client
+    admin, scheduler, controller-manager, proxy, metrics-server, node-N, hollow-nodes,
+    apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
     store-client               store-ca   the apiserver and etcdctl as clients of the store
@@ -152,6 +153,8 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
             names=_LOCAL_NAMES,
             client=False,
         ),
+        Spec("hollow-nodes", "system:hollow-nodes"),
+        Spec("hollow-nodes-server", "system:hollow-nodes", names=_LOCAL_NAMES, client=False),
         Spec("apiserver-kubelet-client", "kube-apiserver-kubelet-client", ("system:masters",)),
     ]
     specs += [

@@ -25,6 +25,7 @@ REST_PORT: Final = 6443
 GRPC_PORT: Final = 6444
 GRPC_MTLS_PORT: Final = 6445
 METRICS_PORT: Final = 4443  # metrics-server's
+HOLLOW_PORT: Final = 10251  # of all hollow nodes
 NODE_PORT_FIRST: Final = 10250  # the kubelet's
 NODE_PORT_STEP: Final = 100
 CONTROLLER_MANAGER_PORT: Final = 10257  # kube-controller-manager's, for probes and figures

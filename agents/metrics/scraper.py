@@ -16,6 +16,7 @@ import aiohttp
 
 from agents.metrics.samples import Scrape, parse
 from agents.metrics.storage import Storage
+from kubraft.api.hollow import is_hollow
 from kubraft.api.object import Object
 from kubraft.api.time import Clock
 from kubraft.log import get_logger
@@ -61,6 +62,11 @@ def url_of(node: Object) -> str:
             host = f"[{known[kind]}]" if ":" in known[kind] else known[kind]
             return f"https://{host}:{port}/metrics/resource"
     raise ScrapeError("the node has no address")
+
+
+def measurable(nodes: Iterable[Object]) -> list[Object]:
+    """The nodes that can say what they use: hollow ones have no programs to measure. Pure."""
+    return [node for node in nodes if not is_hollow(node)]
 
 
 class Scraper:

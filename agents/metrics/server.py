@@ -11,7 +11,7 @@ from cryptography import x509
 
 from agents.metrics.front import Front
 from agents.metrics.registration import objects, register
-from agents.metrics.scraper import Scraper, Tls
+from agents.metrics.scraper import Scraper, Tls, measurable
 from agents.metrics.storage import Storage
 from kubraft.agent_main import Agent
 from kubraft.api.gvk import NODE, POD
@@ -44,7 +44,9 @@ async def serve_metrics(agent: Agent) -> None:
     nodes, pods = Informer(agent.client, NODE), Informer(agent.client, POD)
     storage = Storage(given.metric_resolution)
     tls = Tls(Path(given.ca_file), Path(given.cert_file), Path(given.key_file))
-    scraper = Scraper(storage, nodes.list, tls, agent.clock, given.metric_resolution)
+    scraper = Scraper(
+        storage, lambda: measurable(nodes.list()), tls, agent.clock, given.metric_resolution
+    )
     authority = x509.load_pem_x509_certificate(given.requestheader_client_ca_file.read_bytes())
     names = tuple(filter(None, given.requestheader_allowed_names.split(",")))
     auth = DelegatedAuth(agent.client, agent.clock, FrontProxy(authority, names))

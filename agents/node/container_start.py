@@ -16,6 +16,7 @@ from agents.node.fields import Place
 from agents.node.plan import Waiting, container_spec
 from agents.node.pod_identity import PodIdentity
 from agents.node.pod_memory import PodMemory
+from agents.node.pod_parts import PodVolumes
 from agents.node.pod_view import SandboxView
 from agents.node.security import check_image_user, must_not_be_root
 from agents.node.volumes import Volumes, VolumeSetUpError, mounts
@@ -230,6 +231,6 @@ class ContainerStarter:
         return cri.Mount(container_path=target, host_path=str(path))
 
 
-def termination_log(volumes: Volumes, uid: str, name: str, attempt: int) -> Path:
+def termination_log(volumes: PodVolumes, uid: str, name: str, attempt: int) -> Path:
     """The file that a life of a container may leave its last words in."""
     return volumes.pod_directory(uid) / "containers" / name / f"termination-{attempt}"

@@ -5,8 +5,8 @@ Source: Kubernetes API reference, Node; documentation, "Node Status", "Reserve C
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -37,6 +37,8 @@ class Machine:
     pod_cidr: str
     architecture: str
     info: Mapping[str, str]  # status.nodeInfo
+    labels: Mapping[str, str] = field(default_factory=dict)  # besides those that every node has
+    taints: Sequence[Mapping[str, str]] = ()  # that it registers with
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ def _resources(machine: Machine) -> dict[str, str]:
 
 
 def labels(machine: Machine) -> dict[str, str]:
-    """The labels that every node has."""
+    """The labels that every node has, and this one's own."""
     return {
+        **machine.labels,
         "beta.kubernetes.io/arch": machine.architecture,
         "beta.kubernetes.io/os": "linux",
         "kubernetes.io/arch": machine.architecture,
@@ -76,7 +79,11 @@ def labels(machine: Machine) -> dict[str, str]:
 
 def node_object(machine: Machine, usage: Usage, now: datetime) -> Object:
     """The Node to register."""
-    spec = {"podCIDR": machine.pod_cidr, "podCIDRs": [machine.pod_cidr]} if machine.pod_cidr else {}
+    spec: dict[str, Any] = {}
+    if machine.pod_cidr:
+        spec |= {"podCIDR": machine.pod_cidr, "podCIDRs": [machine.pod_cidr]}
+    if machine.taints:
+        spec["taints"] = [dict(taint) for taint in machine.taints]
     return {
         "apiVersion": NODE.api_version,
         "kind": NODE.kind,

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.node.action import StopContainer
-from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.cri_client import RuntimeCallError
 from agents.node.hooks import run_hook
 from agents.node.plan import container_spec
 from agents.node.pod_memory import PodMemory, Stop
+from agents.node.pod_parts import PodRuntime
 from agents.node.probe_handlers import Execute
 from kubraft.api.object import Object, uid_of
 from kubraft.api.time import Clock
@@ -28,7 +29,7 @@ class PodStopper:
 
     def __init__(
         self,
-        runtime: CriClient,
+        runtime: PodRuntime,
         recorder: EventRecorder,
         clock: Clock,
         execute: Callable[[str], Execute],

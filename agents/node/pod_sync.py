@@ -13,17 +13,17 @@ from pathlib import Path
 
 from agents.node import action as actions
 from agents.node import plan as planning
-from agents.node.container_start import ContainerStarter, StartError, termination_log
-from agents.node.cri_client import CriClient, RuntimeCallError
+from agents.node.container_start import StartError, termination_log
+from agents.node.cri_client import RuntimeCallError
 from agents.node.cri_config import grace_period_s, log_directory
 from agents.node.hosts_file import HostNameError
 from agents.node.last_words import last_words
 from agents.node.plan import Facts, Plan, Waiting, container_spec
 from agents.node.pod_memory import PodMemory
+from agents.node.pod_parts import PodProber, PodRuntime, PodStarter
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_view import PodView
 from agents.node.post_start import PostStartHooks
-from agents.node.prober import Prober
 from agents.node.restart_backoff import RestartBackoff
 from agents.node.status import Observed, pod_status
 from agents.node.volumes import VolumeSetUpError
@@ -54,9 +54,9 @@ class PodSync:
         self,
         *,
         client: ApiClient,
-        runtime: CriClient,
-        starter: ContainerStarter,
-        prober: Prober,
+        runtime: PodRuntime,
+        starter: PodStarter,
+        prober: PodProber,
         stopper: PodStopper,
         hooks: PostStartHooks,
         recorder: EventRecorder,

@@ -166,6 +166,15 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule(("list", "watch"), "endpointslices", "discovery.k8s.io"),
         _rule(("list", "watch"), "servicecidrs", "networking.k8s.io"),
     ],
+    # Many nodes without machines in one process (kubemark's are system:node each): they read no
+    # Secret and no ConfigMap.
+    "system:hollow-nodes": [
+        _rule((*READ, "create", "patch"), "nodes"),
+        _rule(("patch",), "nodes/status pods/status"),
+        _rule((*READ, "delete"), "pods"),
+        _rule(("create", "get", "update"), "leases", _LEASES),
+        *_EVENTS,
+    ],
     "system:kube-dns": [_rule(("list", "watch"), "endpoints services")],
     "system:kube-scheduler": [
         *_EVENTS,
@@ -276,6 +285,7 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "system:service-account-issuer-discovery": (("Group", "system:serviceaccounts"),),
     "system:node": (),
     "system:node-proxier": (("User", "system:kube-proxy"),),
+    "system:hollow-nodes": (("User", "system:hollow-nodes"),),
     "system:kube-dns": (("ServiceAccount", "kube-dns"),),
     "system:kube-scheduler": (("User", "system:kube-scheduler"),),
     "system:kube-controller-manager": (_CONTROLLER_MANAGER,),

@@ -130,6 +130,7 @@ def default_schemas() -> list[Object]:
     by_user, by_namespace = "ByUser", "ByNamespace"
     health = [{"verbs": ["get"], "nonResourceURLs": ["/healthz", "/readyz", "/livez"]}]
     probes = [{"subjects": _groups(*_EVERYBODY), "nonResourceRules": health}]
+    nodes = [*_groups("system:nodes"), *_users("system:hollow-nodes")]
     managers = _users("system:kube-controller-manager", "system:kube-scheduler")
     leases = _on("coordination.k8s.io", ["leases"], _LEASE_VERBS)
     return [
@@ -142,12 +143,12 @@ def default_schemas() -> list[Object]:
         _schema(
             "system-node-high", "node-high", 400, by_user,
             _rules(
-                _groups("system:nodes"),
+                nodes,
                 _on("", ["nodes", "nodes/status"], cluster=True),
                 _on("coordination.k8s.io", ["leases"]),
             ),
         ),
-        _schema("system-nodes", "system", 500, by_user, _rules(_groups("system:nodes"))),
+        _schema("system-nodes", "system", 500, by_user, _rules(nodes)),
         _schema(
             "kube-controller-manager", "workload-high", 800, by_namespace,
             _rules(_users("system:kube-controller-manager")),

@@ -28,6 +28,18 @@ Schedulers = Annotated[
 ControllerManagers = Annotated[
     int | None, typer.Option("--controller-managers", help="Of which one acts.")
 ]
+HollowNodes = Annotated[
+    int | None,
+    typer.Option(
+        "--hollow-nodes", help="Nodes without machines, in one process.", show_default="0"
+    ),
+]
+HollowCpu = Annotated[int, typer.Option("--hollow-cpu", help="CPUs of each.")]
+HollowMemory = Annotated[str, typer.Option("--hollow-memory", help="Memory of each.")]
+HollowPods = Annotated[int, typer.Option("--hollow-pods", help="Pods of each.")]
+HollowTaint = Annotated[
+    bool, typer.Option("--hollow-taint/--no-hollow-taint", help="Keep Pods off that do not ask.")
+]
 Name = Annotated[
     str, typer.Argument(help="As `kubraft status` lists it: store-1, apiserver-0, node-1, ...")
 ]
@@ -46,15 +58,25 @@ def up(
     apiservers: Apiservers = None,
     schedulers: Schedulers = None,
     controller_managers: ControllerManagers = None,
+    hollow_nodes: HollowNodes = None,
+    hollow_cpu: HollowCpu = 32,
+    hollow_memory: HollowMemory = "256Gi",
+    hollow_pods: HollowPods = 110,
+    hollow_taint: HollowTaint = True,  # noqa: FBT002 - a switch of the command line
 ) -> None:
     """Start a cluster in $KUBRAFT_HOME or ./.kubraft, or start it again with its data."""
 
     def work() -> None:
         from kubraft.cli.cluster_up import bring_up  # noqa: PLC0415
-        from kubraft.cluster_config import Counts  # noqa: PLC0415
+        from kubraft.cluster_config import Counts, HollowConfig  # noqa: PLC0415
         from kubraft.home import Home  # noqa: PLC0415
 
-        counts = Counts(members, nodes, apiservers, schedulers, controller_managers)
+        hollow = None
+        if hollow_nodes is not None:
+            hollow = HollowConfig(
+                hollow_nodes, hollow_cpu, hollow_memory, hollow_pods, hollow_taint
+            )
+        counts = Counts(members, nodes, apiservers, schedulers, controller_managers, hollow)
         bring_up(Home.from_environment(), counts)
 
     _run(work)

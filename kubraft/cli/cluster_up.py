@@ -86,7 +86,8 @@ def _start(
     progress.say(
         f"starting {_counted(len(cluster.members), 'member')}, "
         f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager, proxy, "
-        f"metrics server and {_counted(len(cluster.nodes), 'node')} (supervisor pid {pid})"
+        f"metrics server{_hollow(cluster)} and {_counted(len(cluster.nodes), 'node')} "
+        f"(supervisor pid {pid})"
     )
     return cluster
 
@@ -115,6 +116,8 @@ def listeners(cluster: ClusterConfig) -> Iterator[tuple[str, int]]:
     ):
         for index, port in enumerate(ports[:count]):
             yield f"{role}-{index}", port
+    if cluster.hollow.nodes:
+        yield "hollow-0", cluster.hollow_port
     for port in (cluster.rest_port, cluster.grpc_port, cluster.grpc_mtls_port):
         yield "apiserver-0", port
     for node in cluster.nodes:
@@ -158,6 +161,11 @@ def next_lines(home: Home, cluster: ClusterConfig) -> Iterator[str]:
     yield "  make kill MEMBER=store-0    then    make status    and    make start MEMBER=store-0"
     if not _tool("grpcurl"):
         yield "  make tools    puts grpcurl, etcdctl and kubectl into .venv/bin"
+
+
+def _hollow(cluster: ClusterConfig) -> str:
+    count = cluster.hollow.nodes
+    return f", {_counted(count, 'hollow node')}" if count else ""
 
 
 def _counted(count: int, noun: str) -> str:

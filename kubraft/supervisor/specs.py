@@ -67,6 +67,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
         _agent(home, cluster, "proxy", "agents.proxy", 0),
         _metrics_server(home, cluster),
         *(_node(home, cluster, node) for node in cluster.nodes),
+        *([_hollow(home, cluster)] if cluster.hollow.nodes else []),
     ]
 
 
@@ -222,6 +223,25 @@ def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
     }
     arguments = (*_flags(flags), *NODE_FLAGS)
     return ProcessSpec(node.name, "agents.node", arguments, Stage.AGENT, node.name)
+
+
+def _hollow(home: Home, cluster: ClusterConfig) -> ProcessSpec:
+    pki, name, hollow = _absolute(home.pki), "hollow-0", cluster.hollow
+    flags = {
+        "identity": name,
+        "nodes": hollow.nodes,
+        "cpu": hollow.cpu,
+        "memory": hollow.memory,
+        "max-pods": hollow.pods,
+        **_client_flags(home, cluster, "hollow-nodes"),
+        "root-dir": _absolute(home.data(name)),
+        "port": cluster.hollow_port,
+        "tls-cert-file": pki / "hollow-nodes-server.crt",
+        "tls-private-key-file": pki / "hollow-nodes-server.key",
+        "client-ca-file": pki / "ca.crt",
+    }
+    arguments = (*_flags(flags), "--taint" if hollow.taint else "--no-taint")
+    return ProcessSpec(name, "agents.node.hollow", arguments, Stage.AGENT)
 
 
 def _client_flags(home: Home, cluster: ClusterConfig, certificate: str) -> dict[str, object]:
