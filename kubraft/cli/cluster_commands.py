@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
 
 
 def up(
+    *,
     members: Members = None,
     nodes: Nodes = None,
     apiservers: Apiservers = None,
@@ -62,7 +63,7 @@ def up(
     hollow_cpu: HollowCpu = 32,
     hollow_memory: HollowMemory = "256Gi",
     hollow_pods: HollowPods = 110,
-    hollow_taint: HollowTaint = True,  # noqa: FBT002 - a switch of the command line
+    hollow_taint: HollowTaint = True,
 ) -> None:
     """Start a cluster in $KUBRAFT_HOME or ./.kubraft, or start it again with its data."""
 

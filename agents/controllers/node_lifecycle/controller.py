@@ -7,15 +7,9 @@ import asyncio
 from agents.controllers.context import Context
 from agents.controllers.informers import BY_NODE
 from agents.controllers.node_lifecycle.health import lost, not_ready, readiness
-from agents.controllers.node_lifecycle.heartbeat import Heartbeats, signs_of_life
+from agents.controllers.node_lifecycle.heartbeat import Heartbeats, patience_s, signs_of_life
 from agents.controllers.node_lifecycle.taint import tainted, untainted
-from agents.controllers.node_lifecycle.zone import (
-    Disruption,
-    Throttle,
-    disruptions,
-    rates,
-    zone_of,
-)
+from agents.controllers.node_lifecycle.zone import Census, Disruption, Throttle, rates, zone_of
 from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import LEASE, NODE, POD
@@ -42,6 +36,7 @@ class NodeLifecycleController:
         self._pods = context.informers.of(POD)
         self._beats = Heartbeats()
         self._known: set[str] = set()
+        self._census = Census()
         self._zones: dict[str, Disruption] = {}
         self._throttles: dict[str, Throttle] = {}
         self._log = get_logger("node-lifecycle-controller")
@@ -81,12 +76,17 @@ class NodeLifecycleController:
     def _is_silent(self, node: Object) -> bool:
         known = find_condition(conditions_of(node), "Ready") is not None
         options = self._options
-        grace_s = options.node_monitor_grace_s if known else options.node_startup_grace_s
-        return self._observe(node) > grace_s and lost(node, self._clock.now()) is not None
+        lease = self._lease(node)
+        grace_s = (
+            patience_s(lease, options.node_monitor_grace_s)
+            if known
+            else options.node_startup_grace_s
+        )
+        silent_s = self._beats.observe(node, lease, self._clock.monotonic_s())
+        return silent_s > grace_s and lost(node, self._clock.now()) is not None
 
-    def _observe(self, node: Object) -> float:
-        lease = self._leases.get(ObjectKey(LEASE_NAMESPACE, key_of(node).name))
-        return self._beats.observe(node, lease, self._clock.monotonic_s())
+    def _lease(self, node: Object) -> Object | None:
+        return self._leases.get(ObjectKey(LEASE_NAMESPACE, key_of(node).name))
 
     async def _declare_lost(self, node: Object) -> None:
         name = key_of(node).name
@@ -180,24 +180,22 @@ class NodeLifecycleController:
 
     def _judge_zones(self) -> None:
         """Find out how much of each zone is lost, and what that allows."""
-        nodes = self._nodes.list()
         was_stopped, before = self._is_stopped(), self._zones
-        self._zones = disruptions(nodes, self._options.limits)
-        sizes: dict[str, int] = {}
-        for node in nodes:
-            sizes[zone_of(node)] = sizes.get(zone_of(node), 0) + 1
+        self._zones = self._census.disruptions(self._options.limits)
+        sizes = self._census.sizes()
         for zone, rate in rates(self._zones, sizes, self._options.limits).items():
             self._throttles.setdefault(zone, Throttle(rate)).rate = rate
         if was_stopped and not self._is_stopped():
             self._beats.grant_all(self._clock.monotonic_s())
         if self._zones != before:
             self._log.info("zones", **{zone or "all": z.value for zone, z in self._zones.items()})
-            for node in nodes:
+            for node in self._nodes.list():
                 self._controller.queue.add(key_of(node).name)
 
     def _on_node(self, old: Object | None, new: Object | None) -> None:
+        self._census.change(old, new)
         if new is not None:
-            self._observe(new)
+            self._beats.observe(new, self._lease(new), self._clock.monotonic_s())
             self._controller.queue.add(key_of(new).name)
         if old is None or new is None or readiness(old) != readiness(new):
             self._judge_zones()

@@ -9,9 +9,13 @@ meanwhile; it grants every node a new start rather than declare the living dead.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.object import Object, uid_of
+
+_PATIENCE_PER_LEASE: Final = 1.25
+PATIENCE_S_MAX: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,16 @@ class Heartbeats:
     def keep_only(self, names: set[str]) -> None:
         """Forget the nodes that are gone."""
         self._heard = {name: heard for name, heard in self._heard.items() if name in names}
+
+
+def patience_s(lease: Object | None, grace_s: float) -> float:
+    """For how long a node may be silent: `grace_s`, or longer where its Lease lasts longer.
+
+    A node that renews every ten seconds is not lost after six. Upstream's defaults (a Lease of
+    40 s, a grace of 50) are the measure; what a Lease claims counts up to `PATIENCE_S_MAX`.
+    """
+    claimed = ((lease or {}).get("spec") or {}).get("leaseDurationSeconds") or 0
+    return max(grace_s, min(_PATIENCE_PER_LEASE * claimed, PATIENCE_S_MAX))
 
 
 def signs_of_life(node: Object, lease: Object | None) -> tuple[str, ...]:

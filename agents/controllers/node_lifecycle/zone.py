@@ -46,13 +46,38 @@ def zone_of(node: Object) -> str:
     return f"{region}/{zone}" if region or zone else ""
 
 
-def disruptions(nodes: Iterable[Object], limits: Limits) -> dict[str, Disruption]:
-    """The state of every zone that has nodes."""
-    counts: dict[str, list[int]] = {}
-    for node in nodes:
-        count = counts.setdefault(zone_of(node), [0, 0])
-        count[readiness(node) != "True"] += 1
-    return {zone: _disruption(ready, silent, limits) for zone, (ready, silent) in counts.items()}
+class Census:
+    """How many nodes of each zone are ready and how many are not, kept as they change.
+
+    Counting anew at every change would take the square of their number when all come or go.
+    """
+
+    def __init__(self, nodes: Iterable[Object] = ()) -> None:
+        self._counts: dict[str, list[int]] = {}
+        for node in nodes:
+            self.change(None, node)
+
+    def change(self, old: Object | None, new: Object | None) -> None:
+        """A node came, changed or went."""
+        for node, step in ((old, -1), (new, 1)):
+            if node is None:
+                continue
+            zone = zone_of(node)
+            count = self._counts.setdefault(zone, [0, 0])
+            count[readiness(node) != "True"] += step
+            if not any(count):
+                del self._counts[zone]
+
+    def sizes(self) -> dict[str, int]:
+        """How many nodes each zone has."""
+        return {zone: sum(count) for zone, count in self._counts.items()}
+
+    def disruptions(self, limits: Limits) -> dict[str, Disruption]:
+        """The state of every zone that has nodes."""
+        return {
+            zone: _disruption(ready, silent, limits)
+            for zone, (ready, silent) in self._counts.items()
+        }
 
 
 def rates(

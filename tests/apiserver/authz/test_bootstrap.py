@@ -160,7 +160,7 @@ CONTROLLERS = [
 
 
 # Those of the metrics server that comes with a cluster here, under its manifests' names.
-OURS = {"system:metrics-server", "system:aggregated-metrics-reader"}
+OURS = {"system:metrics-server", "system:aggregated-metrics-reader", "system:hollow-nodes"}
 
 
 def test_default_roles_and_bindings_have_upstreams_names() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from agents.controllers.node_lifecycle.health import lost
-from agents.controllers.node_lifecycle.heartbeat import Heartbeats
+from agents.controllers.node_lifecycle.heartbeat import PATIENCE_S_MAX, Heartbeats, patience_s
 from tests.agents.controllers.node_objects import lease, node
 from tests.agents.controllers.objects import NOW
 
@@ -40,3 +42,22 @@ def test_after_a_deaf_time_everybody_gets_a_new_start() -> None:
     assert beats.observe(node("node-0"), None, 61) == 1
     beats.keep_only({"node-0"})
     assert beats.observe(node("node-1"), None, 62) == 0
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "grace_s", "patience"),
+    [
+        pytest.param(4, 6.0, 6.0, id="the flag, where the Lease is shorter"),
+        pytest.param(40, 50.0, 50.0, id="upstream's defaults agree"),
+        pytest.param(40, 6.0, 50.0, id="as a Lease needs that is renewed every ten seconds"),
+        pytest.param(10**9, 6.0, PATIENCE_S_MAX, id="a node that says it will live for ever"),
+        pytest.param(None, 6.0, 6.0, id="a Lease that does not say"),
+    ],
+)
+def test_a_node_may_be_silent_as_long_as_its_lease_makes_likely(
+    duration_s: int | None, grace_s: float, patience: float
+) -> None:
+    found = lease("node-0", "a")
+    found["spec"]["leaseDurationSeconds"] = duration_s
+    assert patience_s(found, grace_s) == patience
+    assert patience_s(None, grace_s) == grace_s

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agents.controllers.node_lifecycle.zone import (
+    Census,
     Disruption,
     Limits,
     Throttle,
-    disruptions,
     rates,
 )
+from kubraft.api.object import Object
 from tests.agents.controllers.node_objects import node
+
+zones = st.sampled_from(("", "east", "west"))
 
 
 @pytest.mark.parametrize(
@@ -28,14 +33,14 @@ def test_evictions_slow_down_with_the_size_of_the_disruption(
 ) -> None:
     nodes = [node(f"r{i}") for i in range(ready)]
     nodes += [node(f"s{i}", "Unknown") for i in range(silent)]
-    zones = disruptions(nodes, Limits())
+    zones = Census(nodes).disruptions(Limits())
     assert zones == {"": state}
     assert rates(zones, {"": len(nodes)}, Limits()) == {"": rate}
 
 
 def test_a_lost_zone_is_evicted_while_another_stands() -> None:
     nodes = [node("a", zone="east"), node("b", "Unknown", zone="west")]
-    zones = disruptions(nodes, Limits())
+    zones = Census(nodes).disruptions(Limits())
     assert zones == {"/east": Disruption.NORMAL, "/west": Disruption.FULL}
     assert rates(zones, dict.fromkeys(zones, 1), Limits()) == {"/east": 0.1, "/west": 0.1}
 
@@ -45,3 +50,24 @@ def test_the_throttle_lets_one_pass_then_keeps_the_rate() -> None:
     passed = [second for second in range(31) if throttle.try_pass(second)]
     assert passed == [0, 10, 20, 30]
     assert not Throttle(rate=0).try_pass(5)
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, 5), st.sampled_from(("True", "Unknown", "gone")), zones)
+)
+
+
+@given(CHANGES)
+def test_counting_changes_comes_to_the_same_as_counting_anew(
+    changes: list[tuple[int, str, str]],
+) -> None:
+    census = Census()
+    nodes: dict[int, Object] = {}
+    for number, ready, zone in changes:
+        old = nodes.pop(number, None)
+        if ready != "gone":
+            nodes[number] = node(f"n{number}", ready, zone=zone)
+        census.change(old, nodes.get(number))
+        anew = Census(nodes.values())
+        assert census.sizes() == anew.sizes()
+        assert census.disruptions(Limits()) == anew.disruptions(Limits())
