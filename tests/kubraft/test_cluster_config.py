@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import random
 
 import pytest
 
-from kubraft.cluster_config import ClusterConfig, ClusterConfigError, Counts, new_cluster
+from kubraft.cluster_config import (
+    ClusterConfig,
+    ClusterConfigError,
+    Counts,
+    HollowConfig,
+    new_cluster,
+)
 
 
 def cluster(counts: Counts | None = None, *, auto_ports: bool = False) -> ClusterConfig:
@@ -31,8 +38,17 @@ def test_five_members_take_the_ports_of_the_design() -> None:
 
 @pytest.mark.parametrize("auto_ports", [False, True])
 def test_a_cluster_survives_its_file(*, auto_ports: bool) -> None:
-    config = cluster(Counts(members=5, nodes=7, apiservers=2), auto_ports=auto_ports)
+    counts = Counts(members=5, nodes=7, apiservers=2, hollow=HollowConfig(9, memory="1Gi"))
+    config = cluster(counts, auto_ports=auto_ports)
     assert ClusterConfig.from_json(config.to_json()) == config
+
+
+def test_the_file_of_a_cluster_before_hollow_nodes_is_read() -> None:
+    config = cluster()
+    values = json.loads(config.to_json())
+    for name in ("hollow", "hollow_port"):
+        del values["kubraft"][name]
+    assert ClusterConfig.from_json(json.dumps(values)) == config
 
 
 def test_no_port_is_given_twice() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from kubraft.cluster_config import Counts, new_cluster
+from kubraft.cluster_config import Counts, HollowConfig, new_cluster
 from kubraft.home import Home
 from kubraft.supervisor.specs import ProcessSpec, Stage, cluster_processes, companions
 
@@ -35,6 +35,12 @@ def test_counts_are_followed() -> None:
     names = [spec.name for spec in processes(counts)]
     assert len(names) == 5 + 2 + 2 + 2 + 2 + 2
     assert {"store-4", "apiserver-1", "scheduler-1", "controller-manager-1"} <= set(names)
+
+
+def test_all_hollow_nodes_are_one_process() -> None:
+    specs = processes(Counts(hollow=HollowConfig(nodes=1000, cpu=8, taint=False)))
+    assert [spec.name for spec in specs if spec.module == "agents.node.hollow"] == ["hollow-0"]
+    assert {"--nodes=1000", "--cpu=8", "--max-pods=110", "--no-taint"} <= set(specs[-1].arguments)
 
 
 def test_a_stage_comes_after_what_it_depends_on() -> None:
