@@ -20,6 +20,7 @@ NODES_MAX: Final = 40
 HOLLOW_NODES_MAX: Final = 5_000
 REPLICAS_MAX: Final = 5  # of apiserver, scheduler, controller manager
 _VERSION: Final = 1
+_NAME_SERVER_NETWORK: Final = 63  # of 64 that a cluster has; nodes have the first ones
 
 
 class ClusterConfigError(Exception):
@@ -108,6 +109,17 @@ class ClusterConfig:
     def kubernetes_address(self) -> str:
         """The address of the Service `kubernetes`: the first one of the service network."""
         return str(ipaddress.ip_network(self.service_network)[1])
+
+    @property
+    def dns_address(self) -> str:
+        """The address of the Service `kube-dns`: the tenth one, as kubeadm has it."""
+        return str(ipaddress.ip_network(self.service_network)[10])
+
+    @property
+    def name_server(self) -> str:
+        """Where the name server itself listens: beyond the Pods of the last possible node."""
+        first, second, third = map(int, self.pod_network.split("."))
+        return f"{first}.{second}.{third + _NAME_SERVER_NETWORK}.53"
 
     @property
     def endpoints(self) -> str:

@@ -10,7 +10,7 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     node-N-server              ca         a node agent's port
     metrics-server-server, scheduler-server, controller-manager-server, hollow-nodes-server
                                ca         those servers' ports
-    admin, scheduler, controller-manager, proxy, metrics-server, node-N, hollow-nodes,
+    admin, scheduler, controller-manager, proxy, metrics-server, dns, node-N, hollow-nodes,
     apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
@@ -145,6 +145,7 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
         Spec("controller-manager", "system:kube-controller-manager"),
         Spec("proxy", "system:kube-proxy"),
         Spec("metrics-server", "system:metrics-server"),
+        Spec("dns", "system:coredns"),
         Spec("metrics-server-server", "metrics-server", names=_METRICS_NAMES, client=False),
         Spec("scheduler-server", "kube-scheduler", names=_LOCAL_NAMES, client=False),
         Spec(

@@ -9,6 +9,7 @@ never share one, not even two that start at the same moment.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import socket
@@ -24,6 +25,7 @@ MEMBER_CLIENT_PORTS: Final = (2379, 22379, 32379, 42379, 52379)
 REST_PORT: Final = 6443
 GRPC_PORT: Final = 6444
 GRPC_MTLS_PORT: Final = 6445
+DNS_PORT: Final = 53
 METRICS_PORT: Final = 4443  # metrics-server's
 HOLLOW_PORT: Final = 10251  # of all hollow nodes
 NODE_PORT_FIRST: Final = 10250  # the kubelet's
@@ -67,6 +69,16 @@ def is_free(port: int) -> bool:
             probe.bind((LOOPBACK, port))
         except OSError:
             return False
+    return True
+
+
+def may_listen(address: str, port: int) -> bool:
+    """Whether this user may listen there at all, be it free or not."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
     return True
 
 

@@ -290,6 +290,7 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "system:kube-scheduler": (("User", "system:kube-scheduler"),),
     "system:kube-controller-manager": (_CONTROLLER_MANAGER,),
     "system:metrics-server": (("User", "system:metrics-server"),),
+    "system:coredns": (("User", "system:coredns"),),
 }
 
 

@@ -58,6 +58,11 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule("create", "apiservices", "apiregistration.k8s.io"),
         _rule("get update", "apiservices", "apiregistration.k8s.io", "v1beta1.metrics.k8s.io"),
     ],
+    # Of our name server, under the name of CoreDNS' own, which has Endpoints for EndpointSlices.
+    "system:coredns": [
+        _rule("list watch", "services namespaces"),
+        _rule("list watch", "endpointslices", "discovery.k8s.io"),
+    ],
     "system:node-bootstrapper": [
         _rule("create read", "certificatesigningrequests", _CERTIFICATES)
     ],
@@ -300,6 +305,13 @@ ROLES: Final[dict[str, dict[str, list[RuleObject]]]] = {
             _rule("create", "services"),
             _rule("get update", "services", "", "metrics-server"),
         ],
+        # The Service by which it is reached, which it keeps itself.
+        "system:coredns": [
+            _rule("create", "services"),
+            _rule("get update", "services", "", "kube-dns"),
+            _rule("create", "endpointslices", "discovery.k8s.io"),
+            _rule("get update", "endpointslices", "discovery.k8s.io", "kube-dns"),
+        ],
         "system:controller:bootstrap-signer": [_rule("read", "secrets")],
         "system:controller:cloud-provider": [_rule("create read update", "configmaps")],
         "system:controller:token-cleaner": [_rule("read delete", "secrets"), *_EVENTS],
@@ -327,6 +339,7 @@ ROLE_BINDINGS: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ..
      "extension-apiserver-authentication-reader", (_MANAGER, _SCHEDULER)),
     (_SYSTEM, "system:metrics-server", "system:metrics-server",
      (("User", "system:metrics-server"),)),
+    (_SYSTEM, "system:coredns", "system:coredns", (("User", "system:coredns"),)),
     (_SYSTEM, "system::leader-locking-kube-controller-manager",
      "system::leader-locking-kube-controller-manager", _manager("kube-controller-manager")),
     (_SYSTEM, "system::leader-locking-kube-scheduler",

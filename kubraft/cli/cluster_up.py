@@ -86,7 +86,7 @@ def _start(
     progress.say(
         f"starting {_counted(len(cluster.members), 'member')}, "
         f"{_counted(cluster.apiservers, 'apiserver')}, scheduler, controller manager, proxy, "
-        f"metrics server{_hollow(cluster)} and {_counted(len(cluster.nodes), 'node')} "
+        f"metrics server, dns{_hollow(cluster)} and {_counted(len(cluster.nodes), 'node')} "
         f"(supervisor pid {pid})"
     )
     return cluster

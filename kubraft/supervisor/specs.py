@@ -10,7 +10,7 @@ from typing import Final
 
 from kubraft.cluster_config import ClusterConfig, MemberConfig, NodeConfig
 from kubraft.home import Home
-from kubraft.ports import LOOPBACK
+from kubraft.ports import DNS_PORT, LOOPBACK, may_listen
 
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
@@ -66,6 +66,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
         ),
         _agent(home, cluster, "proxy", "agents.proxy", 0),
         _metrics_server(home, cluster),
+        _name_server(home, cluster),
         *(_node(home, cluster, node) for node in cluster.nodes),
         *([_hollow(home, cluster)] if cluster.hollow.nodes else []),
     ]
@@ -195,6 +196,16 @@ def _metrics_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:
     return ProcessSpec("metrics-server-0", "agents.metrics", _flags(flags), Stage.AGENT)
 
 
+def _name_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:
+    flags = {
+        "identity": "dns-0",
+        **_client_flags(home, cluster, "dns"),
+        "bind-address": cluster.name_server,
+        "cluster-ip": cluster.dns_address,
+    }
+    return ProcessSpec("dns-0", "agents.dns", _flags(flags), Stage.AGENT)
+
+
 def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:
     name = node.runtime_name
     flags = {
@@ -221,6 +232,9 @@ def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
         "tls-private-key-file": pki / f"{node.name}-server.key",
         "client-ca-file": pki / "ca.crt",
     }
+    # Resolvers ask port 53 and no other. Where nobody may listen there, the host's names must do.
+    if may_listen(cluster.dns_address, DNS_PORT):
+        flags["cluster-dns"] = cluster.dns_address
     arguments = (*_flags(flags), *NODE_FLAGS)
     return ProcessSpec(node.name, "agents.node", arguments, Stage.AGENT, node.name)
 

@@ -35,7 +35,7 @@ def draw(rng: random.Random, cluster: ClusterConfig) -> Fault:
     members = [member.name for member in cluster.members]
     nodes = [node.name for node in cluster.nodes]
     apiservers = [f"apiserver-{index}" for index in range(cluster.apiservers)]
-    agents = ["scheduler-0", "controller-manager-0", "proxy-0", *nodes]
+    agents = ["scheduler-0", "controller-manager-0", "proxy-0", "dns-0", *nodes]
     choices = (
         (3, Fault(Kind.CRASH, ("leader",), 0)),
         (2, Fault(Kind.CRASH, (rng.choice(members),), 0)),

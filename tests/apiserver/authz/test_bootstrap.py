@@ -159,8 +159,13 @@ CONTROLLERS = [
 ]
 
 
-# Those of the metrics server that comes with a cluster here, under its manifests' names.
-OURS = {"system:metrics-server", "system:aggregated-metrics-reader", "system:hollow-nodes"}
+# Those of parts that a cluster here has, under the names of their own manifests.
+OURS = {
+    "system:metrics-server",
+    "system:aggregated-metrics-reader",
+    "system:coredns",
+    "system:hollow-nodes",
+}
 
 
 def test_default_roles_and_bindings_have_upstreams_names() -> None:
@@ -178,6 +183,7 @@ def test_default_roles_and_bindings_have_upstreams_names() -> None:
         "system:controller:cloud-provider",
         "system:controller:token-cleaner",
         "system:metrics-server",
+        "system:coredns",
     }
     assert found["RoleBinding"] == {
         "system::extension-apiserver-authentication-reader",
