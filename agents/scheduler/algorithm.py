@@ -86,7 +86,7 @@ def schedule(
     search = _Search(prepared.checks, start)
     if prepared.refused:
         plugin, rejection = prepared.refused
-        search.reject(plugin, rejection, snapshot.nodes)
+        search.reject(plugin, rejection._replace(resolvable=False), snapshot.nodes)
         listed = ", ".join(rejection.reasons)
     else:
         _find_feasible(profile, snapshot, pod, prepared, search)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import Any, TypeVar
 
 from agents.scheduler.pod_info import Amounts, HostPort, PodInfo
@@ -65,6 +66,11 @@ class NodeInfo:
     @cached_property
     def host_ports(self) -> frozenset[HostPort]:
         return frozenset(port for pod in self.pods.values() for port in pod.host_ports)
+
+    @cached_property
+    def lowest_priority(self) -> float:
+        """Of its Pods; infinite where it has none."""
+        return min((pod.priority for pod in self.pods.values()), default=inf)
 
     @cached_property
     def image_sizes(self) -> dict[str, int]:

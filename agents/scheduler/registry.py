@@ -13,6 +13,7 @@ from agents.scheduler.handle import Handle
 from agents.scheduler.plugins.image_locality import ImageLocality
 from agents.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from agents.scheduler.plugins.placement import NodeAffinity, NodeName, NodePorts
+from agents.scheduler.plugins.preemption import DefaultPreemption
 from agents.scheduler.plugins.queueing import PrioritySort, SchedulingGates
 from agents.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from agents.scheduler.plugins.spread import PodTopologySpread
@@ -39,6 +40,7 @@ PLUGINS: Mapping[str, Factory] = {
     "NodeResourcesFit": lambda args, _: NodeResourcesFit(args),
     "PodTopologySpread": lambda args, _: PodTopologySpread(args),
     "InterPodAffinity": InterPodAffinity,
+    "DefaultPreemption": DefaultPreemption,
     "NodeResourcesBalancedAllocation": lambda args, _: NodeResourcesBalancedAllocation(args),
     "ImageLocality": _plain(ImageLocality),
 }
@@ -55,6 +57,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "NodeResourcesFit": 1,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
+    "DefaultPreemption": 0,
     "NodeResourcesBalancedAllocation": 1,
     "ImageLocality": 1,
 }

@@ -10,7 +10,7 @@ import pytest
 
 from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import EVENT, LEASE, POD
-from kubraft.api.object import Object
+from kubraft.api.object import Object, is_terminating
 from kubraft.api.pods import node_of
 from kubraft.client.client import ApiClient
 from tests.harness.api import ApiUnderTest, ProcessUnderTest, running_api
@@ -112,7 +112,10 @@ async def test_pods_are_scheduled_and_the_process_stops_cleanly(
     found = {await until_on_node(client, f"p{index}") for index in range(2)}
     assert found == {"node-0", "node-1"}
     await client.create(pod("too-big", cpu="600m"))
-    message = "0/2 nodes are available: 2 Insufficient cpu."
+    message = (
+        "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
+        "2 No preemption victims found for incoming pod."
+    )
     deadline_s = time.monotonic() + 10
     told: dict[str, Any] = {}
     while not told:
@@ -127,6 +130,32 @@ async def test_pods_are_scheduled_and_the_process_stops_cleanly(
     assert scheduler.terminate() == 0
     assert await holder(client) == ""  # given back, so that the next one need not wait
     assert "Traceback" not in scheduler.log()
+
+
+async def test_an_important_pod_takes_the_place_of_another(
+    client: ApiClient, start: Callable[..., ProcessUnderTest]
+) -> None:
+    start("scheduler-0")
+    await add_node(client, "node-0", cpu="1")
+    low = await client.create(pod("low", cpu="800m"))
+    await until_on_node(client, "low")
+    important = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 1000}
+    await client.create({**important, "metadata": {"name": "important"}})
+    wanted = pod("vip", cpu="800m")
+    wanted["spec"]["priorityClassName"] = "important"
+    await client.create(wanted)
+    deadline_s = time.monotonic() + 10
+    while not is_terminating(low):
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.05)
+        low = await client.get(POD, "low", "default")
+    conditions = {c["type"]: c.get("reason") for c in low["status"]["conditions"]}
+    assert conditions["DisruptionTarget"] == "PreemptionByScheduler"
+    while (await client.get(POD, "vip", "default"))["status"].get("nominatedNodeName") != "node-0":
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.05)
+    await client.delete(POD, "low", "default", grace_period_s=0)  # as its node agent would
+    await until_on_node(client, "vip", within_s=20)
 
 
 async def test_a_killed_scheduler_goes_on_where_it_was(

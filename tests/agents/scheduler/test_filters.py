@@ -194,7 +194,8 @@ def test_the_message_counts_each_reason_in_upstreams_order() -> None:
     decision = decide(cluster(*nodes), pod(cpu="2", memory="4Gi"))
     assert decision.message == (
         "0/4 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), "
-        "1 node(s) were unschedulable, 2 Insufficient cpu."
+        "1 node(s) were unschedulable, 2 Insufficient cpu. "
+        "preemption: 0/4 nodes are available: 4 Preemption is not helpful for scheduling."
     )
     assert decision.rejected_by == {"NodeResourcesFit", "TaintToleration", "NodeUnschedulable"}
 

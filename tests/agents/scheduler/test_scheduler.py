@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 
+import orjson
 import pytest
 
 from agents.scheduler.handle import Handle
@@ -15,6 +16,7 @@ from kubraft.api.object import ObjectKey
 from kubraft.api.time import SystemClock
 from kubraft.client.client import ApiClient
 from kubraft.client.events import EventRecorder
+from kubraft.pb.v1 import objects_pb2 as pb
 from tests.agents.scheduler.binding_wire import BindingWire
 from tests.agents.scheduler.world import node, pod
 from tests.harness.eventually import eventually
@@ -59,7 +61,10 @@ async def test_a_pod_that_fits_nowhere_says_why_and_goes_once_there_is_room(
 ) -> None:
     await wire.put(node("a", cpu="1"))
     await wire.put(pod("big", cpu="2"))
-    message = "0/1 nodes are available: 1 Insufficient cpu."
+    message = (
+        "0/1 nodes are available: 1 Insufficient cpu. "
+        "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+    )
 
     def condition() -> dict[str, Any]:
         return find_condition(conditions_of(wire.pod("big")), "PodScheduled") or {}
@@ -69,6 +74,23 @@ async def test_a_pod_that_fits_nowhere_says_why_and_goes_once_there_is_room(
     await eventually(lambda: message in wire.events("FailedScheduling"))
     await wire.put(node("b", cpu="2"))
     await eventually(lambda: wire.node_of("big") == "b")
+
+
+@pytest.mark.usefixtures("scheduler")
+async def test_an_important_pod_takes_the_place_of_another(wire: BindingWire) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(pod("low", cpu="1"))
+    await eventually(lambda: wire.node_of("low") == "a")
+    await wire.put(pod("vip", cpu="1", priority=10))
+    await eventually(lambda: wire.node_of("vip") == "a")
+    assert ("Pod", "default", "low") not in wire.objects
+    await eventually(lambda: wire.events("Preempted") == ["Preempted by pod uid-vip on node a"])
+    requests = [r for r in wire.requests if isinstance(r, pb.PatchRequest) and r.name == "low"]
+    (condition,) = orjson.loads(requests[0].json)["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == (
+        "DisruptionTarget",
+        "PreemptionByScheduler",
+    )
 
 
 @pytest.mark.usefixtures("scheduler")
