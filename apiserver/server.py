@@ -24,7 +24,6 @@ from apiserver.authn.assembly import TokenSources
 from apiserver.authn.certificate import CertificateAuthenticator
 from apiserver.authn.issuer_documents import JWKS_PATH, issuer_documents
 from apiserver.authn.service_account import ServiceAccountAuthenticator
-from apiserver.authn.signing_keys import load_signing_key, load_verifying_keys
 from apiserver.authn.token_file import TokenFile, load_token_file
 from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
@@ -72,6 +71,7 @@ from kubraft.grpc_server.server import GrpcServer
 from kubraft.health.checks import ping
 from kubraft.health.front import HealthFront
 from kubraft.log import get_logger
+from kubraft.signing_keys import load_signing_key, load_verifying_keys
 
 STORE_CHECK_TIMEOUT_S = 2.0
 STOP_GRACE_S = 2.0

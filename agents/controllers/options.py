@@ -42,6 +42,7 @@ class Options:
     pod_force_delete_s: float | None = None
     terminated_pod_gc_threshold: int = 12_500
     root_ca_file: str = ""
+    service_account_private_key_file: str = ""
     cluster_signing_cert_file: str = ""
     cluster_signing_key_file: str = ""
     cluster_signing_s: float = 365 * 24 * 3600.0
@@ -103,7 +104,10 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--terminated-pod-gc-threshold", type=int, default=default.terminated_pod_gc_threshold
     )
-    flags.add_argument("--root-ca-file", default="", help="CA that is published in every Namespace")
+    flags.add_argument("--root-ca-file", default="", help="CA for Pods to know the API server by")
+    flags.add_argument(
+        "--service-account-private-key-file", default="", help="signs tokens that Secrets hold"
+    )
     flags.add_argument("--cluster-signing-cert-file", default="", help="CA that signs requests")
     flags.add_argument("--cluster-signing-key-file", default="", help="and its key")
     flags.add_argument(
@@ -176,6 +180,7 @@ def options_of(given: argparse.Namespace) -> Options:
         pod_force_delete_s=given.pod_eviction_timeout,
         terminated_pod_gc_threshold=given.terminated_pod_gc_threshold,
         root_ca_file=given.root_ca_file,
+        service_account_private_key_file=given.service_account_private_key_file,
         cluster_signing_cert_file=given.cluster_signing_cert_file,
         cluster_signing_key_file=given.cluster_signing_key_file,
         cluster_signing_s=given.cluster_signing_duration,

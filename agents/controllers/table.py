@@ -34,6 +34,7 @@ from agents.controllers.replica_set.replication import ReplicationController
 from agents.controllers.resource_quota import ResourceQuotaController
 from agents.controllers.root_ca import RootCaPublisher
 from agents.controllers.service_account import ServiceAccountController
+from agents.controllers.service_account_token import ServiceAccountTokenController
 from agents.controllers.stateful_set.controller import StatefulSetController
 from agents.controllers.token_cleaner import TokenCleaner
 from agents.controllers.ttl_after_finished import TtlAfterFinishedController
@@ -82,6 +83,7 @@ CONTROLLERS = (
     Row("pod-garbage-collector-controller", PodGarbageCollector),
     Row("namespace-controller", NamespaceController),
     Row("serviceaccount-controller", ServiceAccountController),
+    Row("serviceaccount-token-controller", ServiceAccountTokenController),
     Row("root-ca-certificate-publisher-controller", RootCaPublisher),
     Row("resourcequota-controller", ResourceQuotaController),
     Row("clusterrole-aggregation-controller", ClusterRoleAggregation),

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from apiserver.authn.signing_keys import VerifyingKey
+from kubraft.signing_keys import VerifyingKey
 
 CONFIGURATION_PATH: Final = "/.well-known/openid-configuration"
 JWKS_PATH: Final = "/openid/v1/jwks"

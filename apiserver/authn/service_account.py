@@ -10,7 +10,7 @@ Source: Kubernetes service account tokens (KEP-1205, KEP-4193); RFC 7519.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -19,14 +19,16 @@ from typing import Any, Final
 from joserfc import jws
 from joserfc.errors import JoseError
 
+from apiserver.authn.legacy_token import LegacyClaims, check_secret, holds, legacy_claims
 from apiserver.authn.refusal import refused
-from apiserver.authn.signing_keys import ALGORITHMS, VerifyingKey
 from apiserver.bounded_cache import BoundedCache
 from apiserver.reader import Reader, Writer
 from apiserver.user import User
 from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import NODE, POD, SECRET, SERVICE_ACCOUNT, GroupVersionKind
 from kubraft.api.object import Object
+from kubraft.service_account import LEGACY_ISSUER, user_name
+from kubraft.signing_keys import ALGORITHMS, VerifyingKey
 
 # Longer than any token that we sign; what is longer is refused unread.
 TOKEN_CHARS_MAX: Final = 8_192
@@ -78,7 +80,9 @@ class ServiceAccountAuthenticator:
         self._reader = reader
         self._writer = writer
         self._now = now
-        self._verified: BoundedCache[bytes, TokenClaims] = BoundedCache(VERIFIED_TOKENS_MAX)
+        self._verified: BoundedCache[bytes, TokenClaims | LegacyClaims] = BoundedCache(
+            VERIFIED_TOKENS_MAX
+        )
 
     async def authenticate(self, token: str, audiences: tuple[str, ...] = ()) -> User:
         """The ServiceAccount's user, if the token is for one of `audiences` (none: for us).
@@ -88,6 +92,8 @@ class ServiceAccountAuthenticator:
             ServiceUnavailableError: a bound object must be looked up and the store is away.
         """
         claims = self._verify(token)
+        if isinstance(claims, LegacyClaims):
+            return await self._legacy_user(claims, token, audiences)
         if (frozenset(audiences) or self._audiences).isdisjoint(claims.audiences):
             raise refused("the token is for another audience")
         now = self._now()
@@ -107,14 +113,30 @@ class ServiceAccountAuthenticator:
                     await self._check_live(gvk, namespace, name, uid)
         return _user(claims)
 
-    def _verify(self, token: str) -> TokenClaims:
+    async def _legacy_user(
+        self, claims: LegacyClaims, token: str, audiences: tuple[str, ...]
+    ) -> User:
+        """The user of a token without audience and end, which holds while its Secret does."""
+        if audiences and self._audiences.isdisjoint(audiences):
+            raise refused("the token is for another audience")
+        secret = self._reader.get(SECRET, claims.namespace, claims.secret)
+        if not holds(secret, token):
+            secret = await self._look_up(SECRET, claims.namespace, claims.secret)
+        check_secret(secret, token)
+        await self._check_live(SERVICE_ACCOUNT, claims.namespace, claims.name, claims.uid)
+        return account_user(claims.namespace, claims.name, claims.uid)
+
+    def _verify(self, token: str) -> TokenClaims | LegacyClaims:
         if len(token) > TOKEN_CHARS_MAX:
             raise refused("the token is too long")
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
         claims = self._verified.find(digest)
         if claims is None:
             payload = verified_payload(token, self._keys)
-            claims = parse_claims(payload, issuers=self._issuers)
+            legacy = payload.get("iss") == LEGACY_ISSUER
+            claims = (
+                legacy_claims(payload) if legacy else parse_claims(payload, issuers=self._issuers)
+            )
             self._verified.put(digest, claims)
         return claims
 
@@ -204,11 +226,6 @@ def parse_claims(payload: dict[str, Any], *, issuers: frozenset[str]) -> TokenCl
     return claims
 
 
-def user_name(namespace: str, name: str) -> str:
-    """The name under which a ServiceAccount acts."""
-    return f"system:serviceaccount:{namespace}:{name}"
-
-
 def _user(claims: TokenClaims) -> User:
     extra: dict[str, tuple[str, ...]] = {}
     if claims.token_id:
@@ -217,12 +234,15 @@ def _user(claims: TokenClaims) -> User:
         if kind != "secret":
             extra[f"authentication.kubernetes.io/{kind}-name"] = (name,)
             extra[f"authentication.kubernetes.io/{kind}-uid"] = (uid,)
-    return User(
-        user_name(claims.namespace, claims.service_account),
-        uid=claims.service_account_uid,
-        groups=("system:serviceaccounts", f"system:serviceaccounts:{claims.namespace}"),
-        extra=extra,
-    )
+    return account_user(claims.namespace, claims.service_account, claims.service_account_uid, extra)
+
+
+def account_user(
+    namespace: str, name: str, uid: str, extra: Mapping[str, tuple[str, ...]] | None = None
+) -> User:
+    """The user that a ServiceAccount is."""
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    return User(user_name(namespace, name), uid=uid, groups=groups, extra=dict(extra or {}))
 
 
 def _text(value: Any) -> str:

@@ -10,14 +10,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from joserfc import jws
-
-from apiserver.authn.service_account import user_name
-from apiserver.authn.signing_keys import SigningKey
 from apiserver.reader import Writer
 from kubraft.api.errors import BadRequestError, Cause, ConflictError, InvalidError, NotFoundError
 from kubraft.api.gvk import NODE, POD, SECRET, GroupVersionKind
 from kubraft.api.object import Object
+from kubraft.service_account import user_name
+from kubraft.signing_keys import SigningKey, sign_claims
 
 EXPIRATION_S_DEFAULT: Final = 3_600
 EXPIRATION_S_MIN: Final = 600
@@ -84,21 +82,12 @@ class TokenIssuer:
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"]},
             "spec": {**spec, "audiences": audiences, "expirationSeconds": expiration_s},
             "status": {
-                "token": self._sign(claims),
+                "token": sign_claims(self._key, claims),
                 "expirationTimestamp": datetime.fromtimestamp(now + expiration_s, UTC).strftime(
                     "%Y-%m-%dT%H:%M:%SZ"
                 ),
             },
         }
-
-    def _sign(self, claims: dict[str, Any]) -> str:
-        public = self._key.public
-        return jws.serialize_compact(
-            {"alg": public.algorithm, "kid": public.key_id},
-            json.dumps(claims, separators=(",", ":")),
-            self._key.jwk,
-            algorithms=[public.algorithm],
-        )
 
     async def _bound(self, ref: dict[str, Any], account: dict[str, Any]) -> dict[str, Any]:
         """The private claims of a bound object that exists with the uid that is asked for."""

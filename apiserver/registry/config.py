@@ -17,10 +17,10 @@ from apiserver.registry.strategy import Strategy
 from kubraft.api.errors import Cause
 from kubraft.api.names import config_key_errors
 from kubraft.api.object import Object, annotations_of
+from kubraft.service_account import ACCOUNT_NAME, SECRET_TYPE
 
 DATA_BYTES_MAX = 1024 * 1024
 _IMMUTABLE = "field is immutable when `immutable` is set"
-_SERVICE_ACCOUNT_NAME = "kubernetes.io/service-account.name"
 _REQUIRED_KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
@@ -71,10 +71,8 @@ class SecretStrategy(Strategy):
             for key in _REQUIRED_KEYS.get(obj["type"], ())
             if key not in data
         ]
-        if obj["type"] == "kubernetes.io/service-account-token" and not annotations_of(obj).get(
-            _SERVICE_ACCOUNT_NAME
-        ):
-            causes.append(required(f"metadata.annotations[{_SERVICE_ACCOUNT_NAME}]"))
+        if obj["type"] == SECRET_TYPE and not annotations_of(obj).get(ACCOUNT_NAME):
+            causes.append(required(f"metadata.annotations[{ACCOUNT_NAME}]"))
         if obj["type"] == "kubernetes.io/basic-auth" and not {"username", "password"} & set(data):
             causes += [required("data[username]"), required("data[password]")]
         if obj["type"] == "kubernetes.io/dockerconfigjson" and not causes:

@@ -152,7 +152,8 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     if role == "controller-manager":
         ca = f"{_absolute(home.pki)}/ca"
         signing = (f"--cluster-signing-cert-file={ca}.crt", f"--cluster-signing-key-file={ca}.key")
-        extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", *signing)
+        accounts = f"--service-account-private-key-file={_absolute(home.pki)}/sa.key"
+        extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", accounts, *signing)
     flags = {
         "identity": f"{role}-{index}",
         **_client_flags(home, cluster, role),

@@ -10,7 +10,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from apiserver.authn.issuer_documents import issuer_documents
-from apiserver.authn.signing_keys import signing_key
+from kubraft.signing_keys import signing_key
 from tests.apiserver.in_process import serving
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"

@@ -10,7 +10,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from apiserver.admission import AdmissionContext, build_chain
 from apiserver.authn.service_account import ServiceAccountAuthenticator
-from apiserver.authn.signing_keys import signing_key
 from apiserver.authn.token_issuer import TokenIssuer
 from apiserver.authz import Authorizer
 from apiserver.bootstrap import bootstrap
@@ -29,6 +28,7 @@ from kubraft.api.gvk import (
     gvk_of,
 )
 from kubraft.api.object import Object
+from kubraft.signing_keys import signing_key
 from tests.apiserver.harness import Bench, running_registry
 from tests.apiserver.objects import MASTER, NODE_0, user
 

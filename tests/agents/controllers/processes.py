@@ -72,6 +72,7 @@ class ControlPlane:
             *self.api.agent_flags("controller-manager"),
             f"--identity={identity}",
             root_ca,
+            f"--service-account-private-key-file={self.api.pki / 'sa.key'}",
             f"--cluster-signing-cert-file={self.api.pki / 'ca.crt'}",
             f"--cluster-signing-key-file={self.api.pki / 'ca.key'}",
             *MANAGER_FLAGS,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from kubraft.api.conditions import find_condition
@@ -192,3 +194,46 @@ async def test_bootstrap_tokens_go_when_they_have_expired(cluster: Cluster) -> N
 
     await eventually(lambda: cluster.get(SECRET, name, "kube-system") == kept and gone())
     await cluster.client.delete(SECRET, name, "kube-system", uid=uid_of(kept))
+
+
+async def test_a_secret_that_asks_for_a_token_gets_one_for_as_long_as_its_account_lives(
+    cluster: Cluster,
+) -> None:
+    namespace, named = cluster.namespace, {"namespace": cluster.namespace, "name": "robot"}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": named}
+    made = await cluster.client.create(account)
+    annotations = {"kubernetes.io/service-account.name": "robot"}
+    await cluster.client.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {**named, "annotations": annotations},
+            "type": "kubernetes.io/service-account-token",
+        }
+    )
+
+    def data() -> dict[str, str]:
+        secret = cluster.get(SECRET, "robot") or {}
+        found: dict[str, str] = secret.get("data") or {}
+        return found
+
+    await eventually(lambda: data().keys() == {"token", "ca.crt", "namespace"})
+    secret = cluster.get(SECRET, "robot")
+    assert secret is not None
+    uid = secret["metadata"]["annotations"]["kubernetes.io/service-account.uid"]
+    assert uid == made["metadata"]["uid"]
+    assert base64.b64decode(data()["namespace"]).decode() == namespace
+    token = base64.b64decode(data()["token"]).decode()
+
+    async def review() -> Object:
+        review = {"metadata": {}, "spec": {"token": token}}
+        kind = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview"}
+        answer: Object = (await cluster.client.create({**kind, **review}))["status"]
+        return answer
+
+    status = await review()
+    assert status["authenticated"] is True
+    assert status["user"]["username"] == f"system:serviceaccount:{namespace}:robot"
+    await cluster.client.delete(SERVICE_ACCOUNT, "robot", namespace)
+    await eventually(lambda: cluster.get(SECRET, "robot") is None)
+    assert "authenticated" not in await review()

@@ -13,14 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from apiserver.authn.service_account import ServiceAccountAuthenticator
-from apiserver.authn.signing_keys import (
-    SigningKey,
-    SigningKeyError,
-    load_signing_key,
-    load_verifying_keys,
-    signing_key,
-    verifying_key,
-)
 from apiserver.authn.token_issuer import TokenIssuer
 from kubraft.api.errors import (
     ApiError,
@@ -31,6 +23,14 @@ from kubraft.api.errors import (
     UnauthorizedError,
 )
 from kubraft.api.object import Object
+from kubraft.signing_keys import (
+    SigningKey,
+    SigningKeyError,
+    load_signing_key,
+    load_verifying_keys,
+    signing_key,
+    verifying_key,
+)
 from tests.apiserver.memory import MemoryCluster, MemoryWriter
 
 ISSUER = "https://kubernetes.default.svc"

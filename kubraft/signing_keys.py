@@ -8,12 +8,13 @@ Source: RFC 7515, RFC 7518; key id as in Kubernetes' serviceaccount token genera
 from __future__ import annotations
 
 import base64
+import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
@@ -30,6 +31,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from cryptography.x509 import load_pem_x509_certificate
+from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 # The only algorithms that a token may claim; "none" and the symmetric ones are not among them.
@@ -99,6 +101,17 @@ def signing_key(key: PrivateKey, source: str = "key") -> SigningKey:
     public = verifying_key(key.public_key(), source)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return SigningKey(public, _jwk(public.algorithm, pem))
+
+
+def sign_claims(key: SigningKey, claims: Mapping[str, Any]) -> str:
+    """A JWT of these claims, in compact form."""
+    public = key.public
+    return jws.serialize_compact(
+        {"alg": public.algorithm, "kid": public.key_id},
+        json.dumps(claims, separators=(",", ":")),
+        key.jwk,
+        algorithms=[public.algorithm],
+    )
 
 
 def verifying_key(key: PublicKey, source: str = "key") -> VerifyingKey:
