@@ -53,8 +53,8 @@ clean: setup ## remove a cluster that is down, with its data
 demo: setup ## tell the story of a cluster that is killed and heals, and check all that it says
 	@$(BIN)/python -m scripts.demo
 
-chaos: setup ## kill at random under load, and check what was promised: SEED= ROUNDS=6
-	@$(BIN)/python -m scripts.chaos $(if $(SEED),--seed=$(SEED)) $(if $(ROUNDS),--rounds=$(ROUNDS))
+chaos: setup ## kill processes of every kind under load, and check what was promised: SEED= MINUTES=10
+	@$(BIN)/python -m scripts.chaos $(if $(SEED),--seed=$(SEED)) $(if $(MINUTES),--minutes=$(MINUTES))
 
 # --- the project ---
 

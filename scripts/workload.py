@@ -125,8 +125,8 @@ class WebClients:
             self.answered[answer.get("version", "")] += 1
 
 
-async def fetch(address: str, path: str = "/") -> dict[str, str]:
-    """GET from a Pod of kubraft/web; its answer's lines as names and values.
+async def fetch(address: str, path: str = "/", *, port: int = WEB_PORT) -> dict[str, str]:
+    """GET from a Pod of kubraft/web, or from its Service; its answer's lines as names and values.
 
     Raises:
         OSError: no connection, or it broke.
@@ -134,7 +134,7 @@ async def fetch(address: str, path: str = "/") -> dict[str, str]:
         ValueError: the answer is not 200.
     """
     async with asyncio.timeout(_REQUEST_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(address, WEB_PORT)
+        reader, writer = await asyncio.open_connection(address, port)
         try:
             request = f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
             writer.write(request.encode())

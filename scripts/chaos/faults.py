@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-
-from kubraft.cluster_config import ClusterConfig
 
 
 class Kind(StrEnum):
@@ -30,22 +29,44 @@ class Fault:
         return f"{self.kind} {', '.join(self.targets)}{lasts}"
 
 
-def draw(rng: random.Random, cluster: ClusterConfig) -> Fault:
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The names of a cluster's processes, by what their death means."""
+
+    members: tuple[str, ...]
+    nodes: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    others: tuple[str, ...]  # apiservers, and agents that keep no state
+
+    @classmethod
+    def of(cls, names: Iterable[str], nodes: Iterable[str], runtimes: Iterable[str]) -> Targets:
+        """All that run, `names`, whatever is added to a cluster one day."""
+        known_nodes, known_runtimes = tuple(sorted(nodes)), tuple(sorted(runtimes))
+        members = tuple(sorted(name for name in names if name.startswith("store-")))
+        others = sorted(set(names) - {*members, *known_nodes, *known_runtimes})
+        return cls(members, known_nodes, known_runtimes, tuple(others))
+
+
+def draw(rng: random.Random, targets: Targets) -> Fault:
     """The next fault; a quorum of members may be lost, but not for long."""
-    members = [member.name for member in cluster.members]
-    nodes = [node.name for node in cluster.nodes]
-    apiservers = [f"apiserver-{index}" for index in range(cluster.apiservers)]
-    agents = ["scheduler-0", "controller-manager-0", "proxy-0", "dns-0", *nodes]
+    members, nodes = targets.members, targets.nodes
+    majority = len(members) // 2 + 1
     choices = (
-        (3, Fault(Kind.CRASH, ("leader",), 0)),
-        (2, Fault(Kind.CRASH, (rng.choice(members),), 0)),
-        (1, Fault(Kind.CRASH, tuple(members), 0)),
+        (2, Fault(Kind.CRASH, ("leader",), 0)),
+        (1, Fault(Kind.CRASH, (rng.choice(members),), 0)),
+        (1, Fault(Kind.CRASH, members, 0)),
         (2, Fault(Kind.KILL, ("leader",), rng.uniform(1, 4))),
-        (1, Fault(Kind.KILL, tuple(rng.sample(members, len(members) // 2 + 1)), rng.uniform(1, 3))),
-        (3, Fault(Kind.PAUSE, ("leader",), rng.uniform(2, 6))),
-        (3, Fault(Kind.CRASH, (rng.choice(apiservers),), 0)),
-        (3, Fault(Kind.CRASH, (rng.choice(agents),), 0)),
-        (2, Fault(Kind.KILL, (rng.choice(nodes),), rng.uniform(2, 12))),
+        (1, Fault(Kind.KILL, tuple(rng.sample(members, majority)), rng.uniform(1, 3))),
+        (2, Fault(Kind.PAUSE, ("leader",), rng.uniform(2, 6))),
+        (1, Fault(Kind.PAUSE, (rng.choice(members),), rng.uniform(2, 6))),
+        (6, Fault(Kind.CRASH, (rng.choice(targets.others),), 0)),
+        (3, Fault(Kind.PAUSE, (rng.choice(targets.others),), rng.uniform(1, 8))),
+        (2, Fault(Kind.KILL, (rng.choice(targets.others),), rng.uniform(1, 5))),
+        (3, Fault(Kind.CRASH, (rng.choice(nodes),), 0)),
+        (2, Fault(Kind.KILL, (rng.choice(nodes),), rng.uniform(2, 14))),
+        (2, Fault(Kind.PAUSE, (rng.choice(nodes),), rng.uniform(2, 14))),
+        (2, Fault(Kind.CRASH, (rng.choice(targets.runtimes),), 0)),
+        (1, Fault(Kind.PAUSE, (rng.choice(targets.runtimes),), rng.uniform(2, 8))),
     )
     weights = [weight for weight, _ in choices]
     return rng.choices([fault for _, fault in choices], weights)[0]

@@ -49,8 +49,10 @@ class Narrator:
             raise ClaimError(f"not so: {claim}: {otherwise}")
         self.holds(claim)
 
-    async def command(self, *words: str, stdin: str = "", quiet: bool = False) -> str:
-        """Run `kubraft WORDS`, shown as a person types it.
+    async def command(
+        self, *words: str, stdin: str = "", quiet: bool = False, silent: bool = False
+    ) -> str:
+        """Run `kubraft WORDS`, shown as a person types it; `quiet` without what it writes.
 
         Returns:
             What it wrote to standard output.
@@ -59,7 +61,8 @@ class Narrator:
             ClaimError: it failed.
         """
         shown = " ".join(words)
-        self._terminal.out(self._terminal.paint(f" $ kubraft {shown}", "cyan"))
+        if not silent:
+            self._terminal.out(self._terminal.paint(f" $ kubraft {shown}", "cyan"))
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-c",
