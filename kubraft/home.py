@@ -76,6 +76,11 @@ class Home:
         return self.path / "encryption.yaml"
 
     @property
+    def scheduler_config(self) -> Path:
+        """A KubeSchedulerConfiguration of the user's own, where there is one."""
+        return self.path / "scheduler.yaml"
+
+    @property
     def pid_file(self) -> Path:
         return self.path / "supervisor.pid"
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from typing import Any
 
+from agents.scheduler.configuration import configuration
 from agents.scheduler.handle import Handle
-from agents.scheduler.registry import default_profile
+from agents.scheduler.registry import DEFAULT_WEIGHTS, profiles
 from agents.scheduler.scheduler import Scheduler
 from kubraft.agent_main import (
     Agent,
@@ -26,7 +29,14 @@ async def schedule_pods(agent: Agent) -> None:
     elector = agent.elector(LEASE_NAME)
     recorder = EventRecorder(agent.client, COMPONENT, clock=agent.clock)
     handle = Handle(agent.client.fenced(elector.fence), agent.clock, agent.rng)
-    scheduler = Scheduler(handle, profiles=[default_profile(handle)], recorder=recorder)
+    wanted = configuration(_read(agent.arguments.config), tuple(DEFAULT_WEIGHTS.items()))
+    scheduler = Scheduler(
+        handle,
+        profiles=profiles(wanted.profiles, handle),
+        recorder=recorder,
+        backoff_s_min=wanted.backoff_s_min,
+        backoff_s_max=wanted.backoff_s_max,
+    )
     async with secure_port(agent), asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
         group.create_task(scheduler.follow())
@@ -35,9 +45,30 @@ async def schedule_pods(agent: Agent) -> None:
         await elector.run(scheduler.run)
 
 
+def _read(path: str) -> dict[str, Any]:
+    """The configuration file, an empty one where none is named.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no YAML object.
+    """
+    if not path:
+        return {}
+    import yaml  # noqa: PLC0415 - slow to import and rarely needed
+
+    try:
+        given = yaml.safe_load(Path(path).read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path}: must be an object")  # noqa: TRY004 - what it says, not code
+    return given
+
+
 def main() -> int:
     """Read the flags and run; the answer is the exit status."""
     parser = agent_parser("scheduler", "Gives each Pod that has none a node.")
+    parser.add_argument("--config", default="", help="file with a KubeSchedulerConfiguration")
     add_leader_election_flags(parser)
     add_secure_port_flags(parser)
     return run_agent("scheduler", schedule_pods, parser)

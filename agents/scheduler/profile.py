@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from agents.scheduler.framework import POINTS, Plugin, Weighted, takes_part
+from agents.scheduler.framework import Plugin, Weighted, takes_part
 from agents.scheduler.pod_info import PodInfo
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.pods import DEFAULT_SCHEDULER
@@ -85,52 +85,45 @@ class Profile:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Enabled:
-    """One plugin of a profile: where it takes part, and how much its score counts."""
-
-    plugin: Plugin
-    points: frozenset[str] = frozenset(POINTS)  # of those whose methods it has
-    weight: float = 1
-
-
 def profile_of(
-    enabled: Iterable[Enabled],
+    points: Mapping[str, Sequence[Weighted]],
     scheduler_name: str = DEFAULT_SCHEDULER,
     percentage_of_nodes_to_score: int = 0,
 ) -> Profile:
-    """The profile of these plugins, in order.
+    """The profile of the plugins wanted at each point, of those that take part in it.
 
     Raises:
         ValueError: not exactly one of them sorts the queue.
     """
-    chosen = list(enabled)
 
-    def at(point: str) -> tuple[Plugin, ...]:
+    def at(point: str, with_point: str = "") -> tuple[Weighted, ...]:
+        """Where preparation and check are one, both points must be wanted."""
+        also = {w.plugin.name for w in points.get(with_point or point, ())}
         return tuple(
-            each.plugin
-            for each in chosen
-            if point in each.points and takes_part(each.plugin, point)
+            wanted
+            for wanted in points.get(point, ())
+            if wanted.plugin.name in also and takes_part(wanted.plugin, point)
         )
 
-    sorts = at("queueSort")
+    def plugins(point: str, with_point: str = "") -> tuple[Plugin, ...]:
+        return tuple(wanted.plugin for wanted in at(point, with_point))
+
+    sorts = plugins("queueSort")
     if len(sorts) != 1:
-        raise ValueError(f"exactly one queue sort plugin is needed, not {len(sorts)}")
+        raise ValueError(
+            f"profile {scheduler_name}: exactly one queue sort plugin is needed, not {len(sorts)}"
+        )
     return Profile(
-        filters=at("filter"),
-        scores=tuple(
-            Weighted(each.plugin, each.weight)
-            for each in chosen
-            if "score" in each.points and takes_part(each.plugin, "score") and each.weight
-        ),
+        filters=plugins("filter", "preFilter"),
+        scores=tuple(Weighted(w.plugin, w.weight or 1) for w in at("score", "preScore")),
         queue_sort=sorts[0],
-        pre_enqueues=at("preEnqueue"),
-        post_filters=at("postFilter"),
-        reserves=at("reserve"),
-        permits=at("permit"),
-        pre_binds=at("preBind"),
-        binds=at("bind"),
-        post_binds=at("postBind"),
+        pre_enqueues=plugins("preEnqueue"),
+        post_filters=plugins("postFilter"),
+        reserves=plugins("reserve"),
+        permits=plugins("permit"),
+        pre_binds=plugins("preBind"),
+        binds=plugins("bind"),
+        post_binds=plugins("postBind"),
         scheduler_name=scheduler_name,
         percentage_of_nodes_to_score=percentage_of_nodes_to_score,
     )

@@ -154,6 +154,8 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
         signing = (f"--cluster-signing-cert-file={ca}.crt", f"--cluster-signing-key-file={ca}.key")
         accounts = f"--service-account-private-key-file={_absolute(home.pki)}/sa.key"
         extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", accounts, *signing)
+    if role == "scheduler" and home.scheduler_config.exists():
+        extra = (f"--config={_absolute(home.scheduler_config)}",)
     flags = {
         "identity": f"{role}-{index}",
         **_client_flags(home, cluster, role),

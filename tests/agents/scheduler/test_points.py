@@ -7,12 +7,12 @@ from random import Random
 
 import pytest
 
-from agents.scheduler.framework import Change, Plugin, Rejection
+from agents.scheduler.framework import POINTS, Change, Plugin, Rejection, Weighted
 from agents.scheduler.handle import Handle
 from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.plugins.queueing import PrioritySort
 from agents.scheduler.pod_info import PodInfo
-from agents.scheduler.profile import Enabled, profile_of
+from agents.scheduler.profile import profile_of
 from agents.scheduler.scheduler import Scheduler
 from kubraft.api.conditions import conditions_of, find_condition
 from kubraft.api.errors import ConflictError
@@ -113,7 +113,7 @@ def running(wire: BindingWire) -> Running:
         recorder = EventRecorder(client, "default-scheduler", clock=clock)
         handle = Handle(client, clock, Random(1))
         made = [p if isinstance(p, Plugin) else p(handle) for p in (PrioritySort(), *plugins)]
-        profile = profile_of(map(Enabled, made))
+        profile = profile_of({point: [Weighted(p, 1) for p in made] for point in POINTS})
         scheduler = Scheduler(handle, profiles=[profile], recorder=recorder, backoff_s_min=0.05)
         works = (scheduler.follow(), scheduler.run(), recorder.run())
         tasks = [asyncio.ensure_future(work) for work in works]

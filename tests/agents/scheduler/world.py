@@ -7,6 +7,7 @@ from agents.scheduler.algorithm import Decision, schedule
 from agents.scheduler.cluster import Cluster
 from agents.scheduler.handle import Handle
 from agents.scheduler.pod_info import PodInfo, pod_info
+from agents.scheduler.profile import Profile
 from agents.scheduler.registry import default_profile
 from kubraft.api.object import Object
 from kubraft.api.time import ManualClock
@@ -77,5 +78,5 @@ def cluster(*objects: Object) -> Cluster:
     return made
 
 
-def decide(where: Cluster, wanted: Object, seed: int = 0) -> Decision:
-    return schedule(PROFILE, where.snapshot(), pod_info(wanted), rng=Random(seed))
+def decide(where: Cluster, wanted: Object, seed: int = 0, profile: Profile = PROFILE) -> Decision:
+    return schedule(profile, where.snapshot(), pod_info(wanted), rng=Random(seed))

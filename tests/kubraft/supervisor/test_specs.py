@@ -79,3 +79,16 @@ def test_a_nodes_runtime_is_part_of_its_machine() -> None:
     assert [spec.name for spec in companions(specs, "node-1")] == ["runtime-1", "node-1"]
     assert [spec.name for spec in companions(specs, "runtime-1")] == ["runtime-1"]
     assert companions(specs, "node-9") == []
+
+
+def test_a_configuration_for_the_scheduler_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    cluster = new_cluster(Counts(), auto_ports=False, rng=random.Random(0))
+
+    def flags() -> list[str]:
+        specs = cluster_processes(Home(tmp_path), cluster)
+        (spec,) = (spec for spec in specs if spec.name == "scheduler-0")
+        return [flag for flag in spec.arguments if flag.startswith("--config")]
+
+    assert flags() == []
+    (tmp_path / "scheduler.yaml").touch()
+    assert flags() == [f"--config={tmp_path}/scheduler.yaml"]
