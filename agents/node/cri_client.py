@@ -186,6 +186,13 @@ class CriClient:
         request = cri.StopContainerRequest(container_id=container_id, timeout=round(grace_s))
         await _answer(self._runtime.StopContainer(request, timeout=grace_s + _CALL_TIMEOUT_S))
 
+    async def update_resources(
+        self, container_id: str, resources: cri.LinuxContainerResources
+    ) -> None:
+        """Give a container other limits."""
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        await _answer(self._runtime.UpdateContainerResources(request, timeout=_READ_TIMEOUT_S))
+
     async def remove_container(self, container_id: str) -> None:
         self._ended.pop(container_id, None)
         request = cri.RemoveContainerRequest(container_id=container_id)

@@ -124,7 +124,8 @@ def container_config(
         stdin_once=bool(container.get("stdinOnce")),
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
-            resources=_resources(pod, container), security_context=security_context(pod, container)
+            resources=linux_resources(pod, container),
+            security_context=security_context(pod, container),
         ),
         stop_signal=_stop_signal(container),
     )
@@ -140,7 +141,8 @@ def _stop_signal(container: Mapping[str, Any]) -> Any:
         raise ConfigError(f"stopSignal {name} is not known") from error
 
 
-def _resources(pod: Object, container: Mapping[str, Any]) -> cri.LinuxContainerResources:
+def linux_resources(pod: Object, container: Mapping[str, Any]) -> cri.LinuxContainerResources:
+    """The limits of a container, and its place when memory or CPU is short."""
     requests = container_resources(container, "requests")
     limits = container_resources(container, "limits")
     result = cri.LinuxContainerResources(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from agents.node.allocation import Allocation
 from agents.node.plan import Waiting
 from agents.node.restart_backoff import RestartBackoff
 from kubraft.api.object import Object
@@ -22,6 +23,7 @@ class PodMemory:
     waiting: dict[str, Waiting] = field(default_factory=dict)  # what the last try said
     pull_failed_at_s: dict[str, float] = field(default_factory=dict)  # image -> when
     pull_errors: dict[str, str] = field(default_factory=dict)  # image -> what the pull said
+    allocation: Allocation = field(default_factory=Allocation)
     failures: int = 0  # of starting, in a row
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words

@@ -35,6 +35,10 @@ class PodRuntime(Protocol):
 
     async def remove_container(self, container_id: str) -> None: ...
 
+    async def update_resources(
+        self, container_id: str, resources: cri.LinuxContainerResources
+    ) -> None: ...
+
 
 class PodVolumes(Protocol):
     """The files of Pods."""

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from agents.node import action as actions
 from agents.node import plan as planning
+from agents.node.allocation import adopt, allocate, resources_of, with_allocation
 from agents.node.container_start import StartError, termination_log
 from agents.node.cri_client import RuntimeCallError
 from agents.node.cri_config import grace_period_s, log_directory
 from agents.node.hosts_file import HostNameError
 from agents.node.last_words import last_words
-from agents.node.plan import Facts, Plan, Waiting, container_spec
+from agents.node.plan import Facts, Plan, Unhealthy, Waiting, container_spec
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_parts import PodProber, PodRuntime, PodStarter
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_view import PodView
 from agents.node.post_start import PostStartHooks
+from agents.node.resizer import actuate
 from agents.node.restart_backoff import RestartBackoff
 from agents.node.status import Observed, pod_status
 from agents.node.volumes import VolumeSetUpError
@@ -43,6 +45,8 @@ _RUNTIME_AWAY_RETRY_S = 1.0
 # How often the files of a running Pod's volumes are compared with the API, as upstream.
 _VOLUMES_PERIOD_S = 60.0
 _ORPHAN_GRACE_S = 30
+# How often a resize that found no room is tried again.
+_RESIZE_RETRY_S = 10.0
 
 log = get_logger("node.pods")
 
@@ -90,7 +94,7 @@ class PodSync:
     def running_pods(self) -> list[Object]:
         """The Pods that were let in and have not ended: what new ones are weighed against."""
         return [
-            memory.pod
+            with_allocation(memory.pod, memory.allocation)
             for memory in self._memories.values()
             if memory.pod is not None and memory.admitted and not is_terminated(memory.pod)
         ]
@@ -156,13 +160,17 @@ class PodSync:
 
     async def _sync(self, uid: str, pod: Object, memory: PodMemory, view: PodView) -> float | None:
         self._admit(pod, memory, view)
+        pod = self._allocate(pod, memory)
+        restarts = await actuate(self._runtime, pod, memory.allocation, view)
         wake = self._check_deadline(pod, memory)
         self._follow_probes(pod, view)
         if is_terminating(pod) or memory.ended is not None:
             self._hooks.forget(uid)
         if is_terminating(pod):
             self._stopper.shorten(uid, memory, grace_period_s(pod))
-        plan = planning.plan(pod, view, self._facts(uid, memory, view))
+        plan = planning.plan(pod, view, self._facts(uid, memory, view, restarts))
+        if memory.allocation.pending is not None:
+            plan.wake(_RESIZE_RETRY_S)
         if wake is not None:
             plan.wake(wake)
         finishing = any(isinstance(a, actions.FinishDeletion) for a in plan.actions)
@@ -176,12 +184,32 @@ class PodSync:
             await self._finish_deletion(pod)
         return 0.0 if changed else plan.wake_after_s
 
-    def _facts(self, uid: str, memory: PodMemory, view: PodView) -> Facts:
+    def _allocate(self, pod: Object, memory: PodMemory) -> Object:
+        """The Pod with the CPU and memory that this node gives it."""
+        allocation = memory.allocation
+        if not allocation.allocated:
+            adopt(pod, allocation)
+        if memory.ended is None and not is_terminated(pod) and not is_terminating(pod):
+            capacity = self._starter.place("").allocatable
+            allocate(pod, allocation, capacity, self._refuse)
+        return with_allocation(pod, allocation)
+
+    def _facts(
+        self,
+        uid: str,
+        memory: PodMemory,
+        view: PodView,
+        restarts: Mapping[str, Unhealthy] | None = None,
+    ) -> Facts:
         return Facts(
             backoff=memory.backoff,
             stopping=frozenset(memory.stopping),
             started=frozenset(c.id for c in view.running if self._prober.started(c.id)),
-            unhealthy={**self._prober.unhealthy(), **self._hooks.unhealthy(uid)},
+            unhealthy={
+                **(restarts or {}),
+                **self._prober.unhealthy(),
+                **self._hooks.unhealthy(uid),
+            },
             hooking=self._hooks.running(uid),
             ended=memory.ended is not None,
             now_s=self._clock.now().timestamp(),
@@ -279,7 +307,9 @@ class PodSync:
             memory.backoff.next(action.name, action.failed_at_s, now_s)
         container_id = await self._starter.start(pod, sandbox, action, memory)
         address = sandbox.address or self._host_ip
-        self._hooks.begin(pod, container_spec(pod, action.name), container_id, address)
+        container = container_spec(pod, action.name)
+        memory.allocation.actual[container_id] = resources_of(container)
+        self._hooks.begin(pod, container, container_id, address)
 
     def _note_failure(self, name: str, memory: PodMemory, plan: Plan, error: StartError) -> None:
         memory.waiting[name] = error.waiting
@@ -342,6 +372,7 @@ class PodSync:
                 self._stopper.stop_sandbox(uid, memory, action.id)
             case actions.RemoveContainer():
                 memory.messages.pop(action.id, None)
+                memory.allocation.actual.pop(action.id, None)
                 for container in view.containers:
                     if container.id == action.id:
                         await asyncio.to_thread(_remove_log, container.log_path)
@@ -382,6 +413,7 @@ class PodSync:
             messages=memory.messages,
             ended=memory.ended,
             runtime_name=self._runtime_name,
+            allocation=memory.allocation,
         )
         latest = self._find_pod(uid_of(pod)) or pod
         status = pod_status(latest, observed, self._clock.now())

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agents.node.allocation import Allocation, resize_conditions
 from agents.node.phase import ended, ended_before, pod_phase, runs, succeeded
 from agents.node.plan import Waiting
 from agents.node.pod_view import ContainerView, PodView, moment
@@ -21,6 +22,7 @@ from kubraft.api.pods import is_sidecar, is_terminated, qos_class
 from kubraft.api.time import format_time
 
 Status = dict[str, Any]
+_RESIZE_TYPES = ("PodResizePending", "PodResizeInProgress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class Observed:
     messages: Mapping[str, str] = field(default_factory=dict)  # container id -> termination message
     ended: Waiting | None = None  # the Pod failed as a whole: rejected, past its deadline
     runtime_name: str = "process"
+    allocation: Allocation = field(default_factory=Allocation)
 
 
 def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
@@ -125,6 +128,7 @@ def _container_status(
         ready = life.running and started and observed.ready(life.id)
     return {
         **_mounts(container),
+        **_resources(life, observed.allocation),
         "name": name,
         "image": life.image or container.get("image", ""),
         "imageID": life.image_id,
@@ -174,6 +178,16 @@ def _without_life(
         "state": {"waiting": state},
         "lastState": (former or {}).get("lastState") or {},
     }
+
+
+def _resources(life: ContainerView, allocation: Allocation) -> Status:
+    """What a container has, and what it has been given; a debug container has nothing."""
+    given = allocation.allocated.get(life.name)
+    if given is None:
+        return {}
+    actual = allocation.actual.get(life.id, given) if life.running else given
+    requests = given.get("requests")
+    return {"resources": actual, **({"allocatedResources": requests} if requests else {})}
 
 
 def _mounts(container: Mapping[str, Any]) -> Status:
@@ -246,7 +260,18 @@ def _conditions(
         if message:
             condition["message"] = message
         conditions = with_condition(conditions, condition, now)
-    return conditions
+    return _with_resize(pod, conditions, observed, now)
+
+
+def _with_resize(
+    pod: Object, conditions: list[dict[str, Any]], observed: Observed, now: datetime
+) -> list[dict[str, Any]]:
+    resize = [] if is_terminated(pod) else resize_conditions(pod, observed.allocation)
+    true = {condition["type"] for condition in resize}
+    kept = [c for c in conditions if c["type"] not in {*_RESIZE_TYPES} - true]
+    for condition in resize:
+        kept = with_condition(kept, {"lastProbeTime": None, **condition}, now)
+    return kept
 
 
 _Answer = tuple[bool, str, str]

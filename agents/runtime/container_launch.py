@@ -43,6 +43,7 @@ def container_launch(
     *,
     directory: Path,
     shared: Path,
+    cgroups: tuple[str, ...] = (),
 ) -> Launch:
     """How to start the container of `config`; `shared` has the files of all of its sandbox.
 
@@ -86,6 +87,7 @@ def container_launch(
         private=_private_binds(directory, work) if isolated else (),
         read_only_root=security.readonly_rootfs,
         oom_score_adj=config.linux.resources.oom_score_adj,
+        cgroups=cgroups,
     )
 
 

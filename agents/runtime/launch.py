@@ -48,6 +48,7 @@ class Launch:
     private: tuple[Bind, ...] = ()  # as binds, mounted first: /tmp and its like
     read_only_root: bool = False
     oom_score_adj: int = 0
+    cgroups: tuple[str, ...] = ()  # directories of the groups to join
 
     def beside(self, argv: tuple[str, ...], *, tty: bool = False) -> Launch:
         """How to start another program in the container of which this is the own one's launch."""
@@ -61,6 +62,7 @@ class Launch:
             tty=tty,
             privileged=self.privileged,
             capabilities=self.capabilities,
+            oom_score_adj=self.oom_score_adj,
             no_new_privileges=self.no_new_privileges,
         )
 
@@ -80,6 +82,6 @@ def read_launch(fd: int) -> Launch:
         values = json.loads(file.read())
     for name in ("binds", "private"):
         values[name] = tuple(Bind(**bind) for bind in values[name])
-    for name in ("argv", "groups", "masked", "capabilities"):
+    for name in ("argv", "groups", "masked", "capabilities", "cgroups"):
         values[name] = tuple(values[name])
     return Launch(**values)

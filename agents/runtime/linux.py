@@ -149,3 +149,14 @@ def set_host_name(name: str) -> None:
     """sethostname(2), for a UTS namespace of one's own."""
     text = name.encode()
     _check(_LIBC.sethostname(text, ctypes.c_size_t(len(text))), "sethostname")
+
+
+def join_cgroups(directories: tuple[str, ...]) -> None:
+    """Put the calling process, and all that it will start, into these groups.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    for directory in directories:
+        with open(f"{directory}/cgroup.procs", "w") as file:
+            file.write("0")

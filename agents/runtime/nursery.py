@@ -200,6 +200,7 @@ def _first_process(
         die_with_parent(parent, own_namespace=launch.isolated)
         _close_others({control.fileno(), *stdio})
         linux.set_process_name("container-init")
+        linux.join_cgroups(launch.cgroups)
         if launch.isolated:
             if launch.hostname:
                 linux.set_host_name(launch.hostname)

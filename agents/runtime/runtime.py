@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from agents.runtime.address_pool import AddressPool, AddressPoolExhaustedError
+from agents.runtime.cgroups import Cgroups
 from agents.runtime.container_events import ContainerEvents
 from agents.runtime.container_launch import Site, container_launch, make_directories
 from agents.runtime.container_log import LogFile
@@ -40,6 +41,7 @@ from kubraft.pb.criv1 import api_pb2 as cri
 # containerd's: a container that never ran, and how it is called.
 _START_ERROR_EXIT_CODE = 128
 _START_ERROR_REASON = "StartError"
+_OOM_KILLED = "OOMKilled"
 _DRAIN_TIMEOUT_S = 2.0
 _KILL_TIMEOUT_S = 2.0
 
@@ -57,9 +59,12 @@ class ProcessRuntime:
         pod_cidr: str,
         nursery: Nursery,
         images: ImageStore,
+        *,
+        cgroups: Cgroups,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.images = images
+        self.cgroups = cgroups
         self.events = ContainerEvents()
         self.site = site
         self._nursery = nursery
@@ -184,7 +189,13 @@ class ProcessRuntime:
         directory = self._files.container_directory(container_id)
         shared = self._files.sandbox_directory(sandbox.id)
         launch = container_launch(
-            self.site, sandbox, config, local, directory=directory, shared=shared
+            self.site,
+            sandbox,
+            config,
+            local,
+            directory=directory,
+            shared=shared,
+            cgroups=self.cgroups.directories(container_id),
         )
         log_path = (
             os.path.join(sandbox.log_directory, config.log_path)
@@ -232,6 +243,7 @@ class ProcessRuntime:
 
     async def _start(self, container: Container, launch: Launch) -> RuntimeFailure | None:
         try:
+            self.cgroups.create(container.id, container.status.resources.linux)
             await self._spawn(container, launch)
         except (SpawnError, OSError) as error:
             container.status.started_at = 0
@@ -276,11 +288,15 @@ class ProcessRuntime:
         code = await container.process.exited
         await container.pump.finish(_DRAIN_TIMEOUT_S)
         container.close_input()
-        self._set_exited(container, code, "Completed" if code == 0 else "Error")
+        reason = "Completed" if code == 0 else "Error"
+        if code != 0 and self.cgroups.oom_kills(container.id) > 0:
+            reason = _OOM_KILLED
+        self._set_exited(container, code, reason)
 
     def _set_exited(self, container: Container, code: int, reason: str) -> None:
         container.process = None
         container.pump = None
+        self.cgroups.remove(container.id)
         status = container.status
         status.state = cri.CONTAINER_EXITED
         status.exit_code, status.reason = code, reason
@@ -321,9 +337,18 @@ class ProcessRuntime:
         await self.stop_container(container.id, timeout_s=0)
         if self.containers.pop(container.id, None) is None:
             return
+        self.cgroups.remove(container.id)
         self._files.remove_container(container.id)
         sandbox = self.sandboxes.get(container.sandbox_id)
         self._publish(container.id, sandbox, cri.CONTAINER_DELETED_EVENT)
+
+    def update_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        """Give a container other limits, now where it runs, else when it starts."""
+        container = self.get_container(container_id)
+        if container.process is not None and self.cgroups.available:
+            self.cgroups.update(container.id, resources)
+        container.status.resources.linux.CopyFrom(resources)
+        self._files.save_container(container)
 
     def find_container(self, container_id: str) -> Container | None:
         """By id or by an unambiguous beginning of it."""
@@ -382,6 +407,7 @@ class ProcessRuntime:
             await asyncio.wait(self._tasks, timeout=_KILL_TIMEOUT_S)
         for task in list(self._tasks):
             task.cancel()
+        self.cgroups.close()
 
 
 def _find(items: dict[str, _Item], wanted: str) -> _Item | None:

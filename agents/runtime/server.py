@@ -16,6 +16,7 @@ from pathlib import Path
 import grpc
 import grpc.aio
 
+from agents.runtime.cgroups import find_cgroups
 from agents.runtime.container_launch import Site
 from agents.runtime.image_service import ImageService
 from agents.runtime.images import ImageStore
@@ -56,7 +57,9 @@ async def serve(flags: argparse.Namespace) -> None:
         raise ServeError(f"the container supervisor did not start: {error}") from error
     site = Site(root, isolation, _real_paths([str(root), *flags.masked_path]))
     images = ImageStore(_python_path(root))
-    runtime = ProcessRuntime(site, str(flags.pod_cidr), nursery, images)
+    cgroups = find_cgroups(root)
+    cgroups.sweep()
+    runtime = ProcessRuntime(site, str(flags.pod_cidr), nursery, images, cgroups=cgroups)
     streaming = StreamingServer(runtime, _tokens())
     try:
         await streaming.start()
@@ -80,6 +83,7 @@ async def serve(flags: argparse.Namespace) -> None:
         pod_cidr=str(flags.pod_cidr),
         isolated=isolation.available,
         reason=isolation.reason,
+        cgroups=cgroups.version,
     )
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

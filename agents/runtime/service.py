@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from agents.runtime.edge import Context, method
 from agents.runtime.errors import (
     InvalidFailure,
-    PreconditionFailure,
     RuntimeFailure,
 )
 from agents.runtime.execution import exec_sync
@@ -50,7 +49,8 @@ class RuntimeService(cri_grpc.RuntimeServiceServicer):
             cri.RuntimeCondition(type="NetworkReady", status=True),
         ]
         isolation = self._runtime.site.isolation
-        info = {"isolated": isolation.available, "reason": isolation.reason}
+        cgroups = self._runtime.cgroups.version
+        info = {"isolated": isolation.available, "reason": isolation.reason, "cgroups": cgroups}
         return cri.StatusResponse(
             status=cri.RuntimeStatus(conditions=conditions),
             info={"config": json.dumps(info)} if request.verbose else {},
@@ -183,10 +183,8 @@ class RuntimeService(cri_grpc.RuntimeServiceServicer):
     async def UpdateContainerResources(  # noqa: N802
         self, request: cri.UpdateContainerResourcesRequest, _context: Context
     ) -> cri.UpdateContainerResourcesResponse:
-        self._runtime.get_container(request.container_id)
-        raise PreconditionFailure(
-            "failed to update resources: the process runtime has no cgroups to limit them with"
-        )
+        self._runtime.update_resources(request.container_id, request.linux)
+        return cri.UpdateContainerResourcesResponse()
 
     @method
     async def ExecSync(  # noqa: N802

@@ -122,6 +122,11 @@ class HollowRuntime:
             code = _TERMINATED if grace_s > 0 and obeys_after_s <= grace_s else _KILLED
             life.view = _ended(life.view, now_ns, code)
 
+    async def update_resources(
+        self, container_id: str, resources: cri.LinuxContainerResources
+    ) -> None:
+        """There is nothing that could use more or less."""
+
     async def remove_container(self, container_id: str) -> None:
         """Forget it."""
         if (pod := self._pod_of.pop(container_id, None)) is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from agents.runtime.cgroups import find_cgroups
+from kubraft.api.conditions import find_condition
 from kubraft.api.gvk import POD
 from kubraft.api.object import Object
 from tests.agents.node.node_process import Node, running_node, state
@@ -219,3 +221,72 @@ async def test_capabilities_and_groups_are_what_the_pod_says(fields_node: Node) 
     if os.geteuid() == 0:  # an ordinary user has none of either to give
         assert int(bounding.split()[1], 16) == 1
         assert {"77", "88"} <= set(groups.split())
+
+
+async def resize(node: Node, name: str, cpu: str, memory: str) -> None:
+    pod = await node.get(name)
+    resources = {"requests": {"cpu": cpu, "memory": memory}}
+    pod["spec"]["containers"][0]["resources"] = resources
+    await node.client.patch(
+        POD, name, {"spec": {"containers": pod["spec"]["containers"]}}, "default", "resize"
+    )
+
+
+def has(cpu: str, memory: str, restarts: int) -> Callable[[Object], bool]:
+    def check(pod: Object) -> bool:
+        shown = state(pod)
+        wanted = {"cpu": cpu, "memory": memory}
+        resources = (shown.get("resources") or {}).get("requests")
+        return (resources, shown.get("allocatedResources"), shown.get("restartCount")) == (
+            *(wanted, wanted),
+            restarts,
+        )
+
+    return check
+
+
+async def test_a_running_pod_is_resized_in_place(fields_node: Node) -> None:
+    node = fields_node
+    policy = {"resourceName": "memory", "restartPolicy": "RestartContainer"}
+    container = {
+        "resources": {"requests": {"cpu": "10m", "memory": "8Mi"}},
+        "resizePolicy": [policy],
+    }
+    pod = node.pod("resized", image="kubraft/web", container=container)
+    pod["spec"]["terminationGracePeriodSeconds"] = 1
+    await node.run(pod)
+    await node.until_ready("resized")
+    await node.until("resized", has("10m", "8Mi", 0))
+    await resize(node, "resized", "20m", "8Mi")
+    await node.until("resized", has("20m", "8Mi", 0))
+    await resize(node, "resized", "20m", "16Mi")
+    await node.until("resized", has("20m", "16Mi", 1))
+    await resize(node, "resized", "9000", "16Mi")
+    pending = await node.until(
+        "resized", lambda p: find_condition(p["status"]["conditions"], "PodResizePending")
+    )
+    condition = find_condition(pending["status"]["conditions"], "PodResizePending")
+    assert condition is not None
+    assert condition["reason"] == "Infeasible"
+    assert condition["message"].startswith(
+        "Node didn't have enough capacity: cpu, requested: 9000000, capacity: "
+    )
+    assert has("20m", "16Mi", 1)(pending)
+    await node.client.delete(POD, "resized", "default", grace_period_s=0)
+
+
+async def test_memory_beyond_the_limit_is_oom_killed(fields_node: Node) -> None:
+    node = fields_node
+    program = "x = bytearray(200_000_000); x[::4096] = b'x' * len(x[::4096])"
+    container = {"resources": {"limits": {"memory": "64Mi"}}}
+    pod = node.pod("hungry", "python3", "-c", program, image="python", container=container)
+    pod["spec"]["restartPolicy"] = "Never"
+    await node.run(pod)
+    ended = await node.until(
+        "hungry", lambda p: p["status"].get("phase") in {"Succeeded", "Failed"}, timeout_s=60
+    )
+    told = state(ended)["state"]["terminated"]
+    groups = find_cgroups(node.root)
+    groups.close()
+    expected = (137, "OOMKilled") if groups.available else (0, "Completed")
+    assert (told["exitCode"], told["reason"]) == expected
