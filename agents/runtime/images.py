@@ -44,7 +44,7 @@ class LocalImage:
         return f"{self.reference.name}@{self.id}"
 
 
-_NAMES = {
+BUILTIN_NAMES = {
     "docker.io/kubraft/web": "kubraft/web",
     "docker.io/library/busybox": "busybox",
     "docker.io/library/nginx": "nginx",
@@ -82,7 +82,7 @@ class ImageStore:
         for local in self._pulled.values():
             if reference.digest and local.repo_digest == str(reference):
                 return local
-        name = _NAMES.get(reference.name)
+        name = BUILTIN_NAMES.get(reference.name)
         if name is None or reference.digest:
             return None
         return self._remember(LocalImage(self._images[name], reference))

@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -39,6 +40,9 @@ def is_alive(pid: int) -> bool:
 
 class RuntimeProcess:
     """One runtime; `cidr` is a loopback range that no other test uses."""
+
+    name = "process"
+    cgroup = ""
 
     def __init__(
         self, folder: Path, *, isolation: str = "auto", prefix: tuple[str, ...] = ()
@@ -135,20 +139,32 @@ class Cri:
         name: str = "main",
         image: str = "busybox",
         attempt: int = 0,
-        **config: object,
+        **config: Any,
     ) -> str:
         spec = cri.ContainerConfig(
             metadata=cri.ContainerMetadata(name=name, attempt=attempt),
             image=cri.ImageSpec(image=image),
             command=command,
             log_path=f"{name}/{attempt}.log",
-            **config,  # type: ignore[arg-type]
+            **config,
         )
         for folder in self._logs.iterdir():
             if folder.is_dir():
                 (folder / name).mkdir(exist_ok=True)
-        request = cri.CreateContainerRequest(pod_sandbox_id=sandbox, config=spec)
+        # CRI promises nothing for an image that was not pulled, nor without the sandbox's config.
+        await self.images.PullImage(cri.PullImageRequest(image=spec.image))
+        request = cri.CreateContainerRequest(
+            pod_sandbox_id=sandbox, config=spec, sandbox_config=await self._config_of(sandbox)
+        )
         return (await self.runtime.CreateContainer(request)).container_id
+
+    async def _config_of(self, sandbox: str) -> cri.PodSandboxConfig:
+        request = cri.PodSandboxStatusRequest(pod_sandbox_id=sandbox)
+        try:
+            metadata = (await self.runtime.PodSandboxStatus(request)).status.metadata
+        except grpc.aio.AioRpcError:
+            return self.sandbox_config()
+        return self.sandbox_config(metadata.name, metadata.attempt)
 
     async def start(self, container: str) -> None:
         await self.runtime.StartContainer(cri.StartContainerRequest(container_id=container))

@@ -1,0 +1,96 @@
+"""The node's part of the Pods' network: the way out, the Services' addresses, and tidying up.
+
+CNI plugins make the bridge and the Pods' interfaces. What no plugin undoes when a machine dies is
+undone here, by name.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Final
+
+from kubraft.containerd_programs import find_program
+from kubraft.log import get_logger
+
+_TIMEOUT_S: Final = 10.0
+# From a Pod to anywhere else; other nodes' Pods and the Services must see its own address.
+_CLUSTER: Final = "10.0.0.0/8"
+
+log = get_logger("containerd.network")
+
+
+def open_way_out(bridge: str, pod_cidr: IPv4Network) -> None:
+    """Have what Pods send outside the cluster leave with the machine's address.
+
+    Without nftables there is no way out, which a log line says; all else works.
+    """
+    table = f"""
+table ip {bridge}
+delete table ip {bridge}
+table ip {bridge} {{
+  chain postrouting {{
+    type nat hook postrouting priority srcnat; policy accept;
+    ip saddr {pod_cidr} ip daddr != {_CLUSTER} masquerade
+  }}
+}}
+"""
+    if not _run("nft", "-f", "-", given=table):
+        log.warning("pods reach nothing outside the cluster", cause="nft did not take the rules")
+
+
+def serve_addresses(network: IPv4Network) -> None:
+    """Make every address of `network` this machine's own, so that Services can listen on them.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
+    if not _run("ip", "route", "replace", "local", str(network), "dev", "lo"):
+        raise OSError(f"the addresses of Services, {network}, cannot be made local")
+
+
+def close_addresses(network: IPv4Network) -> None:
+    """Undo `serve_addresses`."""
+    _run("ip", "route", "del", "local", str(network), "dev", "lo")
+
+
+def remove_network(bridge: str) -> None:
+    """Remove all of a node's network that outlives its machine; nothing to do where it is gone."""
+    if Path("/sys/class/net", bridge).exists():
+        _run("ip", "link", "del", bridge)
+    # Deleting what is not there would be an error, so it is made first.
+    _run("nft", "-f", "-", given=f"table ip {bridge}\ndelete table ip {bridge}\n")
+
+
+def remove_cgroups(root: str, mounted: Path = Path("/sys/fs/cgroup")) -> None:
+    """Remove the empty cgroups below `root` (begins with a slash) in every hierarchy."""
+    relative = root.strip("/")
+    assert relative, "never the root of all"
+    for hierarchy in (mounted, *(path for path in mounted.iterdir() if path.is_dir())):
+        top = hierarchy / relative
+        if not top.is_dir() or top.is_symlink():
+            continue
+        folders = sorted((p for p in top.rglob("*") if p.is_dir()), key=lambda p: -len(p.parts))
+        for folder in (*folders, top):
+            try:
+                folder.rmdir()
+            except OSError as error:
+                log.warning("cgroup not removed", path=str(folder), cause=error.strerror)
+
+
+def _run(name: str, *arguments: str, given: str = "") -> bool:
+    program = find_program(name)
+    if program is None:
+        return False
+    done = subprocess.run(
+        [program, *arguments],
+        input=given.encode(),
+        capture_output=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()[:200]
+        log.info("command failed", command=f"{name} {' '.join(arguments)}", cause=words)
+    return done.returncode == 0
