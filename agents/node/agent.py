@@ -194,6 +194,7 @@ class NodeAgent:
                 self._root,
                 ClusterDns(tuple(self._given.cluster_dns), self._given.cluster_domain),
                 self._given.resolv_conf,
+                self._given.cgroup_root,
             ),
             node_name=machine.name,
             place=place,
@@ -294,7 +295,13 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
     add = parser.add_argument
     add("--name", required=True, help="the Node's name, which is also the certificate's")
     add("--root-dir", required=True, type=Path, help="volumes and logs of Pods")
-    add("--runtime-endpoint", required=True, help="CRI v1 endpoint, unix:///PATH")
+    add(
+        *("--container-runtime-endpoint", "--runtime-endpoint"),
+        dest="runtime_endpoint",
+        required=True,
+        help="CRI v1 endpoint, unix:///PATH",
+    )
+    add("--cgroup-root", default="", help="cgroup that the runtime puts Pods into")
     add("--port", type=int, default=10250, help="where the API server asks for logs (%(default)s)")
     add("--tls-cert-file", required=True, type=Path, help="certificate of that port")
     add("--tls-private-key-file", required=True, type=Path, help="its key")

@@ -198,8 +198,14 @@ class ContainerStarter:
                 found = await self.runtime.find_image(image_id)
                 check_image_user(pod, container, found or cri.Image())
             env = await environment(pod, container, place, self.fetch, self.links(pod))
-            # A name of our own that programs may want; those of the Pod come after it.
-            env = {"KUBRAFT_NODE_NAME": self.node_name, **env}
+            # Names of our own that programs may want; those of the Pod come after them.
+            metadata = pod["metadata"]
+            own = {
+                "KUBRAFT_NODE_NAME": self.node_name,
+                "KUBRAFT_POD_NAME": metadata["name"],
+                "KUBRAFT_POD_NAMESPACE": metadata["namespace"],
+            }
+            env = {**own, **env}
             wanted = mounts(container, paths, env)
             wanted += await asyncio.to_thread(self._own_files, pod, container, place, attempt)
             return container_config(

@@ -45,9 +45,15 @@ def _identity(pod: Object) -> dict[str, str]:
 
 
 def sandbox_config(
-    pod: Object, attempt: int, logs: Path, *, hostname: str, dns: cri.DNSConfig
+    pod: Object,
+    attempt: int,
+    logs: Path,
+    *,
+    hostname: str,
+    dns: cri.DNSConfig,
+    cgroup_root: str = "",
 ) -> cri.PodSandboxConfig:
-    """The sandbox of `pod`."""
+    """The sandbox of `pod`; its containers' cgroups are made below `cgroup_root`."""
     metadata, spec = pod["metadata"], pod["spec"]
     return cri.PodSandboxConfig(
         metadata=cri.PodSandboxMetadata(
@@ -75,9 +81,10 @@ def sandbox_config(
             for port in container.get("ports") or ()
         ],
         linux=cri.LinuxPodSandboxConfig(
+            cgroup_parent=cgroup_root,
             security_context=cri.LinuxSandboxSecurityContext(
                 namespace_options=namespaces(spec), supplemental_groups=groups(spec)
-            )
+            ),
         ),
     )
 

@@ -1,7 +1,8 @@
 """What wakes the Pods' reconciler: the runtime's event stream, and a slow look at all of it.
 
 The stream says at once what changed; the slow look finds what the stream lost, and the Pods that
-only the runtime knows.
+only the runtime knows. CRI does not promise the stream: a runtime without it (containerd before
+1.7) is looked at every second instead.
 """
 
 from __future__ import annotations
@@ -9,13 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import grpc
+
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.pod_view import POD_UID
+from agents.node.runtime_picture import RuntimePicture, not_ready
 from kubraft.api.time import Clock
 from kubraft.log import get_logger
 
 _RELIST_S = 60.0
 _RECONNECT_S = 0.5
+# Without a stream: as often as upstream's generic PLEG looks, and as its runtime check.
+_POLL_S = 1.0
+_STATUS_EVERY = 5
 
 log = get_logger("node.runtime")
 
@@ -35,6 +42,7 @@ class LifecycleEvents:
         self._clock = clock
         self._on_pod = on_pod
         self._on_health = on_health
+        self._down_now = ""
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -52,9 +60,39 @@ class LifecycleEvents:
                     elif uid := event.pod_sandbox_status.labels.get(POD_UID):
                         self._on_pod(uid)
             except RuntimeCallError as error:
+                if error.code == grpc.StatusCode.UNIMPLEMENTED:
+                    log.info("the runtime has no event stream, looking every second")
+                    await self._poll()
                 log.warning("event stream of the runtime broke", cause=str(error))
-                self._on_health(f"container runtime is down: {error.details or error.code.name}")
+                self._down(error)
             await self._clock.sleep(_RECONNECT_S)
+
+    def _down(self, error: RuntimeCallError) -> None:
+        self._on_health(f"container runtime is down: {error.details or error.code.name}")
+
+    async def _poll(self) -> None:
+        """Compare what the runtime has with what it had, for ever."""
+        old = RuntimePicture()
+        rounds = 0
+        while True:
+            try:
+                if rounds % _STATUS_EVERY == 0 or self._down_now:
+                    self._down_now = not_ready(await self._runtime.status())
+                    self._on_health(self._down_now)
+                sandboxes, containers = await asyncio.gather(
+                    self._runtime.sandboxes(), self._runtime.containers()
+                )
+                new = RuntimePicture.of(sandboxes, containers)
+                for uid in sorted(new.changed_since(old)):
+                    self._on_pod(uid)
+                old = new
+            except RuntimeCallError as error:
+                if not self._down_now:
+                    log.warning("the runtime does not answer", cause=str(error))
+                self._down_now = str(error)
+                self._down(error)
+            rounds += 1
+            await self._clock.sleep(_POLL_S)
 
     async def _relist_now_and_then(self) -> None:
         while True:

@@ -21,6 +21,7 @@ class PodIdentity:
     root: Path
     cluster: ClusterDns
     resolv_conf: Path
+    cgroup_root: str = ""  # what the runtime makes the Pod's cgroups below
 
     def sandbox(self, pod: Object, attempt: int) -> cri.PodSandboxConfig:
         """The config of `pod`'s sandbox.
@@ -39,6 +40,7 @@ class PodIdentity:
             dns=cri.DNSConfig(
                 servers=resolver.servers, searches=resolver.searches, options=resolver.options
             ),
+            cgroup_root=self.cgroup_root,
         )
 
     def dns(self, pod: Object) -> PodDns:

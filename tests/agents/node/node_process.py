@@ -14,9 +14,12 @@ from kubraft.api.gvk import EVENT, POD
 from kubraft.api.object import Object
 from kubraft.api.pods import is_pod_ready
 from kubraft.client.client import ApiClient
+from tests.agents.runtime.containerd_process import ContainerdProcess
 from tests.agents.runtime.runtime_process import RuntimeProcess
 from tests.harness.api import ApiUnderTest, ProcessUnderTest
 from tests.harness.ports import free_port
+
+AnyRuntime = RuntimeProcess | ContainerdProcess
 
 # Short enough for a test to see several rounds.
 AGENT_FLAGS = (
@@ -33,7 +36,7 @@ class Node:
     def __init__(
         self,
         api: ApiUnderTest,
-        runtime: RuntimeProcess,
+        runtime: AnyRuntime,
         folder: Path,
         name: str,
         flags: tuple[str, ...] = (),
@@ -42,7 +45,7 @@ class Node:
         self.name = name
         self.runtime = runtime
         self.client: ApiClient = api.client("admin")
-        self.root = folder / "agent"
+        self.root: Path = folder / "agent"
         files = {"cert": api.pki / f"{name}-server.crt", "key": api.pki / f"{name}-server.key"}
         self.port = free_port()
         command = [
@@ -51,6 +54,7 @@ class Node:
             *(f"--runtime-endpoint={runtime.endpoint}", f"--port={self.port}"),
             *(f"--tls-cert-file={files['cert']}", f"--tls-private-key-file={files['key']}"),
             *(f"--client-ca-file={api.pki / 'ca.crt'}", f"--pod-cidr={runtime.cidr}"),
+            *([f"--cgroup-root={runtime.cgroup}"] if runtime.cgroup else []),
             *AGENT_FLAGS,
             *flags,
         ]
@@ -121,13 +125,16 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def running_node(
-    api: ApiUnderTest, folder: Path, name: str = "node-0", flags: tuple[str, ...] = ()
+    api: ApiUnderTest,
+    folder: Path,
+    name: str = "node-0",
+    flags: tuple[str, ...] = (),
+    runtime: ContainerdProcess | None = None,
 ) -> AsyncIterator[Node]:
+    """A node on an embedded runtime of its own, or on a containerd that runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    runtime = RuntimeProcess(folder)
-    try:
-        await runtime.start()
-        node = Node(api, runtime, folder, name, flags)
+    async with _embedded(folder) if runtime is None else _shared(runtime) as runs:
+        node = Node(api, runs, folder, name, flags)
         node.agent.start()
         try:
             await asyncio.to_thread(node.agent.wait_ready)
@@ -136,8 +143,25 @@ async def running_node(
         finally:
             node.agent.kill()
             await node.client.close()
+
+
+@contextlib.asynccontextmanager
+async def _embedded(folder: Path) -> AsyncIterator[AnyRuntime]:
+    runtime = RuntimeProcess(folder)
+    try:
+        await runtime.start()
+        yield runtime
     finally:
         runtime.close()
+
+
+@contextlib.asynccontextmanager
+async def _shared(runtime: ContainerdProcess) -> AsyncIterator[AnyRuntime]:
+    """Nothing of one test is left for the next."""
+    try:
+        yield runtime
+    finally:
+        await runtime.remove_sandboxes()
 
 
 async def make_account(client: ApiClient, ca: str) -> None:

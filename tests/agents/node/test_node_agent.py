@@ -84,7 +84,8 @@ async def test_a_deleted_node_object_is_registered_again(node: Node) -> None:
     raise AssertionError("the node did not register again")
 
 
-async def test_a_web_pod_serves_and_leaves_gracefully(node: Node) -> None:
+async def test_a_web_pod_serves_and_leaves_gracefully(any_node: Node) -> None:
+    node = any_node
     probe = {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 1}
     container = {"readinessProbe": probe, "ports": [{"name": "http", "containerPort": 8080}]}
     await node.run(node.pod("web", image="kubraft/web:v7", container=container))
@@ -94,7 +95,7 @@ async def test_a_web_pod_serves_and_leaves_gracefully(node: Node) -> None:
     assert "node: node-0\n" in text
     assert "version: v7\n" in text
     assert pod["status"]["phase"] == "Running"
-    assert state(pod)["containerID"].startswith("process://")
+    assert state(pod)["containerID"].startswith(f"{node.runtime.name}://")
     await node.until_event("web", "Started", "Started container main")
     await node.client.delete(POD, "web", "default")
     await node.until_gone("web")
@@ -110,7 +111,8 @@ async def test_a_web_pod_serves_and_leaves_gracefully(node: Node) -> None:
     await until(lambda: not list((node.root / "pods").iterdir()))
 
 
-async def test_a_crashing_container_backs_off(node: Node) -> None:
+async def test_a_crashing_container_backs_off(any_node: Node) -> None:
+    node = any_node
     await node.run(node.pod("crash", "sh", "-c", "echo $KUBRAFT_POD_NAME; exit 3"))
     pod = await node.until("crash", restarts(2))
     assert state(pod)["lastState"]["terminated"]["exitCode"] == 3
@@ -137,7 +139,8 @@ async def test_a_pod_that_ends(node: Node, policy: str, code: int, phase: str) -
     assert state(pod)["state"]["terminated"]["exitCode"] == code
 
 
-async def test_init_containers_run_in_order_before_the_others(node: Node) -> None:
+async def test_init_containers_run_in_order_before_the_others(any_node: Node) -> None:
+    node = any_node
     mount = {"volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}
 
     def init(name: str, command: str) -> Object:
@@ -171,7 +174,8 @@ async def test_a_failing_init_container_with_never_fails_the_pod(node: Node) -> 
     assert state(failed, "init", "initContainerStatuses")["state"]["terminated"]["exitCode"] == 9
 
 
-async def test_a_failing_liveness_probe_restarts_the_container(node: Node) -> None:
+async def test_a_failing_liveness_probe_restarts_the_container(any_node: Node) -> None:
+    node = any_node
     probe = {
         "exec": {"command": ["cat", "/tmp/healthy"]},
         "periodSeconds": 1,
@@ -200,7 +204,8 @@ async def test_a_startup_probe_holds_readiness_back(node: Node) -> None:
     await node.until_ready("slow")
 
 
-async def test_an_unknown_image_is_explained(node: Node) -> None:
+async def test_an_unknown_image_is_explained(any_node: Node) -> None:
+    node = any_node
     await node.run(node.pod("nowhere", image="example.com/none:v1"))
     pod = await node.until("nowhere", lambda p: "ImagePullBackOff" in str(state(p).get("state")))
     assert pod["status"]["phase"] == "Pending"
@@ -227,7 +232,8 @@ async def test_missing_configuration_waits_and_then_starts(node: Node) -> None:
     await node.client.delete(CONFIG_MAP, "late", "default")
 
 
-async def test_environment_and_volumes_from_the_api(node: Node) -> None:
+async def test_environment_and_volumes_from_the_api(any_node: Node) -> None:
+    node = any_node
     await configure(node, "ConfigMap", "settings", {"colour": "blue", "file.txt": "text"})
     await configure(node, "Secret", "keys", {"password": "hunter2"})
     env = [
@@ -280,7 +286,8 @@ async def test_a_missing_volume_is_an_event(node: Node) -> None:
     assert waiting["reason"] == "ContainerCreating"
 
 
-async def test_deletion_waits_for_the_program_up_to_its_grace(node: Node) -> None:
+async def test_deletion_waits_for_the_program_up_to_its_grace(any_node: Node) -> None:
+    node = any_node
     trap = "trap 'echo got TERM; sleep 0.3; echo bye; exit 0' TERM; echo up;"
     command = f"{trap} while :; do sleep 0.05; done"
     hook = {"preStop": {"exec": {"command": ["sh", "-c", "echo hook > /proc/1/fd/1 || true"]}}}
@@ -305,7 +312,8 @@ async def test_deletion_waits_for_the_program_up_to_its_grace(node: Node) -> Non
     await node.until_gone("polite")
 
 
-async def test_a_shorter_grace_period_cuts_the_wait(node: Node) -> None:
+async def test_a_shorter_grace_period_cuts_the_wait(any_node: Node) -> None:
+    node = any_node
     pod = node.pod("stubborn", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done")
     pod["spec"]["terminationGracePeriodSeconds"] = 300
     await node.run(pod)
@@ -316,7 +324,10 @@ async def test_a_shorter_grace_period_cuts_the_wait(node: Node) -> None:
     await node.until_gone("stubborn", timeout_s=10)
 
 
-async def test_a_killed_agent_takes_its_pods_up_again_without_restarting_them(node: Node) -> None:
+async def test_a_killed_agent_takes_its_pods_up_again_without_restarting_them(
+    any_node: Node,
+) -> None:
+    node = any_node
     probe = {"httpGet": {"path": "/readyz", "port": 8080}, "periodSeconds": 1}
     await node.run(node.pod("stays", image="kubraft/web", container={"readinessProbe": probe}))
     before = await node.until_ready("stays")
@@ -333,7 +344,8 @@ async def test_a_killed_agent_takes_its_pods_up_again_without_restarting_them(no
     assert ready == find_condition(before["status"]["conditions"], "Ready"), "it never was unready"
 
 
-async def test_what_was_deleted_while_the_agent_was_dead_is_stopped(node: Node) -> None:
+async def test_what_was_deleted_while_the_agent_was_dead_is_stopped(any_node: Node) -> None:
+    node = any_node
     await node.run(node.pod("leaves", "sleep", "1000"))
     uid = (await node.until_ready("leaves"))["metadata"]["uid"]
     node.agent.kill()
@@ -350,7 +362,8 @@ async def test_what_was_deleted_while_the_agent_was_dead_is_stopped(node: Node) 
     await client.channel.close(None)
 
 
-async def test_a_killed_runtime_has_its_containers_restarted(node: Node) -> None:
+async def test_a_killed_runtime_has_its_containers_restarted(any_node: Node) -> None:
+    node = any_node
     await node.run(node.pod("again", "sh", "-c", "echo life; sleep 1000"))
     await node.until_ready("again")
     node.runtime.kill()
@@ -402,14 +415,16 @@ async def test_an_active_deadline_ends_the_pod(node: Node) -> None:
     assert pod["status"]["reason"] == "DeadlineExceeded"
 
 
-async def test_the_termination_message_is_in_the_status(node: Node) -> None:
+async def test_the_termination_message_is_in_the_status(any_node: Node) -> None:
+    node = any_node
     command = "echo the cause > /dev/termination-log; exit 1"
     await node.run(node.pod("says", "sh", "-c", command, restartPolicy="Never"))
     pod = await node.until("says", phase_is("Failed"))
     assert state(pod)["state"]["terminated"]["message"] == "the cause\n"
 
 
-async def test_logs(node: Node) -> None:
+async def test_logs(any_node: Node) -> None:
+    node = any_node
     command = "for i in 1 2 3 4 5; do echo line $i; done; sleep 0.5; echo last; exit 0"
     pod = node.pod("talks", "sh", "-c", command, restartPolicy="Never")
     await node.run(pod)
@@ -445,7 +460,8 @@ async def test_only_the_api_server_may_ask_for_logs(node: Node, api: ApiUnderTes
             assert caught.value.code() == code
 
 
-async def test_streams_go_through_the_agents_port(node: Node, api: ApiUnderTest) -> None:
+async def test_streams_go_through_the_agents_port(any_node: Node, api: ApiUnderTest) -> None:
+    node = any_node
     script = "while read line; do echo heard $line; done"
     await node.run(node.pod("talks", "sh", "-c", script, container={"stdin": True}))
     await node.until_ready("talks")
@@ -453,11 +469,13 @@ async def test_streams_go_through_the_agents_port(node: Node, api: ApiUnderTest)
     tls = ssl.create_default_context(cafile=files["ca_file"])
     tls.load_cert_chain(files["cert_file"], files["key_file"])
     url = f"https://127.0.0.1:{node.port}"
+    # The runtime speaks the protocol; containerd 1.6 has none newer, and wants an origin.
+    protocol = {"process": "v5", "containerd": "v4"}[node.runtime.name] + ".channel.k8s.io"
     async with aiohttp.ClientSession() as session:
 
         async def connect(path: str) -> Any:
             return await session.ws_connect(
-                url + path, ssl=tls, protocols=("v5.channel.k8s.io",), max_msg_size=0
+                url + path, ssl=tls, protocols=(protocol,), max_msg_size=0, origin=url
             )
 
         async with await connect(
@@ -490,7 +508,8 @@ def asked(node: Node, path: str, **given: str) -> tuple[int, str]:
         connection.close()
 
 
-async def test_usage_is_told_to_who_may_read_it(node: Node) -> None:
+async def test_usage_is_told_to_who_may_read_it(any_node: Node) -> None:
+    node = any_node
     command = "while true; do :; done"
     await node.run(node.pod("busy", "sh", "-c", command))
     await node.until("busy", lambda p: "running" in state(p).get("state", {}))
