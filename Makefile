@@ -29,9 +29,10 @@ help: ## list the targets
 # --- the cluster ---
 
 .PHONY: up status kill start down clean demo chaos
-up: setup ## start a cluster and wait until it is ready: MEMBERS=3 NODES=2 APISERVERS=1 HOLLOW=0
+up: setup ## start a cluster and wait until it is ready: MEMBERS=3 NODES=2 APISERVERS=1 HOLLOW=0 RUNTIME=process
 	@$(KUBRAFT) up $(call count,MEMBERS,members) $(call count,NODES,nodes) \
-		$(call count,APISERVERS,apiservers) $(call count,HOLLOW,hollow-nodes)
+		$(call count,APISERVERS,apiservers) $(call count,HOLLOW,hollow-nodes) \
+		$(call count,RUNTIME,runtime)
 
 status: setup ## show what runs, and what each member says of itself
 	@$(KUBRAFT) status

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, Self
 
 from kubraft import ports
+from kubraft.node_runtime import NodeRuntime, network_of
 
 MEMBER_COUNTS: Final = (1, 3, 5)
 NODES_MAX: Final = 40
@@ -91,6 +92,9 @@ class ClusterConfig:
     controller_manager_ports: tuple[int, ...] = ()
     hollow_port: int = ports.HOLLOW_PORT
     hollow: HollowConfig = field(default=HollowConfig())
+    runtime: NodeRuntime = NodeRuntime.PROCESS
+    # The socket of a runtime that somebody else runs.
+    runtime_endpoint: str = ""
     version: int = field(default=_VERSION)
 
     @property
@@ -117,9 +121,12 @@ class ClusterConfig:
 
     @property
     def name_server(self) -> str:
-        """Where the name server itself listens: beyond the Pods of the last possible node."""
-        first, second, third = map(int, self.pod_network.split("."))
-        return f"{first}.{second}.{third + _NAME_SERVER_NETWORK}.53"
+        """Where the name server itself listens: beyond the Pods of the last possible node.
+
+        On loopback, whatever the Pods' addresses: they ask its Service.
+        """
+        _, second, third = map(int, self.pod_network.split("."))
+        return f"127.{second}.{third + _NAME_SERVER_NETWORK}.53"
 
     @property
     def endpoints(self) -> str:
@@ -143,6 +150,7 @@ class ClusterConfig:
                 f"this cluster has {len(self.members)} members, not {wanted.members}: "
                 "`make clean` removes it and its data"
             )
+        self._check_runtime(wanted)
         node_count = len(self.nodes) if wanted.nodes is None else wanted.nodes
         return replace(
             self,
@@ -152,6 +160,16 @@ class ClusterConfig:
             controller_managers=wanted.controller_managers or self.controller_managers,
             hollow=wanted.hollow or self.hollow,
         )
+
+    def _check_runtime(self, wanted: Counts) -> None:
+        same = wanted.runtime in (None, self.runtime)
+        if not same or wanted.runtime_endpoint not in ("", self.runtime_endpoint):
+            raise ClusterConfigError(
+                f"this cluster's nodes have the {self.runtime} runtime: "
+                "`make clean` removes it and its data"
+            )
+        if self.runtime is NodeRuntime.FOREIGN and (wanted.nodes or 0) > 1:
+            raise ClusterConfigError(f"NODES={wanted.nodes}: one runtime is for one node")
 
     def _node(self, index: int) -> NodeConfig:
         first, second, third = map(int, self.pod_network.split("."))
@@ -172,6 +190,7 @@ class ClusterConfig:
         for name in ("node_ports", "scheduler_ports", "controller_manager_ports"):
             values[name] = tuple(values.get(name, ()))
         values["hollow"] = HollowConfig(**values.get("hollow", {}))
+        values["runtime"] = NodeRuntime(values.get("runtime", NodeRuntime.PROCESS))
         return cls(**values)
 
 
@@ -185,6 +204,8 @@ class Counts:
     schedulers: int | None = None
     controller_managers: int | None = None
     hollow: HollowConfig | None = None
+    runtime: NodeRuntime | None = None
+    runtime_endpoint: str = ""
 
     def checked(self) -> Self:
         """Itself, if every count is within its bounds.
@@ -192,6 +213,8 @@ class Counts:
         Raises:
             ClusterConfigError: one is not; the message names it.
         """
+        if self.runtime_endpoint and self.runtime is not NodeRuntime.FOREIGN:
+            raise ClusterConfigError("a runtime of its own has no endpoint to be given")
         if self.members is not None and self.members not in MEMBER_COUNTS:
             allowed = ", ".join(map(str, MEMBER_COUNTS))
             raise ClusterConfigError(f"MEMBERS={self.members}: a quorum has {allowed} members")
@@ -223,6 +246,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
     """
     wanted = counts.checked()
     member_count = wanted.members or 3
+    runtime = wanted.runtime or NodeRuntime.PROCESS
     if auto_ports:
         block = ports.free_block(rng)
         free = iter(block.ports)
@@ -254,8 +278,8 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         members=members,
         nodes=(),
         node_ports=node_ports,
-        pod_network=pod_network,
-        service_network=service_network,
+        pod_network=network_of(runtime, pod_network),
+        service_network=network_of(runtime, service_network),
         rest_port=rest,
         grpc_port=grpc,
         grpc_mtls_port=grpc_mtls,
@@ -263,5 +287,10 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         scheduler_ports=schedulers,
         controller_manager_ports=controller_managers,
         hollow_port=hollow,
+        runtime=runtime,
+        runtime_endpoint=wanted.runtime_endpoint,
     )
-    return empty.with_counts(replace(wanted, nodes=2 if wanted.nodes is None else wanted.nodes))
+    node_count = 1 if runtime is NodeRuntime.FOREIGN else 2
+    return empty.with_counts(
+        replace(wanted, nodes=node_count if wanted.nodes is None else wanted.nodes)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from kubraft.cli.progress import Progress
+from kubraft.cli.remains import remove_remains
 from kubraft.home import Home
 from kubraft.supervisor.daemon import DaemonError, command
 from kubraft.supervisor.pid_file import find_running, remove_stale
@@ -61,12 +62,14 @@ def take_down(home: Home) -> None:
     progress = Progress()
     if find_running(home.pid_file) is None:
         remove_stale(home.pid_file)
+        remove_remains(home)
         progress.say("not running")
         return
     since_s = time.monotonic()
     names = command(home, "down")["names"]
     while find_running(home.pid_file) is not None:
         time.sleep(0.01)
+    remove_remains(home)
     progress.say(
         f"stopped {len(names)} processes in {time.monotonic() - since_s:.1f} s; "
         f"the data stays in {home.path}"
@@ -86,5 +89,6 @@ def remove(home: Home) -> None:
         return
     if find_running(home.pid_file) is not None:
         raise DaemonError(f"the cluster in {home.path} is running: `make down` first")
+    remove_remains(home)
     home.remove()
     progress.say(f"removed {home.path}")

@@ -40,6 +40,21 @@ HollowPods = Annotated[int, typer.Option("--hollow-pods", help="Pods of each.")]
 HollowTaint = Annotated[
     bool, typer.Option("--hollow-taint/--no-hollow-taint", help="Keep Pods off that do not ask.")
 ]
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="What runs containers: process (no root needed) or containerd (root).",
+        show_default="process",
+    ),
+]
+RuntimeEndpoint = Annotated[
+    str,
+    typer.Option(
+        "--container-runtime-endpoint",
+        help="A CRI socket that is served already, unix:///PATH, for one node.",
+    ),
+]
 Name = Annotated[
     str, typer.Argument(help="As `kubraft status` lists it: store-1, apiserver-0, node-1, ...")
 ]
@@ -64,11 +79,14 @@ def up(
     hollow_memory: HollowMemory = "256Gi",
     hollow_pods: HollowPods = 110,
     hollow_taint: HollowTaint = True,
+    runtime: Runtime = None,
+    container_runtime_endpoint: RuntimeEndpoint = "",
 ) -> None:
     """Start a cluster in $KUBRAFT_HOME or ./.kubraft, or start it again with its data."""
 
     def work() -> None:
         from kubraft.cli.cluster_up import bring_up  # noqa: PLC0415
+        from kubraft.cli.runtime_choice import with_runtime  # noqa: PLC0415
         from kubraft.cluster_config import Counts, HollowConfig  # noqa: PLC0415
         from kubraft.home import Home  # noqa: PLC0415
 
@@ -78,7 +96,8 @@ def up(
                 hollow_nodes, hollow_cpu, hollow_memory, hollow_pods, hollow_taint
             )
         counts = Counts(members, nodes, apiservers, schedulers, controller_managers, hollow)
-        bring_up(Home.from_environment(), counts)
+        chosen = with_runtime(counts, runtime, container_runtime_endpoint)
+        bring_up(Home.from_environment(), chosen)
 
     _run(work)
 

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from kubraft.cli.progress import Progress
+from kubraft.cli.runtime_choice import check_runtime
 from kubraft.cluster_config import ClusterConfig, ClusterConfigError, Counts, new_cluster
 from kubraft.home import Home, HomeError
 from kubraft.ports import find_holder, is_free
@@ -65,6 +66,7 @@ def _start(
     else:
         cluster = known.with_counts(counts)
     check_ports(cluster)
+    check_runtime(cluster)
     home.prepare(cluster)
     from kubraft.credentials import make_credentials  # noqa: PLC0415
     from kubraft.pki import PkiError, make_pki  # noqa: PLC0415 - slow to import

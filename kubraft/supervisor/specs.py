@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final
 from kubraft.cluster_config import ClusterConfig, MemberConfig, NodeConfig
 from kubraft.home import Home
 from kubraft.ports import DNS_PORT, LOOPBACK, may_listen
+from kubraft.supervisor.runtime_specs import cgroup_root, runtime_endpoint, runtime_process
 
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
@@ -55,7 +56,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
     return [
         *(_member(home, cluster, member) for member in cluster.members),
         *(_apiserver(home, cluster, index) for index in range(cluster.apiservers)),
-        *(_runtime(home, node) for node in cluster.nodes),
+        *_runtimes(home, cluster),
         *(
             _agent(home, cluster, "scheduler", "agents.scheduler", index)
             for index in range(cluster.schedulers)
@@ -209,16 +210,10 @@ def _name_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:
     return ProcessSpec("dns-0", "agents.dns", _flags(flags), Stage.AGENT)
 
 
-def _runtime(home: Home, node: NodeConfig) -> ProcessSpec:
-    name = node.runtime_name
-    flags = {
-        "listen": f"unix://{home.socket(name)}",
-        "root-dir": _absolute(home.data(name)),
-        "pod-cidr": node.pod_cidr,
-    }
-    # Containers have no business with keys, tokens, data, nor with other Pods' volumes.
-    mask = f"--masked-path={_absolute(home.path)}"
-    return ProcessSpec(name, "agents.runtime", (*_flags(flags), mask), Stage.RUNTIME, node.name)
+def _runtimes(home: Home, cluster: ClusterConfig) -> Iterator[ProcessSpec]:
+    for node in cluster.nodes:
+        if process := runtime_process(home, cluster, node):
+            yield ProcessSpec(node.runtime_name, *process, Stage.RUNTIME, node.name)
 
 
 def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
@@ -229,7 +224,8 @@ def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
         "pod-cidr": node.pod_cidr,
         **_client_flags(home, cluster, node.name),
         "root-dir": _absolute(home.data(node.name)),
-        "runtime-endpoint": f"unix://{home.socket(node.runtime_name)}",
+        "container-runtime-endpoint": runtime_endpoint(home, cluster, node),
+        "cgroup-root": cgroup_root(cluster, node),
         "port": node.port,
         "tls-cert-file": pki / f"{node.name}-server.crt",
         "tls-private-key-file": pki / f"{node.name}-server.key",
