@@ -9,7 +9,8 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Collection
 
-from agents.proxy.fronts import Backends, Endpoint
+from agents.proxy.fronts import Backends
+from agents.proxy.service_ports import Endpoint
 
 # Clients that one front remembers; the one that was away the longest is forgotten first.
 CLIENTS_MAX = 10_000

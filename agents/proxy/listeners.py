@@ -13,11 +13,13 @@ from dataclasses import dataclass
 
 from agents.proxy.balancer import Balancer
 from agents.proxy.fronts import Backends, Front
-from agents.proxy.tcp_relay import TcpRelay
+from agents.proxy.tcp_relay import Room, TcpRelay
 from agents.proxy.udp_relay import UdpRelay
 from kubraft.api.time import Clock
 
 _BACKLOG = 512
+# Through all fronts together, where the caller knows of no other bound.
+CONNECTIONS_MAX = 16_384
 
 
 @dataclass(slots=True)
@@ -29,8 +31,16 @@ class _Listener:
 class Listeners:
     """Opens and closes sockets until they are those of the table."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        connections_max: int = CONNECTIONS_MAX,
+        on_refused: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Connections beyond `connections_max` are reset; `on_refused` hears why any is."""
         self._clock = clock
+        self._room = Room(connections_max)
+        self._on_refused = on_refused
         self._open: dict[Front, _Listener] = {}
         self._relays: list[TcpRelay] = []  # closed fronts, whose connections live on
 
@@ -38,6 +48,11 @@ class Listeners:
     def fronts(self) -> frozenset[Front]:
         """What clients can connect to now."""
         return frozenset(self._open)
+
+    @property
+    def connection_count(self) -> int:
+        """TCP connections that are carried, those of fronts that are gone among them."""
+        return self._room.count
 
     def relay(self, front: Front) -> TcpRelay | UdpRelay:
         """What carries that front's connections."""
@@ -80,7 +95,7 @@ class Listeners:
             udp = UdpRelay(balancer, self._clock)
             await loop.create_datagram_endpoint(lambda: udp, (front.address, front.port))
             return _Listener(udp, udp.close)
-        relay = TcpRelay(balancer, self._clock)
+        relay = TcpRelay(balancer, self._clock, self._room, self._on_refused)
         server = await loop.create_server(
             relay.factory(), front.address, front.port, backlog=_BACKLOG, reuse_address=True
         )

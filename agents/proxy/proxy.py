@@ -1,103 +1,137 @@
-"""Keeps the open sockets as Services and EndpointSlices say."""
+"""Follows the cluster and has a mode carry out what it says."""
 
 from __future__ import annotations
 
 import asyncio
+from random import Random
+from typing import Final, Protocol
 
-from agents.proxy.fronts import Backends, Front, fronts_of
-from agents.proxy.listeners import Listeners
-from kubraft.api.gvk import ENDPOINT_SLICE, SERVICE
-from kubraft.api.object import Object
+from agents.proxy.figures import Figures
+from agents.proxy.health import ProxyHealth, checked_of
+from agents.proxy.http_servers import ServicePorts
+from agents.proxy.nft_table import NftError
+from agents.proxy.picture import Picture
+from kubraft.api.backoff import Backoff
+from kubraft.api.object import ObjectKey
 from kubraft.api.time import Clock
-from kubraft.client.client import ApiClient
-from kubraft.client.events import EventRecorder
-from kubraft.client.informer import Informer
 from kubraft.log import get_logger
 
 # Changes that come together are taken together.
-_GATHER_S = 0.01
-# A port that was taken may be free again.
-_RETRY_S = 5.0
+_GATHER_S: Final = 0.01
+# A health check node port that was taken may be free again.
+_RETRY_S: Final = 5.0
+# What the kernel refused may be accepted later.
+_BACKOFF_S_MIN: Final = 1.0
+_BACKOFF_S_MAX: Final = 30.0
+
+
+class Mode(Protocol):
+    """How connections are led to Pods. Called by one task, never twice at once."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def sync(self, picture: Picture, changed: frozenset[ObjectKey]) -> float | None:
+        """Do as the picture says, of which the Services `changed` have changed.
+
+        Returns:
+            After how long to be called again even if nothing changes; None for never.
+
+        Raises:
+            NftError: it could not be done; `changed` is remembered.
+        """
+        ...
+
+    async def close(self) -> None:
+        """The proxy ends."""
+        ...
 
 
 class Proxy:
-    """The service proxy of a machine, for all nodes that share its loopback."""
+    """The service proxy of a node, or of all nodes of a machine."""
 
     def __init__(
-        self, client: ApiClient, recorder: EventRecorder, clock: Clock, node_address: str
+        self,
+        picture: Picture,
+        mode: Mode,
+        figures: Figures,
+        health: ProxyHealth,
+        *,
+        health_ports: ServicePorts,
+        clock: Clock,
+        rng: Random,
     ) -> None:
-        self._services = Informer(client, SERVICE, clock=clock)
-        self._slices = Informer(client, ENDPOINT_SLICE, clock=clock)
-        self._recorder = recorder
+        self._picture = picture
+        self._mode = mode
+        self._figures = figures
+        self._health = health
+        self._health_ports = health_ports
         self._clock = clock
-        self._node_address = node_address
-        self._listeners = Listeners(clock)
-        self._changed = asyncio.Event()
-        self._failed: dict[Front, str] = {}
+        self._checks: dict[ObjectKey, int] = {}
+        self._failure = ""
+        self._backoff = Backoff(_BACKOFF_S_MIN, _BACKOFF_S_MAX, jitter=0.1, rng=rng)
+        self._synced = asyncio.Event()
         self._log = get_logger("proxy")
-        for informer in (self._services, self._slices):
-            informer.add_handler(self._on_change)
-
-    @property
-    def fronts(self) -> frozenset[Front]:
-        """What clients can connect to now."""
-        return self._listeners.fronts
-
-    async def follow(self) -> None:
-        """Follow Services and EndpointSlices until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._services.run())
-            group.create_task(self._slices.run())
+        picture.on_slice_change(figures.triggered)
 
     async def wait_synced(self) -> None:
-        """Return once all Services and EndpointSlices are known."""
-        await self._services.wait_synced()
-        await self._slices.wait_synced()
+        """Return once clients are served."""
+        await self._synced.wait()
 
     async def run(self) -> None:
-        """Open and close sockets until cancelled; all are closed then."""
+        """Keep to the picture until cancelled."""
         try:
             while True:
-                self._changed.clear()
-                await self.sync()
+                wait_s = await self._sync()
                 try:
-                    async with asyncio.timeout(_RETRY_S if self._failed else None):
-                        await self._changed.wait()
+                    async with asyncio.timeout(wait_s):
+                        await self._picture.news.wait()
                 except TimeoutError:
                     continue
+                self._health.queued()
+                self._figures.last_queued_s.set(self._clock.now().timestamp())
                 await self._clock.sleep(_GATHER_S)
         finally:
-            self._listeners.close()
+            await self._health_ports.close()
+            await self._mode.close()
 
-    async def sync(self) -> None:
-        """Make the sockets those of the caches, once."""
-        table = fronts_of(self._services.list(), self._slices.list(), self._node_address)
-        failed = await self._listeners.apply(table)
-        for front, cause in failed.items():
-            if self._failed.get(front) != cause:
-                self._report(table[front], front, cause)
-        self._failed = failed
+    async def _sync(self) -> float | None:
+        changed = self._picture.take()
+        began_s = self._clock.monotonic_s()
+        self._health.node_is_going = self._picture.node_is_going()
+        await self._check_ports(changed)
+        try:
+            wait_s = await self._mode.sync(self._picture, changed)
+        except NftError as error:
+            self._health.queued()
+            if str(error) != self._failure:
+                self._failure = str(error)
+                self._log.error("sync_failed", cause=self._failure)
+            return self._backoff.next_s()
+        if self._failure:
+            self._log.info("sync_works_again")
+        self._failure = ""
+        self._backoff.reset()
+        self._health.updated()
+        took_s = self._clock.monotonic_s() - began_s
+        if changed:
+            self._figures.synced(took_s, self._clock.now(), full=not self._synced.is_set())
+        self._synced.set()
+        if self._health_ports.has_failed:
+            return _RETRY_S if wait_s is None else min(wait_s, _RETRY_S)
+        return wait_s
 
-    def _report(self, backends: Backends, front: Front, cause: str) -> None:
-        self._log.warning("not_listening", front=str(front), cause=cause)
-        service = {
-            "kind": "Service",
-            "apiVersion": "v1",
-            "namespace": backends.service.namespace,
-            "name": backends.service.name,
-            "uid": backends.uid,
-        }
-        message = f"Cannot listen on {front}: {cause}{_advice(front, cause)}"
-        self._recorder.event(service, "Warning", "FailedToListen", message)
-
-    def _on_change(self, _old: Object | None, _new: Object | None) -> None:
-        self._changed.set()
-
-
-def _advice(front: Front, cause: str) -> str:
-    if cause == "Permission denied":
-        return (
-            f"; a port below 1024 needs root, or `sysctl net.ipv4.ip_unprivileged_port_start="
-            f"{front.port}`"
-        )
-    return ""
+    async def _check_ports(self, changed: frozenset[ObjectKey]) -> None:
+        """Open and close health check node ports; most clusters have none."""
+        place = self._picture.place()
+        wanted = {}
+        for key in {*changed, *self._checks}:
+            self._checks.pop(key, None)
+            service = self._picture.service(key)
+            if service is None:
+                continue
+            found = checked_of(service, self._picture.slices_of(key), place)
+            if found is not None:
+                self._checks[key] = found[0]
+                wanted[found[0]] = found[1]
+        await self._health_ports.apply(wanted)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import cast
 
 from agents.proxy.balancer import Balancer
-from agents.proxy.fronts import Endpoint
+from agents.proxy.service_ports import Endpoint
 from kubraft.api.time import Clock
 
 CONNECT_TIMEOUT_S = 5.0
@@ -128,12 +128,40 @@ class _Accepted(_Side):
         transport.resume_reading()
 
 
+class Room:
+    """Counts connections up to a maximum."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.count = 0
+
+    def enter(self) -> bool:
+        """Count one more, if there is room."""
+        if self.count >= self._most:
+            return False
+        self.count += 1
+        return True
+
+    def leave(self) -> None:
+        """One that was counted has ended."""
+        self.count -= 1
+
+
 class TcpRelay:
     """All connections of one TCP front."""
 
-    def __init__(self, balancer: Balancer, clock: Clock) -> None:
+    def __init__(
+        self,
+        balancer: Balancer,
+        clock: Clock,
+        room: Room | None = None,
+        on_refused: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`room` is shared by all relays of the machine; `on_refused` hears causes."""
         self.balancer = balancer
         self._clock = clock
+        self._room = room or Room(CONNECTIONS_MAX)
+        self._on_refused = on_refused
         self._open: set[_Accepted] = set()
 
     @property
@@ -148,14 +176,20 @@ class TcpRelay:
         """Whether the connection may be; it is counted then."""
         assert side.transport is not None
         client = side.transport.get_extra_info("peername")[0]
-        if len(self._open) >= CONNECTIONS_MAX or not self.balancer.admits(client):
+        if not self.balancer.admits(client):
+            self._on_refused("source")
+            return False
+        if len(self._open) >= CONNECTIONS_MAX or not self._room.enter():
+            self._on_refused("limit")
             return False
         self._open.add(side)
         return True
 
     def leave(self, side: _Accepted) -> None:
         """The connection has ended."""
-        self._open.discard(side)
+        if side in self._open:
+            self._open.discard(side)
+            self._room.leave()
 
     async def connect(self, client: str) -> _Side | None:
         """A side that is connected to an endpoint; None where none of them answers."""
@@ -164,6 +198,7 @@ class TcpRelay:
         while True:
             endpoint = self.balancer.pick(client, self._clock.monotonic_s(), failed)
             if endpoint is None:
+                self._on_refused("no_endpoint")
                 return None
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):

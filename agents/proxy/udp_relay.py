@@ -11,7 +11,7 @@ from collections import OrderedDict
 from typing import cast
 
 from agents.proxy.balancer import Balancer
-from agents.proxy.fronts import Endpoint
+from agents.proxy.service_ports import Endpoint
 from kubraft.api.time import Clock
 
 # As Linux' connection tracking: after this long without a datagram a client is forgotten.

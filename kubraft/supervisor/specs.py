@@ -10,7 +10,14 @@ from typing import Final
 
 from kubraft.cluster_config import ClusterConfig, MemberConfig, NodeConfig
 from kubraft.home import Home
-from kubraft.ports import DNS_PORT, LOOPBACK, may_listen
+from kubraft.ports import (
+    DNS_PORT,
+    LOOPBACK,
+    PROXY_HEALTH_PORT,
+    PROXY_METRICS_PORT,
+    REST_PORT,
+    may_listen,
+)
 from kubraft.supervisor.runtime_specs import cgroup_root, runtime_endpoint, runtime_process
 
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
@@ -157,6 +164,8 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
         extra = (*CONTROLLER_FLAGS, f"--root-ca-file={ca}.crt", accounts, *signing)
     if role == "scheduler" and home.scheduler_config.exists():
         extra = (f"--config={_absolute(home.scheduler_config)}",)
+    if role == "proxy":
+        extra = _proxy_ports(cluster)
     flags = {
         "identity": f"{role}-{index}",
         **_client_flags(home, cluster, role),
@@ -182,6 +191,15 @@ def _secure_port(home: Home, cluster: ClusterConfig, role: str, index: int) -> d
         "tls-private-key-file": pki / f"{role}-server.key",
         "client-ca-file": pki / "ca.crt",
     }
+
+
+def _proxy_ports(cluster: ClusterConfig) -> tuple[str, ...]:
+    """Upstream's ports; none for a cluster that shares the machine with others."""
+    alone = cluster.rest_port == REST_PORT
+    return tuple(
+        f"--{name}-bind-address={f'{LOOPBACK}:{port}' if alone else ''}"
+        for name, port in (("healthz", PROXY_HEALTH_PORT), ("metrics", PROXY_METRICS_PORT))
+    )
 
 
 def _metrics_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import replace
 
 from agents.proxy.balancer import CLIENTS_MAX, Balancer
-from agents.proxy.fronts import Backends, Endpoint
+from agents.proxy.fronts import Backends
+from agents.proxy.service_ports import Endpoint
 from kubraft.api.object import ObjectKey
 
 A, B, C = (Endpoint(f"127.64.0.{number}", 80) for number in (2, 3, 4))

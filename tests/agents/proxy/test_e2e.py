@@ -15,7 +15,7 @@ from kubraft.api.object import Object, key_of
 from kubraft.client.client import ApiClient
 from kubraft.client.informer import Informer
 from tests.agents.proxy.objects import endpoint, service, slice_of
-from tests.harness.api import ApiUnderTest, ProcessUnderTest, running_api
+from tests.harness.api import ApiUnderTest, ProcessUnderTest
 from tests.harness.eventually import eventually
 from tests.harness.ports import free_port
 
@@ -25,16 +25,9 @@ _numbers = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiUnderTest]:
-    # Addresses that anybody may listen on.
-    network = "--service-cluster-ip-range=127.250.0.0/16"
-    with running_api(tmp_path_factory.mktemp("proxy"), network) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
 def proxy(api: ApiUnderTest) -> Iterator[ProcessUnderTest]:
-    command = ["agents.proxy", *api.agent_flags("proxy")]
+    ports = [f"--{name}-bind-address=" for name in ("healthz", "metrics")]
+    command = ["agents.proxy", *api.agent_flags("proxy"), *ports]
     proxy = ProcessUnderTest("proxy", command, api.folder)
     proxy.start()
     proxy.wait_ready()

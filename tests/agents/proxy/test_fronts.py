@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from agents.proxy.fronts import Endpoint, Front, fronts_of
+from agents.proxy.fronts import Front, fronts_of
+from agents.proxy.service_ports import Endpoint
 from kubraft.api.object import Object
 from tests.agents.proxy.objects import endpoint, service, slice_of
 

@@ -13,8 +13,9 @@ import pytest
 import uvloop
 
 from agents.proxy import udp_relay
-from agents.proxy.fronts import Backends, Endpoint, Front
+from agents.proxy.fronts import Backends, Front
 from agents.proxy.listeners import Listeners
+from agents.proxy.service_ports import Endpoint
 from kubraft.api.object import ObjectKey
 from kubraft.api.time import ManualClock, settle
 from tests.harness.ports import free_port
