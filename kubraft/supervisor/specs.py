@@ -165,7 +165,8 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     if role == "scheduler" and home.scheduler_config.exists():
         extra = (f"--config={_absolute(home.scheduler_config)}",)
     if role == "proxy":
-        extra = _proxy_ports(cluster)
+        # The API server is on loopback, where no rule can lead packets of Pods behind a bridge.
+        extra = ("--proxy-mode=userspace", *_proxy_ports(cluster))
     flags = {
         "identity": f"{role}-{index}",
         **_client_flags(home, cluster, role),
