@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import NoReturn
 
 from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import AlarmType
+from store.beat import next_beat
 from store.rpc.service import MemberServices
 
 log = get_logger("store.alarm_log")
@@ -25,4 +25,4 @@ async def keep_alarm_log(services: MemberServices) -> NoReturn:
             event = "alarm on" if (kind, member) in found else "alarm off"
             tell(event, alarm=AlarmType.Name(AlarmType.ValueType(kind)), member=name)
         told = found
-        await asyncio.sleep(_POLL_S)
+        await next_beat(_POLL_S)

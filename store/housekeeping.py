@@ -6,12 +6,14 @@ Each is one task of the member; a failure of a task is a failure of the member.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 from kubraft.log import get_logger
 from kubraft.pb.etcdserverpb.rpc_pb2 import CompactionRequest, LeaseCheckpoint
 from store.auto_compaction import AutoCompactor
+from store.beat import next_beat
 from store.figures import FIGURES
 from store.mvcc import command, compaction
 from store.mvcc.command import Kind
@@ -25,9 +27,7 @@ log = get_logger("store.housekeeping")
 # Source: etcd, server/lease (look twice a second, expire at most so many at once).
 _LEASE_POLL_S = 0.5
 _EXPIRE_AT_ONCE = 500
-# A buffer of this size is flushed without waiting for the interval.
-_FLUSH_BYTES = 16 << 20
-_FLUSH_POLL_S = 0.1
+_SNAPSHOT_PAUSE_S = 0.1
 _COMPACTION_PAUSE_S = 0.002
 _AUTO_COMPACTION_POLL_S = 30.0
 
@@ -75,14 +75,10 @@ class Housekeeping:
             await self._applied.wait()
             self._applied.clear()
             await self._clear_up()
-            due = loop.time() + self._flush_interval_s
-            while (left := due - loop.time()) > 0:
-                if self._machine.backend.pending_bytes > _FLUSH_BYTES:
-                    break
-                if self._state_machine.flush_wanted:
-                    break
-                await asyncio.sleep(min(left, _FLUSH_POLL_S))
-            self._state_machine.flush_wanted = False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._flush_interval_s):
+                    await self._state_machine.flush_wanted.wait()
+            self._state_machine.flush_wanted.clear()
             flush = self._machine.begin_flush()
             if flush is not None:
                 while flush.fill():  # noqa: ASYNC110  # not a wait: others have a turn
@@ -93,7 +89,7 @@ class Housekeeping:
                 self._machine.end_flush()
             elif self._machine.backend.is_dirty:
                 # A snapshot is being copied; what is buffered waits for the next round.
-                await asyncio.sleep(_FLUSH_POLL_S)
+                await asyncio.sleep(_SNAPSHOT_PAUSE_S)
                 self._applied.set()
 
     async def _clear_up(self) -> None:
@@ -116,7 +112,7 @@ class Housekeeping:
         """
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(_LEASE_POLL_S)
+            await next_beat(_LEASE_POLL_S)
             status, now = self._engine.status(), loop.time()
             lessor = self._machine.store.lessor
             leadership = None if status.leader is None else (status.term, status.leader)

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from kubraft.log import get_logger
+from store.beat import next_beat
 from store.raft.engine import EngineStatus
 from store.rpc.errors import quorum_lost
 from store.rpc.service import MemberServices
 
 log = get_logger("store.leader_log")
 
-_POLL_S = 0.25
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +72,4 @@ async def keep_leader_log(services: MemberServices, *, election_s: float) -> NoR
             log.info("leader", leader=notice.leader, term=notice.term)
         elif notice is not None:
             log.warning("no leader", cause=notice.cause, term=notice.term)
-        await asyncio.sleep(_POLL_S)
+        await next_beat(_POLL_S)

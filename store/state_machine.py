@@ -19,6 +19,8 @@ from store.raft.engine import Command, LogIndex, Term
 
 # Source: etcd, server/etcdserver (warnApplyDuration).
 _SLOW_APPLY_S = 0.1
+# A buffer of this size is flushed without waiting for the interval.
+_FLUSH_BYTES = 16 << 20
 # What etcd calls them in its figures; its log has no keep-alives.
 _OPERATIONS = {
     Kind.PUT: "Put",
@@ -57,8 +59,8 @@ class StoreStateMachine:
         self._expiry = expiry
         # Set by every apply; the flush and compaction tasks wait for it.
         self.applied = asyncio.Event()
-        # Set where the log cannot shrink before what is applied is flushed.
-        self.flush_wanted = False
+        # Set where the log cannot shrink before what is applied is flushed, and where much is.
+        self.flush_wanted = asyncio.Event()
 
     def durable_index(self) -> tuple[LogIndex, Term]:
         return _typed(self._machine.durable_index())
@@ -71,13 +73,15 @@ class StoreStateMachine:
         FIGURES.slow_applies += now() - began > _SLOW_APPLY_S
         self._note_leases()
         self.applied.set()
+        if self._machine.backend.pending_bytes > _FLUSH_BYTES:
+            self.flush_wanted.set()
         return results
 
     def persist(self) -> tuple[LogIndex, Term]:
         return _typed(self._machine.persist())
 
     def persist_soon(self) -> None:
-        self.flush_wanted = True
+        self.flush_wanted.set()
         self.applied.set()
 
     def save_snapshot(self, path: Path) -> tuple[LogIndex, Term]:

@@ -9,6 +9,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from kubraft.pb.etcdserverpb.rpc_pb2 import WatchCreateRequest, WatchRequest
+from store.beat import next_beat
 from store.figures import FIGURES
 from store.mvcc.errors import MvccError
 from store.raft.engine import Engine
@@ -111,6 +112,6 @@ async def _write(stream: WatchStream, context: Context) -> None:
 async def _require_leader(engine: Engine) -> None:
     leaderless = 0
     while leaderless < _LEADERLESS_POLLS_MAX:
-        await asyncio.sleep(_LEADER_POLL_S)
+        await next_beat(_LEADER_POLL_S)
         leaderless = 0 if engine.status().leader is not None else leaderless + 1
     raise RefusedError(grpc.StatusCode.UNAVAILABLE, NO_LEADER)
