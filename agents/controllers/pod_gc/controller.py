@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agents.controllers.context import Context
-from agents.controllers.node_lifecycle.taint import taints_of
-from agents.controllers.pod_gc.plan import Cause, failed, next_check_s, plan
+from agents.controllers.pod_gc.plan import Cause, failed, next_check_s, plan, telling_taints
 from kubraft.api.errors import ApiError, NotFoundError
 from kubraft.api.gvk import NODE, POD
 from kubraft.api.object import Object, ObjectKey, is_terminating, key_of, uid_of
@@ -100,11 +99,11 @@ class PodGarbageCollector:
         if new is None or not is_terminating(new) or (old is not None and is_terminating(old)):
             return
         node = self._nodes.get(ObjectKey("", node_of(new)))
-        if node is None or taints_of(node):
+        if node is None or telling_taints(node):
             self._wake.set()
 
     def _on_node(self, old: Object | None, new: Object | None) -> None:
-        if new is None or (old is not None and taints_of(old) != taints_of(new)):
+        if new is None or (old is not None and telling_taints(old) != telling_taints(new)):
             self._wake.set()
 
     def _nodes_by_name(self) -> dict[str, Object]:

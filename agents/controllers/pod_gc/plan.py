@@ -49,6 +49,11 @@ class Rules:
     unreachable_s: float | None = None
 
 
+def telling_taints(node: Object) -> list[dict[str, str]]:
+    """The taints by which Pods are judged; all others say nothing here, and nodes have many."""
+    return [t for t in taints_of(node) if t["key"] in (UNREACHABLE, OUT_OF_SERVICE)]
+
+
 def plan(
     pods: Iterable[Object], nodes: Mapping[str, Object], rules: Rules, now: datetime
 ) -> list[tuple[Object, Cause]]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from agents.controllers.node_lifecycle.taint import tainted
-from agents.controllers.pod_gc.plan import Cause, Rules, failed, next_check_s, plan
+from agents.controllers.node_lifecycle.taint import UNREACHABLE, tainted
+from agents.controllers.pod_gc.plan import Cause, Rules, failed, next_check_s, plan, telling_taints
 from kubraft.api.object import Object
 from tests.agents.controllers.node_objects import node
 from tests.agents.controllers.objects import NOW, pod
@@ -76,3 +76,10 @@ def test_an_orphaned_pod_is_marked_failed_first() -> None:
     assert marked["status"]["conditions"][-1]["reason"] == "DeletionByPodGC"
     assert failed(pod("b", phase="Succeeded"), Cause.ORPHANED, NOW) is None
     assert failed(pod("c", terminating=True), Cause.UNSCHEDULED, NOW) is None
+
+
+def test_only_taints_that_end_pods_call_for_a_look() -> None:
+    telling = [{"key": UNREACHABLE, "effect": "NoExecute"}, OUT]
+    others = [{"key": "kubraft.io/hollow", "value": "true", "effect": "NoSchedule"}]
+    assert telling_taints(node(taints=[*others, *telling])) == telling
+    assert telling_taints(node(taints=others)) == []
