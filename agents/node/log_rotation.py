@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from agents.node.cri_client import CriClient, RuntimeCallError
@@ -29,6 +30,7 @@ class LogRotation:
         self._runtime = runtime
         self._clock = clock
         self._bytes_max = bytes_max
+        self._paths: dict[str, Path] = {}  # by container
 
     async def run(self) -> None:
         """Rotate until cancelled."""
@@ -41,31 +43,35 @@ class LogRotation:
 
     async def rotate_all(self) -> None:
         """Rotate every log that is too large."""
-        running = [c for c in await self._runtime.containers() if c.state == cri.CONTAINER_RUNNING]
-        for uid in {container.labels.get(POD_UID, "") for container in running}:
+        await self._find_paths()
+        for container_id in await asyncio.to_thread(_too_large, self._paths, self._bytes_max):
+            path = self._paths[container_id]
+            await asyncio.to_thread(rename_away, path)
+            try:
+                await self._runtime.reopen_log(container_id)
+            except RuntimeCallError:
+                # It has just ended, or goes on in the old file: that is its log, as before.
+                await asyncio.to_thread(_take_back, path)
+                raise
+
+    async def _find_paths(self) -> None:
+        """Know where the logs are; the runtime is asked once in a container's life."""
+        listed = await self._runtime.containers()
+        running = {c.id: c for c in listed if c.state == cri.CONTAINER_RUNNING}
+        self._paths = {key: path for key, path in self._paths.items() if key in running}
+        new = [container for key, container in running.items() if key not in self._paths]
+        for uid in {container.labels.get(POD_UID, "") for container in new}:
             view = await self._runtime.view(uid)
-            for life in view.running:
-                if not life.log_path:
-                    continue
-                path = Path(life.log_path)
-                if not await asyncio.to_thread(_rotate, path, self._bytes_max):
-                    continue
-                try:
-                    await self._runtime.reopen_log(life.id)
-                except RuntimeCallError:
-                    # It has just ended, or goes on in the old file: that is its log, as before.
-                    await asyncio.to_thread(_take_back, path)
-                    raise
+            self._paths |= {c.id: Path(c.log_path) for c in view.running if c.log_path}
 
 
-def _rotate(path: Path, bytes_max: int) -> bool:
-    try:
-        if path.stat().st_size <= bytes_max:
-            return False
-    except FileNotFoundError:
-        return False
-    rename_away(path)
-    return True
+def _too_large(paths: Mapping[str, Path], bytes_max: int) -> list[str]:
+    found = []
+    for container_id, path in paths.items():
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > bytes_max:
+                found.append(container_id)
+    return found
 
 
 def _take_back(path: Path) -> None:
