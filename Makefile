@@ -59,7 +59,7 @@ chaos: setup ## kill processes of every kind under load, and check what was prom
 
 # --- the project ---
 
-.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store fmt lock
+.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store bench-workloads fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
@@ -93,6 +93,9 @@ bench-api: tools ## the API server beside kube-apiserver's figures, as ratios, i
 
 bench-crowd: tools ## one API server with 50,000 objects, 1,000 watchers, 2,000 idle connections
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_api_crowd $(ARGS)
+
+bench-workloads: tools ## a whole cluster: how soon Pods are ready, what it uses: ARGS="--hollow"
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_workloads $(ARGS)
 
 fmt: tools ## format, and fix what ruff can fix
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format --quiet .
