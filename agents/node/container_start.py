@@ -68,8 +68,9 @@ class ContainerStarter:
         container = container_spec(pod, action.name)
         place = self.place(sandbox.address)
         config = self.identity.sandbox(pod, sandbox.attempt)
+        paths = await self._volumes(pod, place)
         image_id = await self._image(pod, container, config, memory)
-        create = await self._config(pod, container, place, action.attempt, image_id)
+        create = await self._config(pod, container, place, action.attempt, image_id, paths)
         (log_directory(self.root, pod) / action.name).mkdir(parents=True, exist_ok=True)
         try:
             container_id = await self.runtime.create_container(sandbox.id, create, config)
@@ -182,17 +183,26 @@ class ContainerStarter:
 
     # Config
 
-    async def _config(
-        self, pod: Object, container: Mapping[str, Any], place: Place, attempt: int, image_id: str
-    ) -> cri.ContainerConfig:
+    async def _volumes(self, pod: Object, place: Place) -> Mapping[str, Path]:
+        """Before all else: nothing is pulled for a Pod that waits for its volumes."""
         try:
-            paths = await self.volumes.set_up(pod, place)
+            return await self.volumes.set_up(pod, place)
         except VolumeSetUpError as error:
             self.recorder.event(pod, "Warning", "FailedMount", str(error))
             reason = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
             raise StartError(reason, "") from error
         except ApiError as error:
             raise StartError("ContainerCreating", error.message) from error
+
+    async def _config(
+        self,
+        pod: Object,
+        container: Mapping[str, Any],
+        place: Place,
+        attempt: int,
+        image_id: str,
+        paths: Mapping[str, Path],
+    ) -> cri.ContainerConfig:
         try:
             if must_not_be_root(pod, container):
                 found = await self.runtime.find_image(image_id)

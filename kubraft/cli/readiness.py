@@ -59,10 +59,11 @@ def wait_answers(home: Home, cluster: ClusterConfig, member: str) -> None:
         ControlError: the supervisor does not answer.
     """
     deadline_s = time.monotonic() + READY_TIMEOUT_S
+    crashes = Crashes()
     while member not in asyncio.run(member_statuses(home, cluster)):
         for view in ask(home.control_socket, "status")["processes"]:
             if view["name"] == member:
-                _check(home, view)
+                _check(home, view, crashes)
         if time.monotonic() > deadline_s:
             raise DaemonError(f"{member} does not answer; see {home.log(member)}")
         time.sleep(_POLL_S)
@@ -72,11 +73,12 @@ async def _wait(
     home: Home, cluster: ClusterConfig, pending: set[str], announce: Announce, since_s: float
 ) -> None:
     deadline_s = time.monotonic() + READY_TIMEOUT_S
+    crashes = Crashes()
     while pending:
         views = {view["name"]: view for view in ask(home.control_socket, "status")["processes"]}
         waiting = [views[name] for name in views if name in pending]
         for view in waiting:
-            _check(home, view)
+            _check(home, view, crashes)
         said = {view["name"] for view in waiting if _has_said_so(home, view)}
         for name in await _confirmed(home, cluster, said):
             pending.discard(name)
@@ -106,11 +108,23 @@ async def _confirmed(home: Home, cluster: ClusterConfig, said: set[str]) -> list
     return sorted(confirmed)
 
 
-def _check(home: Home, view: dict[str, Any]) -> None:
+class Crashes:
+    """How often processes crashed while somebody waits: what happened before is over."""
+
+    def __init__(self) -> None:
+        self._restarts: dict[str, int] = {}  # at the first look
+
+    def since_then(self, view: dict[str, Any]) -> int:
+        """The restarts of the process of `view` since the first one of it that was shown."""
+        restarts: int = view["restarts"]
+        return restarts - self._restarts.setdefault(view["name"], restarts)
+
+
+def _check(home: Home, view: dict[str, Any], crashes: Crashes) -> None:
     name = view["name"]
     if view["state"] in {"stopped", "killed"} and view["exit"]:
         raise DaemonError(f"{name} was {view['state']} before it was ready")
-    if view["restarts"] >= _CRASHES_MAX:
+    if crashes.since_then(view) >= _CRASHES_MAX:
         last = last_line(home.log(name))
         raise DaemonError(f"{name} keeps crashing ({view['exit']}): {last}; see {home.log(name)}")
 

@@ -284,6 +284,8 @@ async def test_a_missing_volume_is_an_event(node: Node) -> None:
     await node.until_event("stuck", "FailedMount", text)
     waiting = state(await node.get("stuck"))["state"]["waiting"]
     assert waiting["reason"] == "ContainerCreating"
+    reasons = {reason for reason, _ in await node.events("stuck")}
+    assert not reasons & {"Pulling", "Pulled", "Created"}
 
 
 async def test_deletion_waits_for_the_program_up_to_its_grace(any_node: Node) -> None:
