@@ -70,7 +70,9 @@ class ContainerStarter:
         config = self.identity.sandbox(pod, sandbox.attempt)
         paths = await self._volumes(pod, place)
         image_id = await self._image(pod, container, config, memory)
-        create = await self._config(pod, container, place, action.attempt, image_id, paths)
+        create = await self._config(
+            pod, container, place, action.attempt, image_id=image_id, paths=paths
+        )
         (log_directory(self.root, pod) / action.name).mkdir(parents=True, exist_ok=True)
         try:
             container_id = await self.runtime.create_container(sandbox.id, create, config)
@@ -200,6 +202,7 @@ class ContainerStarter:
         container: Mapping[str, Any],
         place: Place,
         attempt: int,
+        *,
         image_id: str,
         paths: Mapping[str, Path],
     ) -> cri.ContainerConfig:

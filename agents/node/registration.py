@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agents.node.condition_events import condition_events
 from agents.node.node_object import (
     Machine,
     Usage,
@@ -144,11 +145,17 @@ class Registration:
             self._node = self._lease = None
             raise
         self._reported_at_s = now_s
+        self._tell(old, new)
+
+    def _tell(self, old: Object, new: Object) -> None:
+        for reason, message in condition_events(self._machine.name, old, new):
+            self._recorder.event(self._node or {}, "Normal", reason, message)
 
     async def _register(self, usage: Usage) -> None:
         wanted = node_object(self._machine, usage, self._clock.now())
         try:
             self._node = await self._client.create(wanted)
+            self._tell({}, wanted.get("status") or {})
         except AlreadyExistsError:
             found = await self._client.get(NODE, self._machine.name)
             change: dict[str, Any] = {}
