@@ -82,6 +82,7 @@ CERTIFICATE_SIGNING_REQUEST = GroupVersionKind(
     "certificates.k8s.io", "v1", "CertificateSigningRequest"
 )
 POD_DISRUPTION_BUDGET = GroupVersionKind("policy", "v1", "PodDisruptionBudget")
+STORAGE_CLASS = GroupVersionKind("storage.k8s.io", "v1", "StorageClass")
 VOLUME_ATTACHMENT = GroupVersionKind("storage.k8s.io", "v1", "VolumeAttachment")
 CSI_NODE = GroupVersionKind("storage.k8s.io", "v1", "CSINode")
 RESOURCE_SLICE = GroupVersionKind("resource.k8s.io", "v1", "ResourceSlice")

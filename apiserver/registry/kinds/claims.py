@@ -100,8 +100,11 @@ def _claim_change(new: Object, old: Object) -> list[Cause]:
             spec.pop("volumeAttributesClassName", None)
     if after != before:
         causes.append(forbidden("spec", _CLAIM_RULE))
-    wanted, held = _amount(new, _REQUEST), _amount(old, "status.capacity.storage")
-    if bound and wanted is not None and held is not None and wanted < held:
+    wanted, before_ = _amount(new, _REQUEST), _amount(old, _REQUEST)
+    held = _amount(old, "status.capacity.storage")
+    shrinks = wanted is not None and before_ is not None and wanted < before_
+    # What it asks for may always have been less than the volume that it got.
+    if bound and shrinks and wanted is not None and held is not None and wanted < held:
         causes.append(forbidden(_REQUEST, "field can not be less than status.capacity"))
     if new["spec"].get("volumeMode") != old["spec"].get("volumeMode"):
         causes.append(immutable("spec.volumeMode", new["spec"].get("volumeMode")))

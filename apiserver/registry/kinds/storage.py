@@ -23,12 +23,11 @@ from apiserver.registry.rules import (
     unique,
 )
 from kubraft.api.errors import Cause
-from kubraft.api.gvk import CSI_NODE, VOLUME_ATTACHMENT, GroupVersionKind
+from kubraft.api.gvk import CSI_NODE, STORAGE_CLASS, VOLUME_ATTACHMENT, GroupVersionKind
 from kubraft.api.names import dns1123_subdomain_errors, qualified_name_errors
 from kubraft.api.object import Object, annotations_of
 
 _GROUP = ("storage.k8s.io", "v1")
-STORAGE_CLASS = GroupVersionKind(*_GROUP, "StorageClass")
 CSI_DRIVER = GroupVersionKind(*_GROUP, "CSIDriver")
 CSI_STORAGE_CAPACITY = GroupVersionKind(*_GROUP, "CSIStorageCapacity")
 VOLUME_ATTRIBUTES_CLASS = GroupVersionKind(*_GROUP, "VolumeAttributesClass")
