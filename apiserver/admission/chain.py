@@ -30,6 +30,7 @@ from apiserver.admission.request import AdmissionContext, AdmissionRequest
 from apiserver.admission.resource_quota import ResourceQuota
 from apiserver.admission.runtime_class import RuntimeClass
 from apiserver.admission.service_account import ServiceAccount
+from apiserver.admission.storage_protection import StorageObjectInUseProtection
 from apiserver.admission.webhook.call import Caller
 from apiserver.admission.webhook.client import WebhookClient
 from apiserver.admission.webhook.mutating import MutatingAdmissionWebhook
@@ -140,6 +141,7 @@ def build_chain(
         Priority(context),
         DefaultTolerationSeconds(toleration_s),
         DefaultStorageClass(context),
+        StorageObjectInUseProtection(),
         PersistentVolumeClaimResize(context),
         RuntimeClass(context),
         DefaultIngressClass(context),

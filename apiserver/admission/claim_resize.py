@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
-from apiserver.registry.kinds.storage import STORAGE_CLASS
-from kubraft.api.gvk import PERSISTENT_VOLUME_CLAIM
+from kubraft.api.gvk import PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS
 from kubraft.api.object import Object
 from kubraft.api.quantity import Quantity, parse_quantity
 

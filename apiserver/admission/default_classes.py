@@ -10,8 +10,7 @@ from typing import Final
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionContext, AdmissionRequest, Operation
 from apiserver.registry.kinds.ingress import INGRESS, INGRESS_CLASS
-from apiserver.registry.kinds.storage import STORAGE_CLASS
-from kubraft.api.gvk import PERSISTENT_VOLUME_CLAIM, GroupVersionKind
+from kubraft.api.gvk import PERSISTENT_VOLUME_CLAIM, STORAGE_CLASS, GroupVersionKind
 from kubraft.api.object import Object
 
 _BETA_CLASS: Final = "volume.beta.kubernetes.io/storage-class"

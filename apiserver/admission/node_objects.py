@@ -10,7 +10,8 @@ from typing import Final
 
 from apiserver.admission.certificates import common_name
 from apiserver.admission.request import AdmissionRequest, Operation
-from kubraft.api.object import Object
+from kubraft.api.object import Object, labels_of
+from kubraft.api.storage import LOCAL_FINALIZER, LOCAL_NODE
 
 _KUBELET_SIGNERS: Final = (
     "kubernetes.io/kubelet-serving",
@@ -38,6 +39,28 @@ def admit_claim(node: str, request: AdmissionRequest) -> None:
             f'node "{node}" is not allowed to update fields other than status.capacity and '
             "status.conditions"
         )
+
+
+def admit_volume(node: str, request: AdmissionRequest) -> None:
+    """Of a local volume of the node itself, that its directory is gone; upstream allows nothing."""
+    if request.subresource or request.operation is not Operation.UPDATE:
+        raise request.forbidden(f'unexpected operation "{request.operation}"')
+    assert request.obj is not None
+    assert request.old is not None
+    if labels_of(request.old).get(LOCAL_NODE) != node:
+        raise request.forbidden(f'node "{node}" can only update local volumes of its own')
+    if _rest_of_volume(request.obj) != _rest_of_volume(request.old):
+        raise request.forbidden(
+            f'node "{node}" is not allowed to change more than the finalizer {LOCAL_FINALIZER}'
+        )
+
+
+def _rest_of_volume(volume: Object) -> Object:
+    """All of a volume but the finalizer of its node, and who wrote what."""
+    metadata = {k: v for k, v in volume["metadata"].items() if k != "managedFields"}
+    finalizers = metadata.pop("finalizers", None) or ()
+    metadata["finalizers"] = [each for each in finalizers if each != LOCAL_FINALIZER]
+    return {**volume, "metadata": metadata}
 
 
 def admit_csi_node(node: str, request: AdmissionRequest) -> None:

@@ -16,6 +16,7 @@ from apiserver.admission.node_objects import (
     admit_csi_node,
     admit_signing_request,
     admit_slice,
+    admit_volume,
 )
 from apiserver.admission.plugin import Plugin
 from apiserver.admission.request import AdmissionRequest, Operation
@@ -28,6 +29,7 @@ from kubraft.api.gvk import (
     CSI_NODE,
     LEASE,
     NODE,
+    PERSISTENT_VOLUME,
     PERSISTENT_VOLUME_CLAIM,
     POD,
     RESOURCE_SLICE,
@@ -87,6 +89,8 @@ class NodeRestriction(Plugin):
             _admit_lease(node, request)
         elif request.gvk == PERSISTENT_VOLUME_CLAIM:
             admit_claim(node, request)
+        elif request.gvk == PERSISTENT_VOLUME:
+            admit_volume(node, request)
         elif request.gvk == CSI_NODE:
             admit_csi_node(node, request)
         elif request.gvk == RESOURCE_SLICE:

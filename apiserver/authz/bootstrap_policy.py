@@ -154,6 +154,9 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule(("create",), "subjectaccessreviews", _AUTHZ),
     ],
     "system:node": [*NODE_RULES, *_NODE_REFERENCES],
+    # Of our node agents, which have the directories of local volumes. NodeRestriction holds each
+    # to the volumes of its own node, and to taking their finalizer away.
+    "system:node-local-volumes": [_rule(("list", "watch", "update"), "persistentvolumes")],
     "system:node-problem-detector": [
         _rule(("get",), "nodes"),
         _rule(("patch",), "nodes/status"),
@@ -256,6 +259,15 @@ CONTROLLER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule(("update", "patch"), "resourcequotas/status"),
         *_EVENTS,
     ],
+    # Ours, beside the rules of system:persistent-volume-provisioner.
+    "local-volume-provisioner": [
+        _rule((*READ, "create", "delete", "update"), "persistentvolumes"),
+        _rule((*READ, "update"), "persistentvolumeclaims"),
+        _rule(("update",), "persistentvolumeclaims/status"),
+        _rule((*READ, "create"), "storageclasses", "storage.k8s.io"),
+        _rule(("get",), "nodes"),
+        *_EVENTS,
+    ],
     "pod-garbage-collector": [
         _rule((*READ, "delete"), "pods"),
         _rule(("get", "list"), "nodes"),
@@ -284,6 +296,7 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "system:monitoring": (("Group", "system:monitoring"),),
     "system:service-account-issuer-discovery": (("Group", "system:serviceaccounts"),),
     "system:node": (),
+    "system:node-local-volumes": (("Group", "system:nodes"),),
     "system:node-proxier": (("User", "system:kube-proxy"),),
     "system:hollow-nodes": (("User", "system:hollow-nodes"),),
     "system:kube-dns": (("ServiceAccount", "kube-dns"),),

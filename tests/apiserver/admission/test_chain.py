@@ -29,6 +29,7 @@ def test_plugins_stand_in_upstreams_order_and_hooks_before_the_quota() -> None:
         "Priority",
         "DefaultTolerationSeconds",
         "DefaultStorageClass",
+        "StorageObjectInUseProtection",
         "PersistentVolumeClaimResize",
         "RuntimeClass",
         "DefaultIngressClass",

@@ -54,6 +54,14 @@ def claim(**fields: Any) -> Object:
     return {**namespaced("PersistentVolumeClaim", "data", spec=spec), **fields}
 
 
+def local_volume(*finalizers: str, node: str = "node-0", **spec: Any) -> Object:
+    metadata = {"labels": {"kubraft.io/node": node}, "finalizers": list(finalizers)}
+    return cluster_scoped("PersistentVolume", "disk", metadata=metadata, spec=spec)
+
+
+OURS = "kubraft.io/local-volume"
+
+
 def of_node(api_version: str, kind: str, name: str, node: str = "") -> Object:
     made = cluster_scoped(kind, name, spec={"nodeName": node})
     return {**made, "apiVersion": api_version}
@@ -215,6 +223,28 @@ TAINT = {"key": "a", "effect": "NoSchedule"}
             'node "node-0" is not allowed to update fields other than status.capacity and '
             "status.conditions",
             id="the phase of a claim",
+        ),
+        pytest.param(
+            by_node(local_volume("other"), local_volume(OURS, "other")), None,
+            id="that the directory of a volume is gone",
+        ),
+        pytest.param(
+            by_node(local_volume(), local_volume(OURS, "other")),
+            f'node "node-0" is not allowed to change more than the finalizer {OURS}',
+            id="another finalizer of a volume",
+        ),
+        pytest.param(
+            by_node(local_volume(capacity={"storage": "1Gi"}), local_volume(OURS)),
+            f'node "node-0" is not allowed to change more than the finalizer {OURS}',
+            id="more of a volume",
+        ),
+        pytest.param(
+            by_node(local_volume(node="node-0"), local_volume(OURS, node="node-1")),
+            'node "node-0" can only update local volumes of its own',
+            id="another's volume",
+        ),
+        pytest.param(
+            by_node(local_volume()), 'unexpected operation "CREATE"', id="a volume of its own",
         ),
         pytest.param(by_node(csi_node("node-0")), None, id="its CSINode"),
         pytest.param(

@@ -159,12 +159,14 @@ CONTROLLERS = [
 ]
 
 
-# Those of parts that a cluster here has, under the names of their own manifests.
+# Those of parts that a cluster here has, some under the names of their own manifests.
 OURS = {
     "system:metrics-server",
     "system:aggregated-metrics-reader",
     "system:coredns",
     "system:hollow-nodes",
+    "system:node-local-volumes",
+    "system:controller:local-volume-provisioner",
 }
 
 
