@@ -25,8 +25,15 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 # is named here.
 CORES: dict[str, tuple[str, ...]] = {
     "store/mvcc": ("backend.py", "machine.py", "snapshot_file.py"),  # LMDB and files
-    "agents/scheduler": ("__main__.py", "scheduler.py", "binding_cycle.py"),
-    "agents/controllers": ("informers.py", "manager.py", "controller.py", "pod_control.py"),
+    "agents/scheduler": ("__main__.py", "scheduler.py", "binding_cycle.py", "volume_binder.py"),
+    "agents/controllers": (
+        "informers.py",
+        "manager.py",
+        "controller.py",
+        "pod_control.py",
+        "binder.py",
+        "local_provisioner.py",
+    ),
     "apiserver/authz": ("bootstrap.py",),
     "apiserver/registry": ("machinery.py",),  # where uids are minted
     "apiserver/schema": (),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from kubraft.api.gvk import POD, GroupVersionKind
-from kubraft.api.object import Object, controller_of, uid_of
+from kubraft.api.gvk import PERSISTENT_VOLUME, POD, GroupVersionKind
+from kubraft.api.object import Object, ObjectKey, controller_of, uid_of
 from kubraft.api.pods import node_of
+from kubraft.api.storage import claim_key, claims_of_pod
 from kubraft.api.time import Clock
 from kubraft.client.client import ApiClient
 from kubraft.client.informer import Indexer, Informer
@@ -18,6 +19,7 @@ BY_OWNER = "owner"  # uid of each owner
 BY_CONTROLLER = "controller"  # uid of the owner that controls
 ORPHANS = "orphans"  # by namespace: what no controller owns
 BY_NODE = "node"  # Pods only
+BY_CLAIM = "claim"  # Pods, and volumes: those that are for no claim under ""
 
 
 def _uid(obj: Object) -> Iterable[str]:
@@ -40,11 +42,24 @@ def _node(pod: Object) -> Iterable[str]:
     return (name,) if (name := node_of(pod)) else ()
 
 
+def _claims(pod: Object) -> Iterable[str]:
+    namespace = pod["metadata"].get("namespace", "")
+    return {str(ObjectKey(namespace, name)) for _volume, name, _own in claims_of_pod(pod)}
+
+
+def _claim(volume: Object) -> Iterable[str]:
+    return (str(claim_key(volume) or ""),)
+
+
 _INDEXERS: dict[str, Indexer] = {
     BY_UID: _uid,
     BY_OWNER: _owners,
     BY_CONTROLLER: _controller,
     ORPHANS: _orphan,
+}
+_OF_KIND: dict[GroupVersionKind, dict[str, Indexer]] = {
+    POD: {BY_NODE: _node, BY_CLAIM: _claims},
+    PERSISTENT_VOLUME: {BY_CLAIM: _claim},
 }
 
 
@@ -62,7 +77,7 @@ class Informers:
         """The informer of that kind."""
         informer = self._by_kind.get(gvk)
         if informer is None:
-            indexers = {**_INDEXERS, BY_NODE: _node} if gvk == POD else _INDEXERS
+            indexers = {**_INDEXERS, **_OF_KIND.get(gvk, {})}
             informer = Informer(self._client, gvk, indexers=indexers, clock=self._clock)
             self._by_kind[gvk] = informer
             self._start(gvk, informer)

@@ -45,6 +45,7 @@ class Options:
     service_account_private_key_file: str = ""
     cluster_signing_cert_file: str = ""
     cluster_signing_key_file: str = ""
+    local_storage_class: str = ""
     cluster_signing_s: float = 365 * 24 * 3600.0
     limits: Limits = field(default_factory=Limits)
 
@@ -112,6 +113,11 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument("--cluster-signing-key-file", default="", help="and its key")
     flags.add_argument(
         "--cluster-signing-duration", type=duration_s, default=default.cluster_signing_s
+    )
+    flags.add_argument(
+        "--local-storage-class",
+        default="",
+        help="StorageClass of directories of the nodes, made as the default where it is missing",
     )
     return flags
 
@@ -183,6 +189,7 @@ def options_of(given: argparse.Namespace) -> Options:
         service_account_private_key_file=given.service_account_private_key_file,
         cluster_signing_cert_file=given.cluster_signing_cert_file,
         cluster_signing_key_file=given.cluster_signing_key_file,
+        local_storage_class=given.local_storage_class,
         cluster_signing_s=given.cluster_signing_duration,
         limits=Limits(
             given.node_eviction_rate,

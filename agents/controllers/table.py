@@ -38,6 +38,10 @@ from agents.controllers.service_account_token import ServiceAccountTokenControll
 from agents.controllers.stateful_set.controller import StatefulSetController
 from agents.controllers.token_cleaner import TokenCleaner
 from agents.controllers.ttl_after_finished import TtlAfterFinishedController
+from agents.controllers.volumes.binder import VolumeBinder
+from agents.controllers.volumes.ephemeral import EphemeralVolumes
+from agents.controllers.volumes.local_provisioner import LocalProvisioner
+from agents.controllers.volumes.protection import ClaimProtection, VolumeProtection
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,4 +92,9 @@ CONTROLLERS = (
     Row("resourcequota-controller", ResourceQuotaController),
     Row("clusterrole-aggregation-controller", ClusterRoleAggregation),
     Row("token-cleaner-controller", TokenCleaner),
+    Row("persistentvolume-binder-controller", VolumeBinder),
+    Row("persistentvolumeclaim-protection-controller", ClaimProtection),
+    Row("persistentvolume-protection-controller", VolumeProtection),
+    Row("ephemeral-volume-controller", EphemeralVolumes),
+    Row("local-volume-provisioner-controller", LocalProvisioner),
 )

@@ -29,6 +29,7 @@ CONTROLLER_FLAGS: Final = (
     "--node-monitor-grace-period=6s",
     "--node-eviction-rate=1",
     "--pod-eviction-timeout=20s",
+    "--local-storage-class=standard",  # as kind names it
 )
 DEFAULT_TOLERATION_S: Final = 2
 # Members of one machine need no sign of life ten times a second; five in an election's timeout are

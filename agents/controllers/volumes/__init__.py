@@ -1,0 +1,1 @@
+"""Claims and volumes: binding, provisioning, protection, claims of ephemeral volumes."""
