@@ -20,6 +20,8 @@ from agents.scheduler.plugins.queueing import PrioritySort, SchedulingGates
 from agents.scheduler.plugins.resources import NodeResourcesBalancedAllocation, NodeResourcesFit
 from agents.scheduler.plugins.spread import PodTopologySpread
 from agents.scheduler.plugins.taints import NodeUnschedulable, TaintToleration
+from agents.scheduler.plugins.volume_binder import VolumeBinding
+from agents.scheduler.plugins.volumes import VolumeRestrictions, VolumeZone, store_of
 from agents.scheduler.profile import Profile, profile_of
 
 # Makes a plugin from its arguments in the configuration; raises ValueError where they are wrong.
@@ -40,6 +42,9 @@ PLUGINS: Mapping[str, Factory] = {
     "NodeAffinity": _plain(NodeAffinity),
     "NodePorts": _plain(NodePorts),
     "NodeResourcesFit": lambda args, _: NodeResourcesFit(args),
+    "VolumeRestrictions": lambda _, handle: VolumeRestrictions(store_of(handle)),
+    "VolumeBinding": VolumeBinding,
+    "VolumeZone": lambda _, handle: VolumeZone(store_of(handle)),
     "PodTopologySpread": lambda args, _: PodTopologySpread(args),
     "InterPodAffinity": InterPodAffinity,
     "DefaultPreemption": DefaultPreemption,
@@ -57,6 +62,9 @@ DEFAULT_WEIGHTS: Mapping[str, float] = {
     "NodeAffinity": 2,
     "NodePorts": 0,
     "NodeResourcesFit": 1,
+    "VolumeRestrictions": 0,
+    "VolumeBinding": 0,
+    "VolumeZone": 0,
     "PodTopologySpread": 2,
     "InterPodAffinity": 2,
     "DefaultPreemption": 0,
