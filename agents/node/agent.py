@@ -8,6 +8,8 @@ import ipaddress
 from pathlib import Path
 from typing import Any
 
+from agents.node.api_volumes import ApiVolumes
+from agents.node.claim_volumes import ClaimVolumes
 from agents.node.container_start import ContainerStarter
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.dns import ClusterDns
@@ -16,6 +18,7 @@ from agents.node.fields import Place
 from agents.node.https_front import HttpsFront, Route, healthz
 from agents.node.https_server import Address, listening
 from agents.node.lifecycle_events import LifecycleEvents
+from agents.node.local_volumes import LocalVolumes
 from agents.node.log_rotation import LogRotation
 from agents.node.log_route import log_route
 from agents.node.log_service import NodeAgentService
@@ -149,6 +152,7 @@ class NodeAgent:
                 await registration.registered.wait()
                 group.create_task(self._nodes.run())
                 group.create_task(self._pods.run())
+                group.create_task(LocalVolumes(self._client, self._root, self._given.name).run())
                 group.create_task(self._services.run())
                 # What the runtime has is judged only once all Pods of this node are known.
                 await self._pods.wait_synced()
@@ -182,7 +186,13 @@ class NodeAgent:
             others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
             return refusal(pod, others, available, registration.labels)
 
-        volumes = Volumes(self._root, self._objects.fetch, tokens.get)
+        volumes = Volumes(
+            self._root,
+            ApiVolumes(self._objects.fetch, tokens.get),
+            ClaimVolumes(
+                self._root, self._objects.fetch, machine.name, lambda: registration.labels
+            ),
+        )
         starter = ContainerStarter(
             runtime=self._runtime,
             volumes=volumes,

@@ -19,7 +19,8 @@ from agents.node.pod_memory import PodMemory
 from agents.node.pod_parts import PodVolumes
 from agents.node.pod_view import SandboxView
 from agents.node.security import check_image_user, must_not_be_root
-from agents.node.volumes import Volumes, VolumeSetUpError, mounts
+from agents.node.volume_mounts import mounts
+from agents.node.volumes import Volumes, VolumeSetUpError
 from agents.runtime.reference import parse_reference
 from kubraft.api.errors import ApiError
 from kubraft.api.object import Object
@@ -219,7 +220,7 @@ class ContainerStarter:
                 "KUBRAFT_POD_NAMESPACE": metadata["namespace"],
             }
             env = {**own, **env}
-            wanted = mounts(container, paths, env)
+            wanted = await asyncio.to_thread(mounts, pod["spec"], container, paths, env)
             wanted += await asyncio.to_thread(self._own_files, pod, container, place, attempt)
             return container_config(
                 pod, container, attempt, image_id=image_id, env=env, mounts=wanted

@@ -37,9 +37,12 @@ Files = dict[str, File]  # by path relative to the volume
 
 
 def select(
-    data: Mapping[str, bytes], source: Mapping[str, Any], default_mode: int, *, what: str
+    data: Mapping[str, bytes], source: Mapping[str, Any], default_mode: int, *, lacks: str
 ) -> Files:
     """The files of a ConfigMap's or Secret's data: all keys, or those that `items` names.
+
+    Args:
+        lacks: what is said before a key that is missing.
 
     Raises:
         VolumeError: an item's key is missing, and the source is not optional.
@@ -50,10 +53,11 @@ def select(
     files: Files = {}
     for item in items:
         if item["key"] in data:
-            mode = item.get("mode") or default_mode
-            files[safe_path(item["path"])] = File(data[item["key"]], mode)
+            mode = item.get("mode")
+            chosen = default_mode if mode is None else mode
+            files[safe_path(item["path"])] = File(data[item["key"]], chosen)
         elif not source.get("optional"):
-            raise VolumeError(f"{what} references non-existent config key: {item['key']}")
+            raise VolumeError(f"{lacks}: {item['key']}")
     return files
 
 
@@ -74,7 +78,7 @@ def write_files(directory: Path, files: Files) -> bool:
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o755)
     link = directory / _LINK
-    old = link.resolve() if link.is_symlink() else None
+    old = _shown(link)
     if old is not None and _read(old) == files:
         return False
     fresh = Path(tempfile.mkdtemp(prefix="..", dir=directory))
@@ -92,6 +96,16 @@ def write_files(directory: Path, files: Files) -> bool:
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _shown(link: Path) -> Path | None:
+    """The directory that is shown now, if it is one of this volume's own."""
+    if not link.is_symlink():
+        return None
+    name = str(link.readlink())
+    found = link.parent / name
+    ours = name.startswith("..") and "/" not in name and name != ".."
+    return found if ours and found.is_dir() and not found.is_symlink() else None
 
 
 def _fill(directory: Path, files: Files) -> None:

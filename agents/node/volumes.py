@@ -1,54 +1,56 @@
-"""A Pod's volumes as directories of this node, and a container's mounts of them."""
+"""A Pod's volumes as directories of this node.
+
+Each is below ROOT/pods/UID/volumes, but for what outlives the Pod (claims, paths of the node) and
+what is kept in memory.
+"""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Awaitable, Callable, Mapping
+import asyncio
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.node.environment import ConfigError, Fetch, data_of, expand
-from agents.node.fields import FieldError, Place, field_value, resource_value
-from agents.node.volume_files import (
-    DEFAULT_MODE,
-    File,
-    Files,
-    VolumeError,
-    safe_path,
-    select,
-    write_files,
-)
-from kubraft.api.errors import NotFoundError
-from kubraft.api.gvk import CONFIG_MAP, SECRET, GroupVersionKind
-from kubraft.api.object import Object
-from kubraft.pb.criv1 import api_pb2 as cri
+from agents.node.api_volumes import KINDS, ApiVolumes
+from agents.node.claim_volumes import ClaimError, ClaimVolumes
+from agents.node.directory_tree import remove_tree
+from agents.node.environment import ConfigError
+from agents.node.fields import FieldError, Place
+from agents.node.host_path import host_path
+from agents.node.volume_files import VolumeError, write_files
+from agents.node.volume_owner import give_to_group, readable_by_group
+from kubraft.api.object import Object, uid_of
+from kubraft.log import get_logger
 
-# Pod, audience ("" for the API server), seconds -> token
-Token = Callable[[Object, str, int], Awaitable[str]]
-_TOKEN_S = 3600
-_HOST_PATH_CHECKS = {
-    "Directory": (Path.is_dir, "a directory"),
-    "File": (Path.is_file, "a file"),
-    "Socket": (Path.is_socket, "a socket"),
-    "CharDevice": (Path.is_char_device, "a character device"),
-    "BlockDevice": (Path.is_block_device, "a block device"),
-}
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of our own in it
+_EMPTY_MODE = 0o777
+
+log = get_logger("node.volumes")
 
 
 class VolumeSetUpError(Exception):
-    """One volume of a Pod cannot be had."""
-
-    def __init__(self, volume: str, cause: str) -> None:
-        super().__init__(f'MountVolume.SetUp failed for volume "{volume}" : {cause}')
+    """One volume of a Pod cannot be had; the message is that of event FailedMount."""
 
 
 class Volumes:
-    """The volumes of all Pods of this node, below ROOT/pods/UID/volumes."""
+    """The volumes of all Pods of this node."""
 
-    def __init__(self, root: Path, fetch: Fetch, token: Token) -> None:
+    def __init__(
+        self,
+        root: Path,
+        files: ApiVolumes,
+        claims: ClaimVolumes,
+        memory: Path = _SHARED_MEMORY,
+    ) -> None:
         self._root = root
-        self._fetch = fetch
-        self._token = token
+        self._files = files
+        self._claims = claims
+        name = hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
+        self._memory = memory / f"kubraft-{os.geteuid()}-{name}"
+        self._given: set[tuple[str, str]] = set()  # Pod's uid and volume: has its group
 
     def pod_directory(self, uid: str) -> Path:
         """Where everything of a Pod is."""
@@ -66,159 +68,91 @@ class Volumes:
         """
         paths = {}
         for volume in pod["spec"].get("volumes") or ():
+            name = volume["name"]
             try:
-                paths[volume["name"]] = await self._set_up(pod, volume, place)
+                paths[name] = await self._set_up(pod, volume, place)
+            except ClaimError as error:
+                raise VolumeSetUpError(_claim_failure(pod, volume, str(error))) from error
             except (VolumeError, ConfigError, FieldError) as error:
-                raise VolumeSetUpError(volume["name"], str(error)) from error
+                raise VolumeSetUpError(_failure(name, str(error))) from error
             except OSError as error:
-                cause = f"{error.filename or volume['name']}: {error.strerror or error}"
-                raise VolumeSetUpError(volume["name"], cause) from error
+                cause = f"{error.filename or name}: {error.strerror or error}"
+                raise VolumeSetUpError(_failure(name, cause)) from error
         return paths
 
     def remove(self, uid: str) -> None:
-        """Delete all that a Pod had; its hostPath volumes are not here."""
-        shutil.rmtree(self.pod_directory(uid), ignore_errors=True)
+        """Delete all that a Pod had; what its volumes of claims and hostPath have is not here."""
+        self._given = {each for each in self._given if each[0] != uid}
+        for directory in (self.pod_directory(uid), self._memory / uid):
+            try:
+                remove_tree(directory)
+            except OSError as error:
+                log.warning("volumes not removed", pod_uid=uid, cause=str(error))
 
     async def _set_up(self, pod: Object, volume: Mapping[str, Any], place: Place) -> Path:
         if "hostPath" in volume:
-            return host_path(volume["hostPath"])
+            return await asyncio.to_thread(host_path, volume["hostPath"])
+        if "persistentVolumeClaim" in volume or "ephemeral" in volume:
+            return await self._of_claim(pod, volume)
         kind = next((kind for kind in volume if kind != "name"), "emptyDir")
-        folder: Path = (
-            self.pod_directory(pod["metadata"]["uid"]) / "volumes" / kind / volume["name"]
-        )
+        source = volume.get(kind) or {}
         if kind == "emptyDir":
-            _make_empty(folder)
-            return folder
-        write_files(folder, await self._files(pod, kind, volume[kind] or {}, place))
+            return await asyncio.to_thread(self._empty, pod, volume["name"], source)
+        if kind not in KINDS:
+            raise VolumeError(f"volumes of type {kind} are not supported by this node agent")
+        folder = self._folder(pod, kind, volume["name"])
+        files = readable_by_group(await self._files.files(pod, kind, source, place), pod["spec"])
+        if await asyncio.to_thread(write_files, folder, files):
+            await asyncio.to_thread(give_to_group, folder, pod["spec"], read_only=True)
         return folder
 
-    async def _files(
-        self, pod: Object, kind: str, source: Mapping[str, Any], place: Place
-    ) -> Files:
-        mode = source.get("defaultMode") or DEFAULT_MODE
-        match kind:
-            case "configMap":
-                return await self._data(CONFIG_MAP, pod, source, source.get("name"), mode)
-            case "secret":
-                return await self._data(SECRET, pod, source, source.get("secretName"), mode)
-            case "downwardAPI":
-                return _downward(pod, source.get("items") or (), mode, place)
-            case "projected":
-                files: Files = {}
-                for part in source.get("sources") or ():
-                    files |= await self._projected(pod, part, mode, place)
-                return files
-        raise VolumeError(f"volumes of type {kind} are not supported by this node agent")
+    def _folder(self, pod: Object, kind: str, name: str) -> Path:
+        return self.pod_directory(uid_of(pod)) / "volumes" / kind / name
 
-    async def _projected(
-        self, pod: Object, part: Mapping[str, Any], mode: int, place: Place
-    ) -> Files:
-        if source := part.get("configMap"):
-            return await self._data(CONFIG_MAP, pod, source, source.get("name"), mode)
-        if source := part.get("secret"):
-            return await self._data(SECRET, pod, source, source.get("name"), mode)
-        if source := part.get("downwardAPI"):
-            return _downward(pod, source.get("items") or (), mode, place)
-        if source := part.get("serviceAccountToken"):
-            seconds = source.get("expirationSeconds") or _TOKEN_S
-            token = await self._token(pod, source.get("audience") or "", seconds)
-            return {safe_path(source["path"]): File(token.encode(), mode)}
-        raise VolumeError(f"projected source {next(iter(part), '')} is not supported")
+    def _empty(self, pod: Object, name: str, source: Mapping[str, Any]) -> Path:
+        folder = self._folder(pod, "emptyDir", name)
+        if source.get("medium") == "Memory" and os.access(self._memory.parent, os.W_OK):
+            self._memory.mkdir(mode=0o700, exist_ok=True)
+            if self._memory.stat().st_uid != os.geteuid():
+                raise VolumeError(f"{self._memory} is not ours")
+            folder = self._memory / uid_of(pod) / name
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            # Under its name only when it is all right: a Pod must not find it half made.
+            fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
+            fresh.chmod(_EMPTY_MODE)
+            give_to_group(fresh, pod["spec"])
+            fresh.rename(folder)
+        return folder
 
-    async def _data(
-        self,
-        gvk: GroupVersionKind,
-        pod: Object,
-        source: Mapping[str, Any],
-        name: str | None,
-        mode: int,
-    ) -> Files:
-        namespace = pod["metadata"]["namespace"]
-        what = f"{gvk.kind.lower()} {name}"
+    async def _of_claim(self, pod: Object, volume: Mapping[str, Any]) -> Path:
+        given = volume.get("persistentVolumeClaim")
+        name = given["claimName"] if given else f"{pod['metadata']['name']}-{volume['name']}"
+        found = await self._claims.volume_of(pod, name, own=given is None)
         try:
-            obj = await self._fetch(gvk, namespace, name or "")
-        except NotFoundError as error:
-            if source.get("optional"):
-                return {}
-            raise VolumeError(f'{gvk.kind.lower()} "{name}" not found') from error
-        return select(data_of(obj), source, mode, what=what)
+            return await asyncio.to_thread(self._claimed, pod, volume["name"], found, given or {})
+        except VolumeError as error:
+            raise VolumeSetUpError(_failure(found["metadata"]["name"], str(error))) from error
+
+    def _claimed(self, pod: Object, name: str, volume: Object, given: Mapping[str, Any]) -> Path:
+        path = self._claims.path(volume)
+        key, may_give = (uid_of(pod), name), "hostPath" not in volume["spec"]
+        if may_give and not given.get("readOnly") and key not in self._given:
+            give_to_group(path, pod["spec"])
+            self._given.add(key)
+        return path
 
 
-def _make_empty(folder: Path) -> None:
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        folder.chmod(0o777)
+def _failure(name: str, cause: str) -> str:
+    return f'MountVolume.SetUp failed for volume "{name}" : {cause}'
 
 
-def _downward(pod: Object, items: Any, mode: int, place: Place) -> Files:
-    files: Files = {}
-    for item in items:
-        if "fieldRef" in item:
-            text = field_value(pod, item["fieldRef"]["fieldPath"], place)
-        else:
-            reference = item["resourceFieldRef"]
-            container = next(
-                (
-                    c
-                    for c in pod["spec"]["containers"]
-                    if c["name"] == reference.get("containerName")
-                ),
-                pod["spec"]["containers"][0],
-            )
-            text = resource_value(container, reference, place)
-        files[safe_path(item["path"])] = File(text.encode(), item.get("mode") or mode)
-    return files
-
-
-def host_path(source: Mapping[str, Any]) -> Path:
-    path, kind = Path(source["path"]), source.get("type") or ""
-    if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
-    elif kind == "FileOrCreate":
-        path.touch(exist_ok=True)
-    elif kind in _HOST_PATH_CHECKS:
-        check, words = _HOST_PATH_CHECKS[kind]
-        if not check(path):
-            raise VolumeError(f"hostPath type check failed: {path} is not {words}")
-    elif not path.exists():
-        path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def mounts(
-    container: Mapping[str, Any], paths: Mapping[str, Path], env: Mapping[str, str]
-) -> list[cri.Mount]:
-    """A container's mounts, with sub-paths resolved (and made, where they do not exist).
-
-    Raises:
-        ConfigError: a mount names no volume, or a sub-path leaves its volume.
-    """
-    result = []
-    for wanted in container.get("volumeMounts") or ():
-        if wanted["name"] not in paths:
-            raise ConfigError(f'volume mount "{wanted["name"]}" names no volume of the pod')
-        source = paths[wanted["name"]]
-        sub_path = wanted.get("subPath") or expand(wanted.get("subPathExpr") or "", env)
-        if sub_path:
-            source = _sub_path(source, sub_path)
-        result.append(
-            cri.Mount(
-                container_path=wanted["mountPath"],
-                host_path=str(source),
-                readonly=bool(wanted.get("readOnly")),
-            )
-        )
-    return result
-
-
-def _sub_path(volume: Path, sub_path: str) -> Path:
-    try:
-        path = volume / safe_path(sub_path)
-    except VolumeError as error:
-        raise ConfigError(f"failed to create subPath directory for volumeMount: {error}") from error
-    inside = path.resolve().is_relative_to(volume.resolve())
-    if not inside:
-        raise ConfigError(f"subPath {sub_path!r} leads out of its volume")
-    if not path.exists():
-        path.mkdir(parents=True)
-    return path
+def _claim_failure(pod: Object, volume: Mapping[str, Any], cause: str) -> str:
+    name, metadata = volume["name"], pod["metadata"]
+    given = volume.get("persistentVolumeClaim") or {}
+    claim = given.get("claimName") or f"{metadata['name']}-{name}"
+    return (
+        f"Unable to attach or mount volumes: unmounted volumes=[{name}], unattached volumes=[], "
+        f"failed to process volumes=[{name}]: error processing PVC "
+        f"{metadata['namespace']}/{claim}: {cause}"
+    )

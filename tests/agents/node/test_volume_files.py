@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from agents.node.environment import ConfigError
+from agents.node.host_path import host_path
 from agents.node.volume_files import File, VolumeError, safe_path, select, write_files
-from agents.node.volumes import host_path, mounts
+from agents.node.volume_mounts import mounts
 
 
 def seen(folder: Path) -> dict[str, str]:
@@ -40,12 +41,12 @@ def test_paths_stay_inside(path: str) -> None:
 
 def test_items_pick_keys_and_modes() -> None:
     source = {"items": [{"key": "a", "path": "x/y", "mode": 0o600}]}
-    files = select({"a": b"1", "b": b"2"}, source, 0o644, what="configmap c")
+    files = select({"a": b"1", "b": b"2"}, source, 0o644, lacks="no key")
     assert files == {"x/y": File(b"1", 0o600)}
-    with pytest.raises(VolumeError, match="configmap c references non-existent config key: z"):
-        select({}, {"items": [{"key": "z", "path": "z"}]}, 0o644, what="configmap c")
+    with pytest.raises(VolumeError, match="no key: z"):
+        select({}, {"items": [{"key": "z", "path": "z"}]}, 0o644, lacks="no key")
     assert (
-        select({}, {"items": [{"key": "z", "path": "z"}], "optional": True}, 0o644, what="") == {}
+        select({}, {"items": [{"key": "z", "path": "z"}], "optional": True}, 0o644, lacks="") == {}
     )
 
 
@@ -57,16 +58,16 @@ def test_host_paths_are_checked(tmp_path: Path) -> None:
 
 def test_sub_paths_stay_in_their_volume(tmp_path: Path) -> None:
     (tmp_path / "out").symlink_to("/etc")
-    mount = {"name": "v", "mountPath": "/m"}
-    (good,) = mounts(
-        {"volumeMounts": [{**mount, "subPathExpr": "$(A)/b"}]}, {"v": tmp_path}, {"A": "x"}
-    )
+    mount, main = {"name": "v", "mountPath": "/m"}, {"name": "main"}
+    wanted = {**main, "volumeMounts": [{**mount, "subPathExpr": "$(A)/b"}]}
+    (good,) = mounts({}, wanted, {"v": tmp_path}, {"A": "x"})
     assert (good.host_path, Path(good.host_path).is_dir()) == (str(tmp_path / "x/b"), True)
     for sub_path in ("../x", "out/passwd", "/etc"):
+        wanted = {**main, "volumeMounts": [{**mount, "subPath": sub_path}]}
         with pytest.raises(ConfigError):
-            mounts({"volumeMounts": [{**mount, "subPath": sub_path}]}, {"v": tmp_path}, {})
+            mounts({}, wanted, {"v": tmp_path}, {})
     with pytest.raises(ConfigError, match="names no volume"):
-        mounts({"volumeMounts": [mount]}, {}, {})
+        mounts({}, {**main, "volumeMounts": [mount]}, {}, {})
 
 
 def test_files_that_do_not_fit_leave_nothing_behind(
@@ -87,4 +88,4 @@ def test_files_that_do_not_fit_leave_nothing_behind(
 
 def test_keys_that_lead_out_are_refused() -> None:
     with pytest.raises(VolumeError, match="invalid path"):
-        select({"../x": b""}, {}, 0o644, what="configmap c")
+        select({"../x": b""}, {}, 0o644, lacks="no key")
