@@ -103,7 +103,8 @@ class Histogram:
             for bound, count in zip((*self._bounds, None), counts, strict=True):
                 so_far += count
                 end = "+Inf" if bound is None else f"{bound:g}"
-                yield f'{name}_bucket{{{pairs},le="{end}"}} {so_far}'
+                first = f"{pairs}," if pairs else ""
+                yield f'{name}_bucket{{{first}le="{end}"}} {so_far}'
             yield f"{name}_sum{{{pairs}}} {total[0]}"
             yield f"{name}_count{{{pairs}}} {so_far}"
 

@@ -37,7 +37,7 @@ async def schedule_pods(agent: Agent) -> None:
         backoff_s_min=wanted.backoff_s_min,
         backoff_s_max=wanted.backoff_s_max,
     )
-    async with secure_port(agent), asyncio.TaskGroup() as group:
+    async with secure_port(agent, scheduler.figures), asyncio.TaskGroup() as group:
         group.create_task(recorder.run())
         group.create_task(scheduler.follow())
         await scheduler.wait_synced()

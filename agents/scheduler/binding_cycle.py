@@ -39,8 +39,11 @@ class BindingCycle:
         self._sending = asyncio.Semaphore(SENT_MAX)
         self._log = get_logger("scheduler")
 
-    async def carry_out(self, profile: Profile, pod: PodInfo, node_name: str) -> None:
+    async def carry_out(self, profile: Profile, pod: PodInfo, node_name: str) -> bool:
         """Bind the Pod, or take it back and have it tried again; says on it what became of it.
+
+        Returns:
+            Whether it is bound.
 
         Raises:
             LeadershipLostError: another process may have taken over.
@@ -53,19 +56,21 @@ class BindingCycle:
         except _RefusedError as refused:
             self._take_back(profile, pod, node_name)
             self._reporter.failed(pod, refused.reason, refused.message)
-            return
+            return False
         except Exception as error:  # noqa: BLE001 - one Pod must not stop the others
             self._log.exception("binding_failed", pod=str(pod.key), node=node_name)
             self._take_back(profile, pod, node_name)
             self._reporter.failed(pod, SCHEDULER_ERROR, f"{type(error).__name__}: {error}")
-            return
+            return False
         if failure is None:
             self._reporter.scheduled(pod, node_name)
             for plugin in profile.post_binds:
                 plugin.post_bind(pod, node_name)
-        elif self._take_back(profile, pod, node_name):
+            return True
+        if self._take_back(profile, pod, node_name):
             self._log.info("not_bound", pod=str(pod.key), node=node_name, cause=failure)
             self._reporter.failed(pod, SCHEDULER_ERROR, f"binding rejected: {failure}")
+        return False
 
     async def _prepare(self, profile: Profile, pod: PodInfo, node_name: str) -> None:
         for plugin in profile.permits:

@@ -122,6 +122,11 @@ class SchedulingQueue:
         waiting = self._waiting.get(key)
         return waiting.pod if waiting else None
 
+    def history(self, key: ObjectKey) -> tuple[int, float]:
+        """How often the Pod, which waits, was tried, and when it was first seen."""
+        waiting = self._waiting[key]
+        return waiting.attempts, waiting.queued_s
+
     def pop(self, now_s: float) -> PodInfo | None:
         """The Pod to decide about next, which counts as an attempt; None where all wait."""
         self._tick(now_s)

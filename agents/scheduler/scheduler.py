@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from agents.scheduler.algorithm import Decision, schedule
 from agents.scheduler.binder import Binder
 from agents.scheduler.binding_cycle import BindingCycle
 from agents.scheduler.cluster import Cluster
 from agents.scheduler.evictor import Evictor
+from agents.scheduler.figures import ERROR, SCHEDULED, Figures
+from agents.scheduler.figures import UNSCHEDULABLE as NOWHERE
 from agents.scheduler.framework import Change
 from agents.scheduler.handle import Handle
 from agents.scheduler.intake import Intake
@@ -57,6 +59,7 @@ class Scheduler:
         self._bindings = BindingCycle(
             Binder(handle.client, self._clock), self._reporter, self._take_back
         )
+        self._figures = Figures()
         self._under_way = asyncio.Semaphore(UNDER_WAY_MAX)
         self._start = 0
         self._log = get_logger("scheduler")
@@ -93,10 +96,13 @@ class Scheduler:
             group.create_task(self._evictor.run())
             while True:
                 await self._under_way.acquire()
-                pod = self.queue.pop(self._clock.monotonic_s())
-                node_name = self._decide(pod) if pod else ""
+                began_s = self._clock.monotonic_s()
+                pod = self.queue.pop(began_s)
+                node_name = self._decide(pod, began_s) if pod else ""
                 if pod and node_name:
-                    group.create_task(self._bind(pod, node_name))
+                    attempts, queued_s = self.queue.history(pod.key)
+                    bind = self._bind(pod, node_name, began_s, attempts, queued_s)
+                    group.create_task(bind)
                 else:
                     self._under_way.release()
                 if pod is None:
@@ -104,17 +110,26 @@ class Scheduler:
                 else:
                     await asyncio.sleep(0)  # informers and bindings get their turn
 
-    def _decide(self, pod: PodInfo) -> str:
+    def figures(self) -> Iterator[str]:
+        """What it did, in Prometheus' text form."""
+        return self._figures.lines(self.queue.counts())
+
+    def _decide(self, pod: PodInfo, began_s: float) -> str:
         """Decide for one Pod; the node that it is assumed on, or ""."""
         profile = self._profiles[pod.scheduler_name]
         try:
             decision = self._schedule(profile, pod)
+            took_s = self._clock.monotonic_s() - began_s
+            self._figures.decided(took_s)
         except Exception as error:  # noqa: BLE001 - one Pod must not stop the others
             self._log.exception("decision_failed", pod=str(pod.key))
+            took_s = self._clock.monotonic_s() - began_s
+            self._figures.attempted(profile.scheduler_name, ERROR, took_s)
             self.queue.retry(pod, self._clock.monotonic_s())
             self._reporter.failed(pod, SCHEDULER_ERROR, f"{type(error).__name__}: {error}")
             return ""
         if not decision.node_name:
+            self._figures.attempted(profile.scheduler_name, NOWHERE, took_s)
             self._rejected(pod, decision)
             return ""
         self.cluster.assume(pod, decision.node_name)
@@ -138,6 +153,7 @@ class Scheduler:
         if decision.keeps_nomination:
             nominated = None
         elif decision.nominated:
+            self._figures.preempted(len(decision.victims))
             for victim in decision.victims:
                 self._evictor.evict(victim, pod, decision.nominated)
             for other in self.cluster.nominated_below(pod, decision.nominated):
@@ -147,11 +163,19 @@ class Scheduler:
             self.cluster.nominate(pod, nominated)
         self._reporter.failed(pod, UNSCHEDULABLE, decision.message, nominated)
 
-    async def _bind(self, pod: PodInfo, node_name: str) -> None:
+    async def _bind(
+        self, pod: PodInfo, node_name: str, began_s: float, attempts: int, queued_s: float
+    ) -> None:
+        profile = self._profiles[pod.scheduler_name]
         try:
-            await self._bindings.carry_out(self._profiles[pod.scheduler_name], pod, node_name)
+            bound = await self._bindings.carry_out(profile, pod, node_name)
         finally:
             self._under_way.release()
+        now_s = self._clock.monotonic_s()
+        result = SCHEDULED if bound else ERROR
+        self._figures.attempted(profile.scheduler_name, result, now_s - began_s)
+        if bound:
+            self._figures.bound(attempts, now_s - queued_s)
 
     def _take_back(self, profile: Profile, pod: PodInfo, node_name: str) -> bool:
         """The Pod does not go there: free what it took. False where it is not on its way."""

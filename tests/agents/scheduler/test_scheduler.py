@@ -105,6 +105,21 @@ async def test_a_pod_that_left_makes_room(wire: BindingWire) -> None:
     await eventually(lambda: wire.node_of("second") == "a")
 
 
+async def test_figures_tell_what_was_done(wire: BindingWire, scheduler: Scheduler) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(pod("p", cpu="1"))
+    await wire.put(pod("big", cpu="2"))
+    result = 'scheduler_schedule_attempts_total{profile="default-scheduler",result='
+    wanted = {
+        result + '"scheduled"} 1',
+        result + '"unschedulable"} 1',
+        'scheduler_pending_pods{queue="unschedulable"} 1',
+        'scheduler_pending_pods{queue="active"} 0',
+        'scheduler_pod_scheduling_sli_duration_seconds_count{attempts="1"} 1',
+    }
+    await eventually(lambda: wanted <= set(scheduler.figures()))
+
+
 async def test_pods_of_other_schedulers_are_left_alone(
     wire: BindingWire, scheduler: Scheduler
 ) -> None:
