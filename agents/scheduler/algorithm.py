@@ -196,22 +196,23 @@ def _find_feasible(
     offset = search.start % len(nodes) if nodes else 0
     alone, rest = checks[: prepared.alone_count], checks[prepared.alone_count :]
     feasible, mark = search.feasible, prepared.mark
-    for node in [*nodes[offset:], *nodes[:offset]] if offset else nodes:
-        search.evaluated_count += 1
-        if node.name in nominated:
+    for count, node in enumerate([*nodes[offset:], *nodes[:offset]] if offset else nodes, 1):
+        if nominated and node.name in nominated:
             found = rejection_with_nominated(checks, snapshot, pod, node)
         else:
             found = node.memo.get(mark, _UNKNOWN)
             if found is _UNKNOWN:
                 found = node.remember(mark, first_rejection(alone, node))
-            if found is None and rest:
+            if rest and found is None:
                 found = first_rejection(rest, node)
         if found is not None:
             search.reject(*found, (node.name,))
             continue
         feasible.append(node)
         if len(feasible) >= enough:
+            search.evaluated_count = count
             return
+    search.evaluated_count = len(nodes)
 
 
 def _candidates(snapshot: Snapshot, prepared: _Prepared, search: _Search) -> Sequence[NodeInfo]:

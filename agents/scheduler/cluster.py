@@ -199,7 +199,9 @@ class Cluster:
             self._displace(pod.key)
         self._pods[pod.key] = pod
         known = self._nodes.get(pod.node_name) or empty_node(pod.node_name)
-        self._put(known.with_pod(pod))
+        # Most news of a Pod change nothing for whoever looks at its node.
+        counts = old is None or old.node_name != pod.node_name or not old.takes_the_same(pod)
+        self._put(known.with_pod(pod), counts=counts)
 
     def _displace(self, key: ObjectKey) -> PodInfo | None:
         pod = self._pods.pop(key, None)
@@ -212,7 +214,8 @@ class Cluster:
             self._put(info)
         return pod
 
-    def _put(self, info: NodeInfo) -> None:
+    def _put(self, info: NodeInfo, *, counts: bool = True) -> None:
+        """Take over another value of a node; `counts` is False where no sum is different."""
         name = info.name
         self._nodes[name] = info
         if info.node is None:
@@ -221,7 +224,8 @@ class Cluster:
             self._live[name] = info
             if self._layout is not None:
                 self._list[self._positions[name]] = info
-        self._tallies.changed(name)
+        if counts:
+            self._tallies.changed(name)
         self._snapshot = None
 
     def _drop(self, name: str) -> None:

@@ -101,7 +101,10 @@ class NodeInfo:
 
     def with_pod(self, pod: PodInfo) -> NodeInfo:
         """The node once it has `pod` too (in place of an older version of it)."""
-        base = self.without_pod(pod.key) if pod.key in self.pods else self
+        known = self.pods.get(pod.key)
+        if known is not None and known.takes_the_same(pod):
+            return self._with_version(pod)
+        base = self.without_pod(pod.key) if known is not None else self
         owners = base.owners
         if pod.owner_uid:
             owners = {**owners, pod.owner_uid: owners.get(pod.owner_uid, 0) + 1}
@@ -113,6 +116,16 @@ class NodeInfo:
             owners=owners,
             affine={**base.affine, pod.key: pod} if pod.affinity else base.affine,
         )
+
+    def _with_version(self, pod: PodInfo) -> NodeInfo:
+        """The same for all plugins: what is remembered of this value holds for that one."""
+        made = replace(
+            self,
+            pods={**self.pods, pod.key: pod},
+            affine={**self.affine, pod.key: pod} if pod.affinity else self.affine,
+        )
+        made.__dict__["memo"] = self.memo
+        return made
 
     def without_pod(self, key: ObjectKey) -> NodeInfo:
         """The node once the Pod of that key, which it has, is gone."""

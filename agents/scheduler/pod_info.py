@@ -8,7 +8,15 @@ from typing import Any
 import orjson
 
 from agents.scheduler.pod_affinity import PodAffinity, pod_affinity
-from kubraft.api.object import Object, ObjectKey, controller_of, key_of, labels_of, uid_of
+from kubraft.api.object import (
+    Object,
+    ObjectKey,
+    controller_of,
+    is_terminating,
+    key_of,
+    labels_of,
+    uid_of,
+)
 from kubraft.api.pods import DEFAULT_SCHEDULER, all_containers, is_sidecar, node_of, pod_requests
 
 # Amounts by resource name in whole numbers: CPU in thousandths, all else in units.
@@ -57,6 +65,21 @@ class PodInfo:
     def spec(self) -> dict[str, Any]:
         spec: dict[str, Any] = self.obj["spec"]
         return spec
+
+    def takes_the_same(self, other: PodInfo) -> bool:
+        """Whether `other`, a version of the same Pod, is the same to whoever looks at its node."""
+        return (
+            self.uid == other.uid
+            and self.labels == other.labels
+            and self.requests == other.requests
+            and self.scored == other.scored
+            and self.host_ports == other.host_ports
+            and self.owner_uid == other.owner_uid
+            and self.priority == other.priority
+            and self.affinity == other.affinity
+            and is_terminating(self.obj) == is_terminating(other.obj)
+            and self.spec.get("volumes") == other.spec.get("volumes")
+        )
 
     @property
     def namespace(self) -> str:

@@ -112,10 +112,10 @@ class PodTopologySpread(Plugin):
         keys = tuple(constraint.topology_key for constraint in constraints) if given else ()
         costs = [0.0] * len(nodes)
         for constraint in constraints:
-            _add_costs(costs, constraint, keys, snapshot, nodes)
-        ignored = [given and not _has_keys(node, constraints) for node in nodes]
-        counted = [cost for cost, skip in zip(costs, ignored, strict=True) if not skip]
-        return _normalized(costs, ignored, counted) if counted else None
+            costs = _with_costs(costs, constraint, keys, snapshot, nodes)
+        if not given or all(_has_keys(node, constraints) for node in nodes):
+            return _normalized(costs)
+        return _normalized_among(costs, [_has_keys(node, constraints) for node in nodes])
 
     def _constraints(self, pod: PodInfo, action: str) -> list[_Constraint]:
         given = pod.spec.get("topologySpreadConstraints")
@@ -126,40 +126,49 @@ class PodTopologySpread(Plugin):
         return [_among_siblings(pod, c) for c in self._defaults if _action(c) == action]
 
 
-def _normalized(costs: list[float], ignored: list[bool], counted: list[float]) -> list[float]:
-    """Costs turned into scores: the cheapest 100; nodes outside of all domains 0."""
-    highest, lowest = max(counted), min(counted)
-    return [
-        0.0 if skip else SCORE_MAX * (highest + lowest - cost) / highest if highest else SCORE_MAX
-        for cost, skip in zip(costs, ignored, strict=True)
-    ]
+def _normalized(costs: Sequence[float]) -> list[float] | None:
+    """Costs turned into scores, the cheapest highest; None where all are the same."""
+    highest, lowest = max(costs), min(costs)
+    if highest == lowest:
+        return None
+    total, factor = highest + lowest, SCORE_MAX / highest
+    return [factor * (total - cost) for cost in costs]
 
 
-def _add_costs(
+def _normalized_among(costs: Sequence[float], inside: Sequence[bool]) -> list[float] | None:
+    """The same, where nodes outside of all domains get 0."""
+    counted = [cost for cost, is_inside in zip(costs, inside, strict=True) if is_inside]
+    if not counted:
+        return None
+    scores = iter(_normalized(counted) or [float(SCORE_MAX)] * len(counted))
+    return [next(scores) if is_inside else 0.0 for is_inside in inside]
+
+
+def _with_costs(
     costs: list[float],
     constraint: _Constraint,
     keys: tuple[str, ...],
     snapshot: Snapshot,
     nodes: Sequence[NodeInfo],
-) -> None:
+) -> list[float]:
     """Add what each node costs by one constraint: its domain's Pods, times a weight."""
     more = constraint.max_skew - 1
-    if constraint.topology_key == HOSTNAME_LABEL:
+    key = constraint.topology_key
+    if key == HOSTNAME_LABEL:
         # A host is its own domain: no need to add up the whole cluster.
         weight = log(len(nodes) + 2)
-        for index, count in enumerate(constraint.counts(nodes)):
-            costs[index] += count * weight + more
-        return
-    domains = [constraint.domain(node) for node in nodes]
-    there = set(domains) - {None}
+        counts = constraint.counts(nodes)
+        return [cost + n * weight + more for cost, n in zip(costs, counts, strict=True)]
+    domains = [node.labels.get(key) for node in nodes]
+    there = set(domains)
+    there.discard(None)
     if not there:
-        return
+        return costs
     weight = log(len(there) + 2)
     totals = snapshot.totals((constraint.signature, keys), _contribution(constraint, keys))
-    cost_of = {domain: totals.get(domain, 0) * weight + more for domain in there}
-    for index, domain in enumerate(domains):
-        if domain is not None:
-            costs[index] += cost_of[domain]
+    cost_of: dict[str | None, float] = {d: totals.get(d, 0) * weight + more for d in there}
+    cost_of[None] = 0.0
+    return [cost + cost_of[domain] for cost, domain in zip(costs, domains, strict=True)]
 
 
 def _action(given: Mapping[str, Any]) -> str:
