@@ -6,7 +6,7 @@ of them, costs nothing to keep, and "what if that Pod were gone" is one more val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import inf
@@ -80,7 +80,7 @@ class NodeInfo:
 
     @cached_property
     def memo(self) -> dict[Hashable, Any]:
-        """What plugins found out about this very value, which cannot change; see `remembered`."""
+        """What was found out about this very value, which cannot change; see `remember`."""
         return {}
 
     def remember(self, key: Hashable, answer: T) -> T:
@@ -148,24 +148,6 @@ class NodeInfo:
                 else self.affine
             ),
         )
-
-
-def remembered(
-    nodes: Sequence[NodeInfo], key: Hashable, find_out: Callable[[NodeInfo], float]
-) -> list[float]:
-    """`find_out` of each node, computed once for each value of a node and `key`.
-
-    Pods come in series that ask for the same, and each changes one node: of a thousand answers all
-    but one are known. `key` must name all that the answer depends on besides the node.
-    """
-    answers = []
-    for node in nodes:
-        memo = node.memo
-        answer = memo.get(key)
-        if answer is None:
-            answer = node.remember(key, find_out(node))
-        answers.append(answer)
-    return answers
 
 
 def empty_node(name: str, node: Object | None = None) -> NodeInfo:

@@ -16,7 +16,7 @@ from typing import Any
 
 from agents.scheduler.cluster import HOSTNAME_LABEL, ZONE_LABEL, Snapshot
 from agents.scheduler.framework import NODE_CHANGES, SCORE_MAX, Change, Check, Plugin, Rejection
-from agents.scheduler.node_info import NodeInfo, remembered
+from agents.scheduler.node_info import NodeInfo
 from agents.scheduler.plugins.placement import NodePredicate, required_nodes
 from agents.scheduler.plugins.taints import untolerated
 from agents.scheduler.pod_affinity import merged_selector
@@ -40,7 +40,7 @@ class _Constraint:
     max_skew: int
     min_domains: int
     signature: Hashable  # the same for the same counts
-    counts: Callable[[Sequence[NodeInfo]], list[float]]  # the Pods on each that it is about
+    count: Callable[[NodeInfo], float]  # the Pods on it that it is about
     matches_self: bool
     eligible: NodePredicate | None  # nodes whose domains and Pods it is about
 
@@ -155,18 +155,24 @@ def _with_costs(
     more = constraint.max_skew - 1
     key = constraint.topology_key
     if key == HOSTNAME_LABEL:
-        # A host is its own domain: no need to add up the whole cluster.
+        # A host is its own domain, and few have any of the Pods.
+        there = snapshot.totals((constraint.signature, "hosts"), _hosts(constraint))
+        if not there:
+            return costs  # the same for all
         weight = log(len(nodes) + 2)
-        counts = constraint.counts(nodes)
-        return [cost + n * weight + more for cost, n in zip(costs, counts, strict=True)]
+        found = there.get
+        return [
+            cost + found(node.name, 0) * weight + more
+            for cost, node in zip(costs, nodes, strict=True)
+        ]
     domains = [node.labels.get(key) for node in nodes]
-    there = set(domains)
-    there.discard(None)
-    if not there:
+    values = set(domains)
+    values.discard(None)
+    if not values:
         return costs
-    weight = log(len(there) + 2)
+    weight = log(len(values) + 2)
     totals = snapshot.totals((constraint.signature, keys), _contribution(constraint, keys))
-    cost_of: dict[str | None, float] = {d: totals.get(d, 0) * weight + more for d in there}
+    cost_of: dict[str | None, float] = {d: totals.get(d, 0) * weight + more for d in values}
     cost_of[None] = 0.0
     return [cost + cost_of[domain] for cost, domain in zip(costs, domains, strict=True)]
 
@@ -191,7 +197,7 @@ def _read(pod: PodInfo, given: Mapping[str, Any]) -> _Constraint:
             pod.placement if honored[0] == "Honor" else None,
             pod.tolerations if honored[1] == "Honor" else None,
         ),
-        counts=_counter(pod.namespace, selector),
+        count=_counter(pod.namespace, selector),
         matches_self=selector.matches(pod.labels),
         eligible=_eligible(pod, given),
     )  # fmt: skip
@@ -227,18 +233,15 @@ def _among_siblings(pod: PodInfo, given: Mapping[str, Any]) -> _Constraint:
     """A default constraint, among Pods of the same owner."""
     uid = pod.owner_uid
 
-    def counts(nodes: Sequence[NodeInfo]) -> list[float]:
-        return [node.owners.get(uid, 0) for node in nodes]
+    def count(node: NodeInfo) -> float:
+        return node.owners.get(uid, 0)
 
     key: str = given["topologyKey"]
-    return _Constraint(key, given["maxSkew"], 1, ("siblings", key, uid), counts, True, None)
+    return _Constraint(key, given["maxSkew"], 1, ("siblings", key, uid), count, True, None)
 
 
-def _counter(
-    namespace: str, selector: LabelSelector
-) -> Callable[[Sequence[NodeInfo]], list[float]]:
-    """How many Pods on each node match."""
-    key = (namespace, str(selector), selector == NOTHING)
+def _counter(namespace: str, selector: LabelSelector) -> Callable[[NodeInfo], float]:
+    """How many Pods on a node match."""
 
     def count(node: NodeInfo) -> float:
         return sum(
@@ -248,7 +251,7 @@ def _counter(
             for pod in node.pods.values()
         )
 
-    return lambda nodes: remembered(nodes, key, count)
+    return count
 
 
 def _eligible(pod: PodInfo, given: Mapping[str, Any]) -> NodePredicate | None:
@@ -286,7 +289,17 @@ def _contribution(constraint: _Constraint, keys: tuple[str, ...]) -> Contribute:
             return ()
         if constraint.eligible is not None and not constraint.eligible(node):
             return ()
-        return ((domain, constraint.counts((node,))[0]),)
+        return ((domain, constraint.count(node)),)
+
+    return contribute
+
+
+def _hosts(constraint: _Constraint) -> Contribute:
+    """Matching Pods by node, of those nodes that have any."""
+
+    def contribute(node: NodeInfo) -> Contribution:
+        count = constraint.count(node)
+        return ((node.name, count),) if count else ()
 
     return contribute
 
