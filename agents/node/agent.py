@@ -34,6 +34,7 @@ from agents.node.post_start import PostStartHooks
 from agents.node.probe_handlers import Execute
 from agents.node.prober import Prober
 from agents.node.registration import Periods, Registration
+from agents.node.runtime_health import RuntimeHealth
 from agents.node.service_account_token import ServiceAccountTokens
 from agents.node.service_links import service_links
 from agents.node.stats_routes import StatsRoutes
@@ -139,8 +140,15 @@ class NodeAgent:
             self._recorder, self._clock, self._execute, self._controller.queue.add
         )
         self._sync = self._pod_sync(machine, registration, prober, stopper, hooks)
+        health = RuntimeHealth(
+            self._runtime, self._clock, self._on_health, self._given.runtime_down_after
+        )
         events = LifecycleEvents(
-            self._runtime, self._clock, self._controller.queue.add, self._on_health
+            self._runtime,
+            self._clock,
+            self._controller.queue.add,
+            self._on_health,
+            health.look,
         )
         self._nodes.add_handler(registration.on_node)
         self._pods.add_handler(self._on_pod)
@@ -159,6 +167,7 @@ class NodeAgent:
                 await self._services.wait_synced()
                 group.create_task(self._controller.run())
                 group.create_task(events.run())
+                group.create_task(health.run())
                 group.create_task(LogRotation(self._runtime, self._clock).run())
                 self._agent.ready(node=self._given.name, port=self._given.port)
         finally:
@@ -335,6 +344,12 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
         help="the host's (%(default)s)",
     )
     group = parser.add_argument_group("periods")
+    group.add_argument(
+        "--runtime-down-after",
+        type=duration,
+        default=30.0,
+        help="a runtime that answers nothing for so long makes the node NotReady (30s)",
+    )
     group.add_argument("--node-lease-duration", type=duration, default=40.0, help="40s")
     group.add_argument("--node-status-update-frequency", type=duration, default=10.0, help="10s")
     group.add_argument("--node-status-report-frequency", type=duration, default=300.0, help="5m")

@@ -154,7 +154,7 @@ class ContainerStarter:
         config: cri.PodSandboxConfig,
         memory: PodMemory,
     ) -> str:
-        now_s = self.clock.now().timestamp()
+        now_s = self.clock.monotonic_s()
         failed_at_s = memory.pull_failed_at_s.get(image)
         if failed_at_s is not None:
             remaining_s = memory.pulls.remaining_s(image, failed_at_s, now_s)
@@ -171,7 +171,7 @@ class ContainerStarter:
             reference = await self.runtime.pull_image(image, config)
         except RuntimeCallError as error:
             memory.pulls.next(image, failed_at_s or now_s, now_s)
-            memory.pull_failed_at_s[image] = self.clock.now().timestamp()
+            memory.pull_failed_at_s[image] = self.clock.monotonic_s()
             memory.pull_errors[image] = str(error)
             message = f'Failed to pull image "{image}": {error}'
             self._event(pod, container, "Warning", "Failed", message)

@@ -80,8 +80,8 @@ class CriClient:
             self._runtime.Version(cri.VersionRequest(version="0.1.0"), timeout=_READ_TIMEOUT_S)
         )
 
-    async def status(self) -> cri.StatusResponse:
-        return await _answer(self._runtime.Status(cri.StatusRequest(), timeout=_READ_TIMEOUT_S))
+    async def status(self, timeout_s: float = _READ_TIMEOUT_S) -> cri.StatusResponse:
+        return await _answer(self._runtime.Status(cri.StatusRequest(), timeout=timeout_s))
 
     async def view(self, uid: str) -> PodView:
         """All that the runtime has of Pod `uid`."""

@@ -8,13 +8,14 @@ only the runtime knows. CRI does not promise the stream: a runtime without it (c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import grpc
 
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.pod_view import POD_UID
-from agents.node.runtime_picture import RuntimePicture, not_ready
+from agents.node.runtime_health import DOWN
+from agents.node.runtime_picture import RuntimePicture
 from kubraft.api.time import Clock
 from kubraft.log import get_logger
 
@@ -22,7 +23,6 @@ _RELIST_S = 60.0
 _RECONNECT_S = 0.5
 # Without a stream: as often as upstream's generic PLEG looks, and as its runtime check.
 _POLL_S = 1.0
-_STATUS_EVERY = 5
 
 log = get_logger("node.runtime")
 
@@ -35,14 +35,15 @@ class LifecycleEvents:
         runtime: CriClient,
         clock: Clock,
         on_pod: Callable[[str], None],
-        on_health: Callable[[str], None],
+        on_break: Callable[[str], None],
+        on_open: Callable[[], Awaitable[None]],
     ) -> None:
-        """`on_health` gets why the runtime does not answer, or "" when it does again."""
+        """`on_break` gets why, when nobody is there to be followed; `on_open` ends that."""
         self._runtime = runtime
         self._clock = clock
         self._on_pod = on_pod
-        self._on_health = on_health
-        self._down_now = ""
+        self._on_break = on_break
+        self._on_open = on_open
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -55,7 +56,7 @@ class LifecycleEvents:
             try:
                 async for event in self._runtime.events():
                     if event is None:
-                        self._on_health("")
+                        await self._on_open()
                         await self.relist()
                     elif uid := event.pod_sandbox_status.labels.get(POD_UID):
                         self._on_pod(uid)
@@ -64,34 +65,29 @@ class LifecycleEvents:
                     log.info("the runtime has no event stream, looking every second")
                     await self._poll()
                 log.warning("event stream of the runtime broke", cause=str(error))
-                self._down(error)
+                self._on_break(DOWN)
             await self._clock.sleep(_RECONNECT_S)
-
-    def _down(self, error: RuntimeCallError) -> None:
-        self._on_health(f"container runtime is down: {error.details or error.code.name}")
 
     async def _poll(self) -> None:
         """Compare what the runtime has with what it had, for ever."""
         old = RuntimePicture()
-        rounds = 0
+        down = False
         while True:
             try:
-                if rounds % _STATUS_EVERY == 0 or self._down_now:
-                    self._down_now = not_ready(await self._runtime.status())
-                    self._on_health(self._down_now)
+                if down:
+                    await self._on_open()
                 sandboxes, containers = await asyncio.gather(
                     self._runtime.sandboxes(), self._runtime.containers()
                 )
                 new = RuntimePicture.of(sandboxes, containers)
                 for uid in sorted(new.changed_since(old)):
                     self._on_pod(uid)
-                old = new
+                old, down = new, False
             except RuntimeCallError as error:
-                if not self._down_now:
+                if not down:
                     log.warning("the runtime does not answer", cause=str(error))
-                self._down_now = str(error)
-                self._down(error)
-            rounds += 1
+                down = True
+                self._on_break(DOWN)
             await self._clock.sleep(_POLL_S)
 
     async def _relist_now_and_then(self) -> None:

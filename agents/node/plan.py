@@ -64,6 +64,7 @@ class Facts:
     hooking: frozenset[str] = frozenset()  # ids whose postStart hook runs
     ended: bool = False  # the Pod must not run: rejected, or past its deadline
     now_s: float = 0.0
+    failed_at_s: Mapping[str, float] = field(default_factory=dict)  # id -> on the clock of now_s
 
 
 @dataclass(slots=True)
@@ -317,7 +318,7 @@ class _Planner:
         name = container["name"]
         facts = self._facts
         if former is not None and former.exited:
-            failed_at_s = former.finished_at_ns / 1e9
+            failed_at_s = facts.failed_at_s.get(former.id, former.finished_at_ns / 1e9)
             remaining_s = facts.backoff.remaining_s(name, failed_at_s, facts.now_s)
             if remaining_s > 0:
                 self._result.waiting[name] = Waiting("CrashLoopBackOff", name)

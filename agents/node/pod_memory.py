@@ -24,6 +24,7 @@ class PodMemory:
     pull_failed_at_s: dict[str, float] = field(default_factory=dict)  # image -> when
     pull_errors: dict[str, str] = field(default_factory=dict)  # image -> what the pull said
     allocation: Allocation = field(default_factory=Allocation)
+    moments: dict[str, float] = field(default_factory=dict)  # what happened -> monotonic seconds
     failures: int = 0  # of starting, in a row
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words

@@ -212,8 +212,20 @@ class PodSync:
             },
             hooking=self._hooks.running(uid),
             ended=memory.ended is not None,
-            now_s=self._clock.now().timestamp(),
+            now_s=self._clock.monotonic_s(),
+            failed_at_s={
+                c.id: self._moment(memory, c.id, c.finished_at_ns / 1e9)
+                for c in view.containers
+                if c.exited
+            },
         )
+
+    def _moment(self, memory: PodMemory, what: str, wall_s: float) -> float:
+        """When that happened, on the monotonic clock: the wall clock is asked once and may jump."""
+        if what not in memory.moments:
+            age_s = max(0.0, self._clock.now().timestamp() - wall_s)
+            memory.moments[what] = self._clock.monotonic_s() - age_s
+        return memory.moments[what]
 
     def _admit(self, pod: Object, memory: PodMemory, view: PodView) -> None:
         """Have the node's word on a Pod that it sees for the first time."""
@@ -233,7 +245,8 @@ class PodSync:
         began = (pod.get("status") or {}).get("startTime")
         if not seconds or not began or memory.ended is not None or is_terminated(pod):
             return None
-        left_s = parse_time(began).timestamp() + float(seconds) - self._clock.now().timestamp()
+        began_s = self._moment(memory, "began", parse_time(began).timestamp())
+        left_s = began_s + float(seconds) - self._clock.monotonic_s()
         if left_s > 0:
             return float(left_s)
         message = "Pod was active on the node longer than the specified deadline"
@@ -303,8 +316,7 @@ class PodSync:
         sandbox = view.sandbox
         assert sandbox is not None
         if action.failed_at_s:
-            now_s = self._clock.now().timestamp()
-            memory.backoff.next(action.name, action.failed_at_s, now_s)
+            memory.backoff.next(action.name, action.failed_at_s, self._clock.monotonic_s())
         container_id = await self._starter.start(pod, sandbox, action, memory)
         address = sandbox.address or self._host_ip
         container = container_spec(pod, action.name)
@@ -373,6 +385,7 @@ class PodSync:
             case actions.RemoveContainer():
                 memory.messages.pop(action.id, None)
                 memory.allocation.actual.pop(action.id, None)
+                memory.moments.pop(action.id, None)
                 for container in view.containers:
                     if container.id == action.id:
                         await asyncio.to_thread(_remove_log, container.log_path)

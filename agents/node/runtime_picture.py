@@ -32,20 +32,3 @@ class RuntimePicture:
         """The Pods that are new, gone or different."""
         uids = self.pods.keys() | old.pods.keys()
         return {uid for uid in uids if self.pods.get(uid) != old.pods.get(uid)}
-
-
-def not_ready(answer: cri.StatusResponse) -> str:
-    """Why the runtime cannot run Pods, by its own word; empty where it can.
-
-    Source: the kubelet's runtime state, whose words these are.
-    """
-    for condition in answer.status.conditions:
-        if condition.status:
-            continue
-        what = {"NetworkReady": "container runtime network not ready"}.get(
-            condition.type, "container runtime status check may not have completed yet"
-        )
-        return (
-            f"{what}: {condition.type}=false reason:{condition.reason} message:{condition.message}"
-        )
-    return ""

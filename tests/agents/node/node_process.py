@@ -27,6 +27,7 @@ AGENT_FLAGS = (
     "--node-status-update-frequency=1s",
     "--restart-backoff-base=500ms",
     "--restart-backoff-max=2s",
+    "--runtime-down-after=3s",
 )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import re
+import signal
 import ssl
 import time
 import urllib.request
@@ -384,6 +386,33 @@ async def test_a_killed_runtime_has_its_containers_restarted(any_node: Node) -> 
     )
     assert state(pod)["lastState"]["terminated"]["exitCode"] == 255
     await node.until_event("again", "SandboxChanged", "Pod sandbox changed")
+
+
+async def test_a_runtime_that_hangs_makes_the_node_not_ready(node: Node) -> None:
+    await node.run(node.pod("patient", image="kubraft/web"))
+    before = await node.until_ready("patient")
+
+    async def told(status: str) -> Object:
+        async with asyncio.timeout(60):
+            while True:
+                found = await node.client.get(NODE, "node-0")
+                ready = find_condition(found["status"]["conditions"], "Ready")
+                if ready is not None and ready["status"] == status:
+                    return ready
+                await asyncio.sleep(0.05)
+
+    os.kill(node.runtime.pid, signal.SIGSTOP)
+    try:
+        ready = await told("False")
+        assert (ready["reason"], ready["message"]) == (
+            "KubeletNotReady",
+            "container runtime is down",
+        )
+    finally:
+        os.kill(node.runtime.pid, signal.SIGCONT)
+    assert (await told("True"))["message"] == "kubelet is posting ready status"
+    after = await node.until_ready("patient")
+    assert state(after)["containerID"] == state(before)["containerID"]
 
 
 async def test_pods_run_on_while_the_api_server_is_away(node: Node, api: ApiUnderTest) -> None:

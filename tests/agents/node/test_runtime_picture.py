@@ -10,7 +10,7 @@ from grpc.aio import AioRpcError, Metadata
 from agents.node.cri_client import RuntimeCallError
 from agents.node.lifecycle_events import LifecycleEvents
 from agents.node.pod_view import POD_UID
-from agents.node.runtime_picture import RuntimePicture, not_ready
+from agents.node.runtime_picture import RuntimePicture
 from kubraft.api.time import SystemClock
 from kubraft.pb.criv1 import api_pb2 as cri
 
@@ -51,21 +51,6 @@ def test_a_container_that_ended_is_a_change() -> None:
     assert new.changed_since(old) == {"a"}
 
 
-def test_a_runtime_says_itself_why_it_is_not_ready() -> None:
-    network = cri.RuntimeCondition(
-        type="NetworkReady", status=False, reason="NetworkPluginNotReady", message="no CNI config"
-    )
-    runtime = cri.RuntimeCondition(type="RuntimeReady", status=True)
-    answer = cri.StatusResponse(status=cri.RuntimeStatus(conditions=[runtime, network]))
-    assert not_ready(answer) == (
-        "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
-        "message:no CNI config"
-    )
-    network.status = True
-    answer = cri.StatusResponse(status=cri.RuntimeStatus(conditions=[runtime, network]))
-    assert not not_ready(answer)
-
-
 def refused(code: grpc.StatusCode) -> RuntimeCallError:
     return RuntimeCallError(AioRpcError(code, Metadata(), Metadata(), "no", None))
 
@@ -98,16 +83,21 @@ class WithoutStream:
 
 async def test_a_runtime_without_a_stream_is_looked_at() -> None:
     runtime, pods, health = WithoutStream(), asyncio.Queue[str](), asyncio.Queue[str]()
+
+    async def answers() -> None:
+        await health.put("")
+
     events = LifecycleEvents(
         runtime,  # type: ignore[arg-type]
         SystemClock(),
         pods.put_nowait,
         health.put_nowait,
+        answers,
     )
     following = asyncio.create_task(events.run())
     try:
         async with asyncio.timeout(30):
-            assert (await health.get(), await pods.get()) == ("", "a")
+            assert await pods.get() == "a"
             runtime.containers_now = [container("a", ENDED)]
             assert await pods.get() == "a"
             runtime.away = True
