@@ -68,9 +68,13 @@ class NodeLifecycleController:
 
     async def look(self) -> None:
         """Declare the nodes Unknown that have been silent for their grace period."""
-        nodes = self._nodes.list()
-        self._beats.keep_only({key_of(node).name for node in nodes})
-        silent = [node for node in nodes if self._is_silent(node)]
+        nodes = {key_of(node).name: node for node in self._nodes.list()}
+        self._beats.keep_only(nodes.keys())
+        # All that was heard has been observed; what is nobody's grace yet needs no closer look.
+        now_s, options = self._clock.monotonic_s(), self._options
+        least_s = min(options.node_monitor_grace_s, options.node_startup_grace_s)
+        quiet = [n for name, n in nodes.items() if self._beats.silence_s(name, now_s) > least_s]
+        silent = [node for node in quiet if self._is_silent(node)]
         await asyncio.gather(*(self._declare_lost(node) for node in silent))
 
     def _is_silent(self, node: Object) -> bool:

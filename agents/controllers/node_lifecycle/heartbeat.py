@@ -8,6 +8,7 @@ meanwhile; it grants every node a new start rather than declare the living dead.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,6 +43,11 @@ class Heartbeats:
             heard = self._heard[name] = _Heard(now_s, sign)
         return now_s - heard.since_s
 
+    def silence_s(self, name: str, now_s: float) -> float:
+        """For how long nothing was heard of a node, as far as was observed; cheap."""
+        heard = self._heard.get(name)
+        return now_s - heard.since_s if heard else 0.0
+
     def grant(self, name: str, now_s: float) -> None:
         """Count the silence of one node from now on."""
         if heard := self._heard.get(name):
@@ -52,7 +58,7 @@ class Heartbeats:
         for name in self._heard:
             self.grant(name, now_s)
 
-    def keep_only(self, names: set[str]) -> None:
+    def keep_only(self, names: AbstractSet[str]) -> None:
         """Forget the nodes that are gone."""
         self._heard = {name: heard for name, heard in self._heard.items() if name in names}
 

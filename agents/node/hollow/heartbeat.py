@@ -15,8 +15,10 @@ from kubraft.api.time import Clock
 from kubraft.log import get_logger
 
 TICK_S: Final = 0.25
-# What is asked of the API server at once, whatever has piled up.
-BATCH_MAX: Final = 64
+# What is asked of the API server at once, whatever has piled up. One that is overloaded must still
+# take all in turn before a node's silence is too long.
+BATCH_MAX: Final = 256
+REGISTERED_AT_ONCE: Final = 64
 
 log = get_logger("hollow.heartbeat")
 
@@ -37,7 +39,7 @@ class Heartbeat:
         """Register every node, for as long as it takes: the API server may be away."""
         waiting = list(self._nodes)
         while waiting:
-            batch = waiting[:BATCH_MAX]
+            batch = waiting[:REGISTERED_AT_ONCE]
             done = await self._each(batch, _register)
             waiting = [node for node in waiting if node not in done]
             if not done:

@@ -61,3 +61,10 @@ def test_a_node_may_be_silent_as_long_as_its_lease_makes_likely(
     found["spec"]["leaseDurationSeconds"] = duration_s
     assert patience_s(found, grace_s) == patience
     assert patience_s(None, grace_s) == grace_s
+
+
+def test_silence_is_known_without_another_look_at_the_node() -> None:
+    beats = Heartbeats()
+    beats.observe(node("node-0"), None, 0)
+    assert beats.silence_s("node-0", 7) == 7
+    assert beats.silence_s("never seen", 7) == 0
