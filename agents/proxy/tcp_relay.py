@@ -10,14 +10,16 @@ import asyncio
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import cast
 
 from agents.proxy.balancer import Balancer
 from agents.proxy.service_ports import Endpoint
 from kubraft.api.time import Clock
 
-CONNECT_TIMEOUT_S = 5.0
+# How long an endpoint has to answer, one round over all of them after another. On one machine an
+# endpoint answers at once or its backlog is full: then another one is the better choice.
+CONNECT_TIMEOUTS_S = (0.25, 0.5, 1.0, 2.0)
 # Connections through one front at a time; those beyond it are reset.
 CONNECTIONS_MAX = 4_096
 
@@ -128,6 +130,13 @@ class _Accepted(_Side):
         transport.resume_reading()
 
 
+async def _connected(endpoint: Endpoint, timeout_s: float) -> _Side:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(timeout_s):
+        _, side = await loop.create_connection(_Side, endpoint.address, endpoint.port)
+    return side
+
+
 class Room:
     """Counts connections up to a maximum."""
 
@@ -193,20 +202,23 @@ class TcpRelay:
 
     async def connect(self, client: str) -> _Side | None:
         """A side that is connected to an endpoint; None where none of them answers."""
-        failed: set[Endpoint] = set()
-        loop = asyncio.get_running_loop()
-        while True:
-            endpoint = self.balancer.pick(client, self._clock.monotonic_s(), failed)
-            if endpoint is None:
-                self._on_refused("no_endpoint")
-                return None
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    _, side = await loop.create_connection(_Side, endpoint.address, endpoint.port)
-            except (OSError, TimeoutError):
-                failed.add(endpoint)
-            else:
-                return side
+        refused: set[Endpoint] = set()
+        for timeout_s in CONNECT_TIMEOUTS_S:
+            slow: set[Endpoint] = set()
+            while endpoint := self._pick(client, refused | slow):
+                try:
+                    return await _connected(endpoint, timeout_s)
+                except TimeoutError:
+                    slow.add(endpoint)
+                except OSError:
+                    refused.add(endpoint)
+            if not slow:
+                break
+        self._on_refused("no_endpoint")
+        return None
+
+    def _pick(self, client: str, failed: Collection[Endpoint]) -> Endpoint | None:
+        return self.balancer.pick(client, self._clock.monotonic_s(), failed)
 
     def abort(self) -> None:
         """End all connections."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -103,6 +106,42 @@ async def test_a_roll_out_under_load_fails_no_request(workload: Workload) -> Non
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert set(client.answers) == {"v1", "v2", "v3"}, client.answers
+
+
+async def test_killed_agents_cost_no_request(cluster: Cluster, workload: Workload) -> None:
+    """Neither nodes' agents nor API servers are between a client and a Pod."""
+    await workload.create(replicas=2)
+    made = await expose(workload)
+    client = Client(made["spec"]["clusterIP"], PORT)
+    asking = asyncio.create_task(client.run())
+    killed = ["node-0", "apiserver-0", "controller-manager-0"]
+
+    def running() -> dict[str, int]:
+        views = cluster.status()["processes"]
+        return {view["name"]: view["pid"] for view in views if view["state"] == "running"}
+
+    before = await asyncio.to_thread(running)
+    for name in killed:
+        os.kill(before[name], signal.SIGKILL)
+
+    async def back() -> bool:
+        now = await asyncio.to_thread(running)
+        return all(now.get(name, before[name]) != before[name] for name in killed)
+
+    await until_async(back, "all that was killed runs again", timeout_s=60)
+    await workload.until_ready(2, timeout_s=60)
+    count = client.answers.total()
+    await until_async(_more_than(client, count + 20), "requests go on", timeout_s=60)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert set(client.answers) == {"v1"}, client.answers
+
+
+def _more_than(client: Client, count: int) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return client.answers.total() > count
+
+    return asked
 
 
 async def test_a_service_outlives_its_pods_and_the_proxy(

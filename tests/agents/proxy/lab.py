@@ -58,6 +58,11 @@ class Pod(Machine):
         loop = asyncio.get_running_loop()
         self._udp, _ = await loop.create_datagram_endpoint(lambda: _Echo(self.name), sock=udp)
 
+    def stop_listening(self) -> None:
+        """Connections go on until their clients end them."""
+        assert self._server is not None
+        self._server.close()
+
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A line for each line; the first comes unasked."""
         self.connections += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -12,12 +13,13 @@ from typing import Self, cast
 import pytest
 import uvloop
 
-from agents.proxy import udp_relay
+from agents.proxy import tcp_relay, udp_relay
 from agents.proxy.fronts import Backends, Front
 from agents.proxy.listeners import Listeners
 from agents.proxy.service_ports import Endpoint
 from kubraft.api.object import ObjectKey
 from kubraft.api.time import ManualClock, settle
+from tests.harness.eventually import eventually
 from tests.harness.ports import free_port
 
 HOST = "127.0.0.1"
@@ -129,6 +131,76 @@ async def test_an_endpoint_that_does_not_answer_costs_no_connection(listeners: L
         await listeners.apply({at: behind(dead)})
         with pytest.raises(OSError, match=REFUSED):
             await ask(at)
+
+
+async def test_an_endpoint_that_hangs_costs_no_connection(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tcp_relay, "CONNECT_TIMEOUTS_S", (0.05, 0.1))
+    at = front()
+    with socket.socket() as hung, contextlib.ExitStack() as waiting:
+        hung.bind((HOST, 0))
+        hung.listen(0)
+        stuck = Endpoint(HOST, hung.getsockname()[1])
+        for _ in range(4):  # its backlog is full: nobody is answered any more
+            client = waiting.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(stuck)
+        async with Echo("a") as a:
+            await listeners.apply({at: behind(stuck, a.endpoint)})
+            assert {await ask(at) for _ in range(4)} == {b"a:"}
+            await listeners.apply({at: behind(stuck)})
+            with pytest.raises(OSError, match=REFUSED):
+                await ask(at)
+
+
+async def test_connections_beyond_the_maximum_are_reset_and_counted(clock: ManualClock) -> None:
+    causes: list[str] = []
+    listeners = Listeners(clock, 2, causes.append)
+    one, two = front(), front()
+    async with Echo("a") as a:
+        await listeners.apply({one: behind(a.endpoint), two: behind(a.endpoint)})
+        held = [await asyncio.open_connection(at.address, at.port) for at in (one, two)]
+        await eventually(lambda: listeners.connection_count == 2, timeout_s=30)
+        with pytest.raises(OSError, match=REFUSED):
+            await ask(one)
+        assert causes == ["limit"]
+        for _, writer in held:
+            writer.close()
+        await eventually(lambda: listeners.connection_count == 0, timeout_s=30)
+        assert await ask(one) == b"a:"
+    listeners.close()
+    await settle()
+
+
+async def test_a_client_that_takes_nothing_holds_up_nobody_else(listeners: Listeners) -> None:
+    """What it does not take stays with the endpoint; the proxy keeps a little of it."""
+    sent = 0
+
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError):
+            while True:
+                writer.write(bytes(65_536))
+                await writer.drain()
+                sent += 65_536
+
+    at, other = front(), front()
+    source = Endpoint(HOST, free_port())
+    server = await asyncio.start_server(pour, *source)
+    async with Echo("a") as a:
+        await listeners.apply({at: behind(source), other: behind(a.endpoint)})
+        with socket.socket() as idle:
+            idle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            idle.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(idle, (at.address, at.port))
+            before = -1
+            while sent > before:  # until nothing moves any more
+                before = sent
+                await asyncio.sleep(0.2)
+            assert await ask(other, b"hi") == b"a:hi"
+            assert sent < 32 << 20  # the kernel's buffers, however large they grow
+    server.close()
 
 
 async def test_a_front_without_endpoints_refuses_at_once(listeners: Listeners) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -28,7 +29,8 @@ from tests.agents.proxy.lab import (
     asked,
 )
 from tests.agents.proxy.objects import endpoint, service, slice_of
-from tests.harness.network import connect, missing
+from tests.harness.eventually import eventually
+from tests.harness.network import Machine, connect, missing
 
 pytestmark = [
     pytest.mark.skipif(bool(missing()), reason=f"no machines: {missing()}"),
@@ -141,6 +143,73 @@ async def test_connections_outlive_their_endpoint_and_their_proxy(lab: Lab) -> N
         assert await ask(lab.client, IP, 80) == REFUSED
         await loop.sock_sendall(client, b"more\n")
         assert (await loop.sock_recv(client, 100)).startswith(b"a ")
+
+
+async def test_a_roll_out_under_load_fails_no_request() -> None:
+    """Three generations of Pods; each ends as Pods do: it is told so first, and stops later."""
+    async with Lab(pods=4) as lab:
+        kept = Talker(lab.client, one_connection=True)
+        busy = [Talker(lab.client), Talker(lab.client), Talker(lab.pods[3]), kept]
+        old, *rest = lab.pods[:3]
+        await lab.apply([web()], [slice_of("web", endpoint(old.address))])
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each.run()) for each in busy]
+            for new in rest:
+                ready = endpoint(new.address)
+                ending = endpoint(old.address, ready=False, serving=True, terminating=True)
+                for endpoints in ([endpoint(old.address), ready], [ending, ready], [ready]):
+                    await lab.apply([web()], [slice_of("web", *endpoints)])
+                    await lab.table.sweep()
+                    await until_asked(busy, 10)
+                old.stop_listening()
+                await until_asked(busy, 10)
+                old = new
+            for task in tasks:
+                task.cancel()
+        assert [each.failures for each in busy] == [[], [], [], []]
+        assert set(kept.answers) == {"a"}  # what was begun there ends there
+        assert all({"a", "b", "c"} == set(each.answers) for each in busy[:3])
+
+
+class Talker:
+    """Asks without end, by a new connection each time or always by the same one."""
+
+    def __init__(self, machine: Machine, *, one_connection: bool = False) -> None:
+        self.answers: Counter[str] = Counter()
+        self.failures: list[str] = []
+        self._machine = machine
+        self._one_connection = one_connection
+
+    async def run(self) -> None:
+        while not self._one_connection:
+            self._note(await ask(self._machine, IP, 80, 30))
+        loop = asyncio.get_running_loop()
+        with self._machine.socket() as kept:
+            await connect(kept, IP, 80, 30)
+            while answer := (await loop.sock_recv(kept, 100)).decode():
+                self._note(answer)
+                await asyncio.sleep(0.005)
+                await loop.sock_sendall(kept, b"more\n")
+            self.failures.append("ended")
+
+    def _note(self, answer: str) -> None:
+        name, _, _ = answer.partition(" ")
+        if name in ("a", "b", "c"):
+            self.answers[name] += 1
+        else:
+            self.failures.append(answer)
+
+
+async def until_asked(talkers: list[Talker], times: int) -> None:
+    """Until each has had that many more answers."""
+    wanted = [each.answers.total() + times for each in talkers]
+    await eventually(
+        lambda: all(
+            each.failures or each.answers.total() >= count
+            for each, count in zip(talkers, wanted, strict=True)
+        ),
+        timeout_s=60,
+    )
 
 
 async def test_external_traffic_policy_local_stays_here_and_keeps_the_clients_address(

@@ -158,7 +158,7 @@ async def until(lab: Lab, expected: str, port: int = 80, address: str = BALANCER
 
 
 async def test_a_service_from_its_making_to_its_end(
-    lab: Lab, client: ApiClient, proxy: Running
+    api: ApiUnderTest, lab: Lab, client: ApiClient, proxy: Running
 ) -> None:
     check_port = free_port()
     made = await client.create(balanced("web", check_port))
@@ -204,6 +204,15 @@ async def test_a_service_from_its_making_to_its_end(
     await client.update({**slice_, "endpoints": [here(A)]})
     await proxy.start()
     await until(lab, "a")
+
+    # So does an API server that is away.
+    await asyncio.to_thread(api.kill)
+    assert (await ask(lab.client, BALANCER, 80)).startswith("a ")
+    await asyncio.to_thread(api.start)
+    await asyncio.to_thread(api.wait_ready)
+    slice_ = await client.get(ENDPOINT_SLICE, key_of(slice_).name, "default")
+    await client.update({**slice_, "endpoints": [here(B)]})
+    await until(lab, "b")
 
     await client.delete(SERVICE, "web", "default")
     await client.delete(ENDPOINT_SLICE, key_of(slice_).name, "default")
