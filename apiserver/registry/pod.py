@@ -7,6 +7,12 @@ from typing import Any
 
 from apiserver.registry import pod_parts
 from apiserver.registry.causes import forbidden
+from apiserver.registry.gated_pod import (
+    gated_condition,
+    put_back_placement,
+    validate_gates,
+    validate_narrowed,
+)
 from apiserver.registry.pod_defaults import default_pod_spec
 from apiserver.registry.pod_validation import validate_pod_spec
 from apiserver.registry.strategy import Deletion, Strategy
@@ -36,6 +42,9 @@ class PodStrategy(Strategy):
 
     def prepare_for_create(self, obj: Object) -> None:
         obj["status"] = {"phase": "Pending", "qosClass": qos_class(obj)}
+        if obj["spec"].get("schedulingGates"):
+            since = obj["metadata"].get("creationTimestamp")
+            obj["status"]["conditions"] = [gated_condition(since)]
 
     def validate(self, obj: Object) -> list[Cause]:
         return validate_pod_spec(obj["spec"], "spec")
@@ -58,7 +67,9 @@ class PodStrategy(Strategy):
             new["spec"]["nodeName"] = old["spec"]["nodeName"]
 
     def validate_update(self, new: Object, old: Object) -> list[Cause]:
-        causes = self.validate(new)
+        causes = self.validate(new) + validate_gates(new["spec"], old["spec"])
+        if old["spec"].get("schedulingGates"):
+            causes += validate_narrowed(new["spec"], old["spec"])
         if _fixed_part(new["spec"], old["spec"]) != old["spec"]:
             causes.append(forbidden("spec", _SPEC_RULE))
         before = old["spec"].get("tolerations") or ()
@@ -91,6 +102,9 @@ def _fixed_part(new: dict[str, Any], old: dict[str, Any]) -> dict[str, Any]:
         and new.get("terminationGracePeriodSeconds") == 1
     ):
         _put_back(fixed, old, "terminationGracePeriodSeconds")
+    if old.get("schedulingGates"):
+        put_back_placement(fixed, old)
+        _put_back(fixed, old, "schedulingGates")
     for kind in ("containers", "initContainers"):
         after, before = new.get(kind) or (), old.get(kind) or ()
         if len(after) == len(before) and after:

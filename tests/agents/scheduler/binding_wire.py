@@ -1,11 +1,12 @@
 """The Objects service with bindings, for tests of what happens when their answers are lost."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 import orjson
 
-from kubraft.api.errors import ConflictError
+from kubraft.api.errors import ConflictError, NotFoundError
 from kubraft.api.object import Object
 from kubraft.api.pods import node_of
 from kubraft.pb.v1 import objects_pb2 as pb
@@ -19,14 +20,21 @@ class BindingWire(Wire):
         super().__init__()
         self.lose_after = 0
         self.lose_before = 0
+        # What happens just before the binding of the Pod of that name.
+        self.before_binding: dict[str, Callable[[], Awaitable[object]]] = {}
 
     async def Put(self, request: pb.PutRequest, context: Any) -> pb.Object:  # noqa: N802
         if request.subresource != "binding":
             return await super().Put(request, context)
+        if happens := self.before_binding.pop(request.name, None):
+            await happens()
         if self.lose_before:
             self.lose_before -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "connection reset")
-        bound = self.objects[("Pod", request.namespace, request.name)]
+        bound = self.objects.get(("Pod", request.namespace, request.name))
+        if bound is None:
+            await fail(context, NotFoundError(f'pods "{request.name}" not found'))
+            raise AssertionError
         if node_of(bound):
             await fail(context, ConflictError(f"pod {request.name} is already assigned to a node"))
         name = orjson.loads(request.json)["target"]["name"]

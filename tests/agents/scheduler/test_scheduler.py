@@ -21,6 +21,8 @@ from tests.agents.scheduler.binding_wire import BindingWire
 from tests.agents.scheduler.world import node, pod
 from tests.harness.eventually import eventually
 
+FAILED = "FailedScheduling"
+
 
 @pytest.fixture
 async def wire() -> AsyncIterator[BindingWire]:
@@ -154,6 +156,46 @@ async def test_many_pods_fill_the_nodes_exactly(wire: BindingWire) -> None:
     await eventually(lambda: sum(bool(wire.node_of(f"p{i}")) for i in range(45)) == 40)
     counts = [wire.node_of(f"p{i}") for i in range(45)]
     assert all(counts.count(f"n{i}") == 4 for i in range(10))
+
+
+async def test_a_pod_that_is_deleted_before_it_is_bound_frees_its_place(
+    wire: BindingWire, scheduler: Scheduler
+) -> None:
+    await wire.put(node("a", cpu="1"))
+    wire.before_binding["p"] = lambda: wire.remove("Pod", "default", "p")
+    await wire.put(pod("p", cpu="1"))
+    await eventually(lambda: ("Pod", "default", "p") not in wire.objects)
+    await wire.put(pod("q", cpu="1"))
+    await eventually(lambda: wire.node_of("q") == "a")
+    await eventually(lambda: not len(scheduler.queue))
+    assert scheduler.cluster.snapshot().nodes["a"].free("cpu") == 0
+
+
+async def test_a_node_that_vanishes_before_the_binding_takes_nothing_with_it(
+    wire: BindingWire, scheduler: Scheduler
+) -> None:
+    await wire.put(node("a", cpu="1"))
+    wire.before_binding["p"] = lambda: wire.remove("Node", "", "a")
+    await wire.put(pod("p", cpu="1"))
+    # As on the real one the binding is taken; the garbage collector of Pods will find it.
+    await eventually(lambda: wire.node_of("p") == "a")
+    await eventually(lambda: not scheduler.cluster.snapshot().nodes)
+    await wire.put(pod("q", cpu="1"))
+    await eventually(lambda: "no nodes available to schedule pods" in wire.events(FAILED))
+    await wire.put(node("b", cpu="1"))
+    await eventually(lambda: wire.node_of("q") == "b")
+
+
+async def test_a_pod_that_nothing_suits_is_not_tried_while_nothing_changes(
+    wire: BindingWire, scheduler: Scheduler
+) -> None:
+    await wire.put(node("a", cpu="1"))
+    await wire.put(pod("big", cpu="2"))
+    await eventually(lambda: wire.events(FAILED))
+    for index in range(50):  # which is no reason to try the other one again
+        await wire.put(pod(f"p{index}"))
+    await eventually(lambda: all(wire.node_of(f"p{index}") for index in range(50)))
+    assert scheduler.queue.history(ObjectKey("default", "big"))[0] == 1
 
 
 @pytest.mark.usefixtures("scheduler")
