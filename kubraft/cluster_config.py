@@ -21,6 +21,7 @@ NODES_MAX: Final = 40
 HOLLOW_NODES_MAX: Final = 5_000
 REPLICAS_MAX: Final = 5  # of apiserver, scheduler, controller manager
 _VERSION: Final = 1
+_BALANCER_NETWORK: Final = 48
 _NAME_SERVER_NETWORK: Final = 63  # of 64 that a cluster has; nodes have the first ones
 
 
@@ -129,6 +130,12 @@ class ClusterConfig:
         return f"127.{second}.{third + _NAME_SERVER_NETWORK}.53"
 
     @property
+    def balancer_network(self) -> str:
+        """Where load balancers' addresses are from: beyond the Pods', before the name server's."""
+        _, second, third = map(int, self.pod_network.split("."))
+        return f"127.{second}.{third + _BALANCER_NETWORK}.0/21"
+
+    @property
     def endpoints(self) -> str:
         """The members' client URLs, as `--etcd-servers` and `--endpoints` take them."""
         return ",".join(member.client_url for member in self.members)
@@ -151,10 +158,12 @@ class ClusterConfig:
                 "`make clean` removes it and its data"
             )
         self._check_runtime(wanted)
-        node_count = len(self.nodes) if wanted.nodes is None else wanted.nodes
+        nodes = self.nodes
+        if wanted.nodes not in (None, len(nodes)):
+            nodes = tuple(self._node(index) for index in range(wanted.nodes or 0))
         return replace(
             self,
-            nodes=tuple(self._node(index) for index in range(node_count)),
+            nodes=nodes,
             apiservers=wanted.apiservers or self.apiservers,
             schedulers=wanted.schedulers or self.schedulers,
             controller_managers=wanted.controller_managers or self.controller_managers,
@@ -170,6 +179,33 @@ class ClusterConfig:
             )
         if self.runtime is NodeRuntime.FOREIGN and (wanted.nodes or 0) > 1:
             raise ClusterConfigError(f"NODES={wanted.nodes}: one runtime is for one node")
+
+    def with_node(self) -> tuple[ClusterConfig, NodeConfig]:
+        """This cluster with one node more, and that node.
+
+        Raises:
+            ClusterConfigError: it has as many as there can be.
+        """
+        if self.runtime is NodeRuntime.FOREIGN:
+            raise ClusterConfigError("one runtime is for one node")
+        names = {node.name for node in self.nodes}
+        for index in range(NODES_MAX):
+            node = self._node(index)
+            if node.name not in names:
+                return replace(self, nodes=(*self.nodes, node)), node
+        raise ClusterConfigError(f"this cluster has {NODES_MAX} nodes, which is the most")
+
+    def without_node(self, name: str) -> ClusterConfig:
+        """This cluster without that node.
+
+        Raises:
+            ClusterConfigError: it has no such node.
+        """
+        left = tuple(node for node in self.nodes if node.name != name)
+        if left == self.nodes:
+            known = ", ".join(node.name for node in self.nodes) or "none"
+            raise ClusterConfigError(f"no node is named {name!r}: there are {known}")
+        return replace(self, nodes=left)
 
     def _node(self, index: int) -> NodeConfig:
         first, second, third = map(int, self.pod_network.split("."))

@@ -10,8 +10,8 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     node-N-server              ca         a node agent's port
     metrics-server-server, scheduler-server, controller-manager-server, hollow-nodes-server
                                ca         those servers' ports
-    admin, scheduler, controller-manager, proxy, metrics-server, dns, node-N, hollow-nodes,
-    apiserver-kubelet-client
+    admin, scheduler, controller-manager, proxy, metrics-server, dns,
+    cloud-controller-manager, node-N, hollow-nodes, apiserver-kubelet-client
                                ca         API clients: CN is the user, O are the groups
     store-N-peer               store-ca   a member's peer port, both sides
     store-client               store-ca   the apiserver and etcdctl as clients of the store
@@ -146,6 +146,7 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
         Spec("proxy", "system:kube-proxy"),
         Spec("metrics-server", "system:metrics-server"),
         Spec("dns", "system:coredns"),
+        Spec("cloud-controller-manager", "system:cloud-controller-manager"),
         Spec("metrics-server-server", "metrics-server", names=_METRICS_NAMES, client=False),
         Spec("scheduler-server", "kube-scheduler", names=_LOCAL_NAMES, client=False),
         Spec(

@@ -304,6 +304,7 @@ BINDINGS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "system:kube-controller-manager": (_CONTROLLER_MANAGER,),
     "system:metrics-server": (("User", "system:metrics-server"),),
     "system:coredns": (("User", "system:coredns"),),
+    "system:cloud-controller-manager": (("User", "system:cloud-controller-manager"),),
 }
 
 

@@ -59,6 +59,14 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule("get update", "apiservices", "apiregistration.k8s.io", "v1beta1.metrics.k8s.io"),
     ],
     # Of our name server, under the name of CoreDNS' own, which has Endpoints for EndpointSlices.
+    # As upstream's manifests have it, but for the objects that no controller of ours touches.
+    "system:cloud-controller-manager": [
+        *_EVENTS,
+        _rule("read update patch delete", "nodes"),
+        _rule("patch update", "nodes/status"),
+        _rule("read update patch", "services"),
+        _rule("patch update", "services/status services/finalizers"),
+    ],
     "system:coredns": [
         _rule("list watch", "services namespaces"),
         _rule("list watch", "endpointslices", "discovery.k8s.io"),
@@ -309,6 +317,10 @@ ROLES: Final[dict[str, dict[str, list[RuleObject]]]] = {
             _rule("create", "services"),
             _rule("get update", "services", "", "metrics-server"),
         ],
+        "system:cloud-controller-manager": [
+            _rule("create", "leases", _LEASES),
+            _rule("get update", "leases", _LEASES, "cloud-controller-manager"),
+        ],
         # The Service by which it is reached, which it keeps itself.
         "system:coredns": [
             _rule("create", "services"),
@@ -343,6 +355,8 @@ ROLE_BINDINGS: Final[tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ..
      "extension-apiserver-authentication-reader", (_MANAGER, _SCHEDULER)),
     (_SYSTEM, "system:metrics-server", "system:metrics-server",
      (("User", "system:metrics-server"),)),
+    (_SYSTEM, "system:cloud-controller-manager", "system:cloud-controller-manager",
+     (("User", "system:cloud-controller-manager"),)),
     (_SYSTEM, "system:coredns", "system:coredns", (("User", "system:coredns"),)),
     (_SYSTEM, "system::leader-locking-kube-controller-manager",
      "system::leader-locking-kube-controller-manager", _manager("kube-controller-manager")),

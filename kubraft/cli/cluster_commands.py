@@ -63,8 +63,8 @@ Output = Annotated[str, typer.Option("--output", "-o", help="json, for scripts."
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for function in (up, status, kill, start, down, clean):
-        app.command(function.__name__, rich_help_panel=_PANEL)(function)
+    for function in (up, status, kill, start, add_node, remove_node, down, clean):
+        app.command(function.__name__.replace("_", "-"), rich_help_panel=_PANEL)(function)
 
 
 def up(
@@ -134,6 +134,32 @@ def start(name: Name) -> None:
         from kubraft.home import Home  # noqa: PLC0415
 
         start_process(Home.from_environment(), name)
+
+    _run(work)
+
+
+def add_node() -> None:
+    """Add a machine to the running cluster; it joins as the next node."""
+
+    def work() -> None:
+        from kubraft.cli.machines import add_machine  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        add_machine(Home.from_environment())
+
+    _run(work)
+
+
+def remove_node(
+    name: Annotated[str, typer.Argument(help="As `kubraft status` lists it: node-2.")],
+) -> None:
+    """Take a machine away for good, with its data; its Node goes, its Pods run elsewhere."""
+
+    def work() -> None:
+        from kubraft.cli.machines import remove_machine  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        remove_machine(Home.from_environment(), name)
 
     _run(work)
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from kubraft.home import Home, HomeError
@@ -30,7 +31,8 @@ def main() -> int:
     pid_file = PidFile(home.pid_file)
     try:
         specs = read_specs(arguments.processes) if arguments.processes else None
-        specs = specs or cluster_processes(home, home.get_cluster())
+        reread = None if specs else partial(_cluster, home)
+        specs = specs or _cluster(home)
         if not pid_file.acquire():
             log.error("failed", cause=f"one is already running in {home.path}")
             return 1
@@ -40,7 +42,9 @@ def main() -> int:
     try:
         until_pid = int(os.environ.get("KUBRAFT_UNTIL_PID", "0"))
         asyncio.run(
-            Supervisor(home, specs, until_pid=until_pid).run(lambda: announce(arguments.detach))
+            Supervisor(home, specs, until_pid=until_pid, reread=reread).run(
+                lambda: announce(arguments.detach)
+            )
         )
     except OSError as error:
         log.error("failed", cause=str(error))  # noqa: TRY400 - one line
@@ -48,6 +52,11 @@ def main() -> int:
     finally:
         pid_file.release()
     return 0
+
+
+def _cluster(home: Home) -> list[ProcessSpec]:
+    """Raises HomeError."""
+    return cluster_processes(home, home.get_cluster())
 
 
 def detach(announce_to: int) -> None:

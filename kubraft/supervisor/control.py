@@ -3,6 +3,7 @@
     {"command": "status"}                 {"pid": 7, "processes": [{"name", "pid", "state", ...}]}
     {"command": "kill", "name": "x"}      {"names": ["x", ...]}
     {"command": "start", "name": "x"}     {"names": ["x", ...]}
+    {"command": "reload"}                 {"names": [started ...], "gone": [...]}, by cluster.json
     {"command": "down"}                   {"names": [...]} once all have ended
     anything that fails                   {"error": "one line"}
 

@@ -31,6 +31,13 @@ CONTROLLER_FLAGS: Final = (
     "--pod-eviction-timeout=20s",
     "--local-storage-class=standard",  # as kind names it
 )
+# There is one, which takes its own Lease back at once when it is started again; each renewal is a
+# write.
+CLOUD_FLAGS: Final = (
+    "--leader-elect-lease-duration=60s",
+    "--leader-elect-renew-deadline=40s",
+    "--leader-elect-retry-period=10s",
+)
 DEFAULT_TOLERATION_S: Final = 2
 # Members of one machine need no sign of life ten times a second; five in an election's timeout are
 # what etcd asks for at least. State is behind a synced log, so it is synced itself less often.
@@ -79,6 +86,7 @@ def cluster_processes(home: Home, cluster: ClusterConfig) -> list[ProcessSpec]:
         _agent(home, cluster, "proxy", "agents.proxy", 0),
         _metrics_server(home, cluster),
         _name_server(home, cluster),
+        _cloud_controller_manager(home, cluster),
         *(_node(home, cluster, node) for node in cluster.nodes),
         *([_hollow(home, cluster)] if cluster.hollow.nodes else []),
     ]
@@ -221,6 +229,17 @@ def _metrics_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:
         "requestheader-allowed-names": "front-proxy-client",
     }
     return ProcessSpec("metrics-server-0", "agents.metrics", _flags(flags), Stage.AGENT)
+
+
+def _cloud_controller_manager(home: Home, cluster: ClusterConfig) -> ProcessSpec:
+    name = "cloud-controller-manager"
+    flags = {
+        "identity": f"{name}-0",
+        **_client_flags(home, cluster, name),
+        "cloud-provider": "local",
+        "cloud-config": _absolute(home.cluster_file),
+    }
+    return ProcessSpec(f"{name}-0", "agents.cloud", (*_flags(flags), *CLOUD_FLAGS), Stage.AGENT)
 
 
 def _name_server(home: Home, cluster: ClusterConfig) -> ProcessSpec:

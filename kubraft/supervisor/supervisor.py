@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from kubraft.home import Home
+from kubraft.home import Home, HomeError
 from kubraft.log import get_logger
 from kubraft.supervisor.child import Child, State
 from kubraft.supervisor.control import ControlError, ControlServer
@@ -34,8 +34,19 @@ class Supervisor:
     change what is wanted, and wait for it to come true.
     """
 
-    def __init__(self, home: Home, specs: Sequence[ProcessSpec], *, until_pid: int = 0) -> None:
-        """`until_pid`: a process whose end stops everything, so that no test leaves a cluster."""
+    def __init__(
+        self,
+        home: Home,
+        specs: Sequence[ProcessSpec],
+        *,
+        until_pid: int = 0,
+        reread: Callable[[], Sequence[ProcessSpec]] | None = None,
+    ) -> None:
+        """`until_pid`: a process whose end stops everything, so that no test leaves a cluster.
+
+        `reread` says which processes there should be now; raises HomeError.
+        """
+        self._reread = reread
         self._until_pid = until_pid
         self._home = home
         self._specs = {spec.name: spec for spec in specs}
@@ -93,6 +104,8 @@ class Supervisor:
                 down = [s for s in self._named(request) if not self._children[s.name].is_alive]
                 await self._start(down)
                 return {"names": [spec.name for spec in down]}
+            case "reload":
+                return await self._reload()
             case "down":
                 self._stop_soon()
                 await self._until_ended(self._specs, STOP_TIMEOUT_S * (len(Stage) + 1))
@@ -126,6 +139,27 @@ class Supervisor:
             self._signal(name, signal.SIGKILL)
         await self._until_ended(names, KILL_TIMEOUT_S)
         return names
+
+    async def _reload(self) -> dict[str, Any]:
+        """Start what is new, and end what should be no more; what stays is left as it is."""
+        try:
+            wanted = {spec.name: spec for spec in (self._reread or self._specs.values)()}
+        except HomeError as error:
+            raise ControlError(str(error)) from error
+        gone = [spec for name, spec in self._specs.items() if name not in wanted]
+        await self._kill(gone)
+        for spec in gone:
+            if self._children[spec.name].is_alive:
+                raise ControlError(f"{spec.name} does not end")
+            for table in (self._specs, self._children, self._log_offsets):
+                del table[spec.name]
+        new = [spec for name, spec in wanted.items() if name not in self._specs]
+        for spec in new:
+            self._specs[spec.name] = spec
+            self._children[spec.name] = Child(spec.name)
+            self._log_offsets[spec.name] = 0
+        await self._start(new)
+        return {"names": [spec.name for spec in new], "gone": [spec.name for spec in gone]}
 
     # Starting and restarting.
 

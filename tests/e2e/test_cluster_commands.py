@@ -45,6 +45,7 @@ def test_status_is_what_scripts_rely_on(cluster: Cluster) -> None:
         "proxy-0",
         "metrics-server-0",
         "dns-0",
+        "cloud-controller-manager-0",
         "node-0",
         "node-1",
         "runtime-0",

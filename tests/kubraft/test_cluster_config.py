@@ -96,3 +96,31 @@ def test_nodes_and_replicas_may_change_and_addresses_stay() -> None:
     assert len(after.nodes) == 3
     assert after.apiservers == 2
     assert after.with_counts(Counts()) == after
+
+
+def test_nodes_come_and_go_one_by_one_and_keep_what_they_have() -> None:
+    three, added = cluster().with_node()
+    assert added.name == "node-2"
+    assert three.nodes == (*cluster().nodes, added)
+    left = three.without_node("node-1")
+    assert [node.name for node in left.nodes] == ["node-0", "node-2"]
+    # The next one takes the place that is free; starting again changes nothing.
+    assert left.with_node()[1] == three.nodes[1]
+    assert left.with_counts(Counts()) == left
+    assert left.with_counts(Counts(nodes=2)) == left
+    with pytest.raises(ClusterConfigError, match="no node is named 'node-1': there are node-0, "):
+        left.without_node("node-1")
+    full = cluster(Counts(nodes=40))
+    with pytest.raises(ClusterConfigError, match="40 nodes, which is the most"):
+        full.with_node()
+
+
+@pytest.mark.parametrize("auto_ports", [False, True])
+def test_balancers_and_the_name_server_have_addresses_that_no_pod_has(*, auto_ports: bool) -> None:
+    config = cluster(Counts(nodes=40), auto_ports=auto_ports)
+    balancers = ipaddress.ip_network(config.balancer_network)
+    for node in config.nodes:
+        assert not balancers.overlaps(ipaddress.ip_network(node.pod_cidr))
+        assert ipaddress.ip_address(config.name_server) not in ipaddress.ip_network(node.pod_cidr)
+    assert ipaddress.ip_address(config.name_server) not in balancers
+    assert config.dns_address == str(ipaddress.ip_network(config.service_network)[10])

@@ -164,6 +164,7 @@ OURS = {
     "system:metrics-server",
     "system:aggregated-metrics-reader",
     "system:coredns",
+    "system:cloud-controller-manager",
     "system:hollow-nodes",
     "system:node-local-volumes",
     "system:controller:local-volume-provisioner",
@@ -186,6 +187,7 @@ def test_default_roles_and_bindings_have_upstreams_names() -> None:
         "system:controller:token-cleaner",
         "system:metrics-server",
         "system:coredns",
+        "system:cloud-controller-manager",
     }
     assert found["RoleBinding"] == {
         "system::extension-apiserver-authentication-reader",

@@ -26,6 +26,7 @@ def test_a_cluster_has_the_processes_of_the_design() -> None:
         "proxy-0",
         "metrics-server-0",
         "dns-0",
+        "cloud-controller-manager-0",
         "node-0",
         "node-1",
     ]
@@ -34,7 +35,7 @@ def test_a_cluster_has_the_processes_of_the_design() -> None:
 def test_counts_are_followed() -> None:
     counts = Counts(members=5, nodes=1, apiservers=2, schedulers=2, controller_managers=2)
     names = [spec.name for spec in processes(counts)]
-    assert len(names) == 5 + 2 + 2 + 2 + 3 + 2
+    assert len(names) == 5 + 2 + 2 + 2 + 4 + 2
     assert {"store-4", "apiserver-1", "scheduler-1", "controller-manager-1"} <= set(names)
 
 

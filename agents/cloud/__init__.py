@@ -1,0 +1,7 @@
+"""The cloud controller manager: what a cluster needs of the place where its machines are.
+
+    informers > controllers (nodes, Services) > provider (instances, load balancers, routes)
+
+The controllers know no provider; a provider is found by name: docs/cloud.md. `local` is the one of
+a cluster on one machine.
+"""

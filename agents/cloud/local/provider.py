@@ -1,0 +1,35 @@
+"""The local provider put together: `--cloud-provider=local --cloud-config=HOME/cluster.json`."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from agents.cloud.local.addresses import AddressFile
+from agents.cloud.local.inventory import Inventory
+from agents.cloud.local.load_balancers import LocalLoadBalancers
+from agents.cloud.provider import CloudContext
+from kubraft.home import Home
+
+
+class LocalProvider:
+    """Machines are the supervisor's; load balancers are sockets of this process.
+
+    There are no routes: all nodes share the machine's loopback, on which all Pods' addresses are.
+    """
+
+    name = "local"
+    routes = None
+
+    def __init__(self, context: CloudContext) -> None:
+        """Raises ValueError where there is no configuration, HomeError where it is none of ours."""
+        if not context.config_file:
+            raise ValueError("--cloud-config must name the cluster's file")
+        home = Home(Path(context.config_file).parent)
+        network = IPv4Network(home.get_cluster().balancer_network)
+        file = AddressFile(home.data("cloud") / "load-balancers.json")
+        self.instances = Inventory(home)
+        self.load_balancers = LocalLoadBalancers(network, file, context.clock)
+
+    async def run(self) -> None:
+        await self.load_balancers.run()
