@@ -59,8 +59,8 @@ chaos: setup ## kill processes of every kind under load, and check what was prom
 
 # --- the project ---
 
-.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store bench-workloads \
-	bench-scheduler fmt lock
+.PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store bench-workloads
+.PHONY: bench-scheduler fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
