@@ -1,7 +1,14 @@
 """The service proxy: a Service's addresses lead to its ready Pods.
 
-    informers > fronts (what to listen on, and who is behind it) > listeners > relays
+    picture (informers) > proxy > userspace: fronts > listeners > relays
+                                  nftables: service_rules > ruleset > transaction > nft_table
 
-The core (fronts, balancer) is pure: Services and EndpointSlices in, a table out. The shell
-(listeners, tcp_relay, udp_relay, proxy) has the sockets and talks to the API server.
+The core (service_ports, fronts, balancer, service_rules, ruleset, transaction, health) is pure:
+Services and EndpointSlices in, a table out. The shell has the sockets, runs nft, and talks to the
+API server.
 """
+
+import os
+
+# nft is a child process; gRPC's preparations for a fork are of no use to one that only executes.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

@@ -120,9 +120,12 @@ class Picture:
             sorted(cidr for each in self._networks.list() for cidr in each["spec"].get("cidrs", ()))
         )
 
-    def on_slice_change(self, seen: Callable[[Object], None]) -> None:
-        """Have `seen` called with each slice that is new or changed."""
-        self._slices.add_handler(lambda _, new: seen(new) if new is not None else None)
+    def on_change(
+        self, slice_seen: Callable[[Object], None], service_seen: Callable[[], None]
+    ) -> None:
+        """Have these called for each slice that is new or changed, and each change of a Service."""
+        self._slices.add_handler(lambda _, new: slice_seen(new) if new is not None else None)
+        self._services.add_handler(lambda _old, _new: service_seen())
 
     def _on_service(self, old: Object | None, new: Object | None) -> None:
         self._note(key_of(new or old or {}))

@@ -72,7 +72,7 @@ class Proxy:
         self._backoff = Backoff(_BACKOFF_S_MIN, _BACKOFF_S_MAX, jitter=0.1, rng=rng)
         self._synced = asyncio.Event()
         self._log = get_logger("proxy")
-        picture.on_slice_change(figures.triggered)
+        picture.on_change(figures.triggered, figures.service_changes.inc)
 
     async def wait_synced(self) -> None:
         """Return once clients are served."""

@@ -171,6 +171,9 @@ def _chains(settings: Settings) -> dict[str, Chain]:
         "firewall-check": Chain((f"{lookup} @{FIREWALL_IPS}",)),
         "masquerading": Chain(
             (
+                # What stays on this machine comes back here by itself, and "lo" has no address
+                # that would be taken.
+                'oifname "lo" return',
                 f"mark and {mark} == 0 return",
                 f"mark set mark xor {mark}",
                 "masquerade fully-random",

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from agents.proxy.nft_table import NftError, NftProgram, NftTable, why_not
-from agents.proxy.ruleset import SERVICE_IPS, Element
+from agents.proxy.ruleset import SERVICE_IPS, Element, Settings
 from agents.proxy.service_ports import Place
 from kubraft.api.object import Object
 from tests.agents.proxy.lab import (
@@ -285,6 +285,25 @@ async def test_node_ports_are_on_all_addresses_but_loopback_where_none_are_named
     for address, answer in ((NODE, GATEWAY), (GATEWAY, GATEWAY), ("127.0.0.1", REFUSED)):
         assert (await ask(lab.node, address, 30080)).endswith(answer), address
     assert (await ask(lab.client, GATEWAY, 30080)).endswith(GATEWAY)
+
+
+async def test_on_loopback_too(lab: Lab) -> None:
+    """As with the embedded runtime, where all Pods are on the machine's loopback."""
+    lab.settings = Settings(node_port_networks=("127.0.0.1",))
+    with lab.node.socket() as listening:
+        listening.bind(("127.64.0.2", PORT))
+        listening.listen()
+
+        async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(f"here {writer.get_extra_info('peername')[0]}".encode())
+            writer.close()
+
+        server = await asyncio.start_server(answer, sock=listening)
+        made = balanced(clusterIP="127.160.0.9")
+        await lab.apply([made], [slice_of("web", endpoint("127.64.0.2"))])
+        for address, port in (("127.160.0.9", 80), ("127.0.0.1", 30080), ("172.31.0.1", 80)):
+            assert (await ask(lab.node, address, port)).startswith("here "), address
+        server.close()
 
 
 async def test_the_tables_of_others_are_left_alone_and_ours_goes_whole(lab: Lab) -> None:
