@@ -80,7 +80,7 @@ class HollowNode:
         identity = PodIdentity(shared.root, ClusterDns((machine.host_ip,)), Path(os.devnull))
         volumes = NoVolumes(shared.root)
         starter = HollowStarter(
-            self.runtime, shared.recorder, clock, shared.defaults, identity, volumes, place
+            self.runtime, shared.recorder, shared.defaults, identity, volumes, place
         )
         self._sync = PodSync(
             client=shared.client,

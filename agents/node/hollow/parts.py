@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from agents.node.action import StartContainer, StopContainer
 from agents.node.container_start import StartError
@@ -24,8 +24,6 @@ from kubraft.api.pods import is_sidecar
 from kubraft.api.time import Clock
 from kubraft.client.client import ApiClient
 from kubraft.client.events import EventRecorder
-
-_SECOND_NS: Final = 1_000_000_000
 
 
 class NoVolumes:
@@ -53,7 +51,6 @@ class HollowStarter:
 
     runtime: HollowRuntime
     recorder: EventRecorder
-    clock: Clock
     defaults: Defaults
     identity: PodIdentity
     volumes: NoVolumes
@@ -69,7 +66,7 @@ class HollowStarter:
         """
         del memory
         behaviour = behaviour_of(pod, self.defaults)
-        age_s = self.clock.now().timestamp() - sandbox.created_at_ns / _SECOND_NS
+        age_s = self.runtime.sandbox_age_s(sandbox.id)
         if action.attempt == 0 and (left_s := behaviour.start_after_s - age_s) > 0:
             initial = bool(pod["spec"].get("initContainers"))
             reason = "PodInitializing" if initial else "ContainerCreating"

@@ -33,16 +33,14 @@ class _Life:
 
     view: ContainerView
     behaviour: Behaviour
+    ends_at_s: float  # on the monotonic clock: the other one may jump
 
-    @property
-    def ends_at_ns(self) -> float:
-        return self.view.started_at_ns + self.behaviour.run_for_s * _SECOND_NS
-
-    def at(self, now_ns: int) -> ContainerView:
+    def at(self, now_s: float) -> ContainerView:
         """It, at that moment."""
-        if self.view.exited or now_ns < self.ends_at_ns:
+        if self.view.exited or now_s < self.ends_at_s:
             return self.view
-        self.view = _ended(self.view, int(self.ends_at_ns), self.behaviour.exit_code)
+        ended_ns = self.view.started_at_ns + int(self.behaviour.run_for_s * _SECOND_NS)
+        self.view = _ended(self.view, ended_ns, self.behaviour.exit_code)
         return self.view
 
 
@@ -63,6 +61,7 @@ class HollowRuntime:
         self._pods: dict[str, _Pod] = {}
         self._pod_of: dict[str, _Pod] = {}  # of the ids of sandboxes and containers
         self._addresses: set[str] = set()
+        self._made_at_s: dict[str, float] = {}  # sandboxes
 
     def knows(self, uid: str) -> bool:
         """Whether there is anything of that Pod."""
@@ -70,20 +69,25 @@ class HollowRuntime:
 
     def next_end_s(self, uid: str) -> float | None:
         """In how many seconds the next container of a Pod ends; None where none will."""
-        now_ns = self._now_ns()
+        now_s = self._clock.monotonic_s()
         pod = self._pods.get(uid) or _Pod(uid)
-        ends = [life.ends_at_ns for life in pod.lives.values() if life.at(now_ns).running]
+        ends = [life.ends_at_s for life in pod.lives.values() if life.at(now_s).running]
         soonest = min(ends, default=math.inf)
-        return None if math.isinf(soonest) else max(0.0, (soonest - now_ns) / _SECOND_NS)
+        return None if math.isinf(soonest) else max(0.0, soonest - now_s)
+
+    def sandbox_age_s(self, sandbox_id: str) -> float:
+        """For how long a sandbox has been there, as far as this process knows."""
+        now_s = self._clock.monotonic_s()
+        return now_s - self._made_at_s.get(sandbox_id, now_s)
 
     # What the reconciler asks for, as of CRI
 
     async def view(self, uid: str) -> PodView:
         """All there is of Pod `uid`."""
-        now_ns = self._now_ns()
+        now_s = self._clock.monotonic_s()
         pod = self._pods.get(uid) or _Pod(uid)
         sandboxes = sorted(pod.sandboxes.values(), key=lambda s: s.attempt, reverse=True)
-        lives = [life.at(now_ns) for life in pod.lives.values()]
+        lives = [life.at(now_s) for life in pod.lives.values()]
         lives.sort(key=lambda c: (c.attempt, c.created_at_ns), reverse=True)
         return PodView(tuple(sandboxes), tuple(lives))
 
@@ -105,7 +109,7 @@ class HollowRuntime:
         """Forget it."""
         await self.stop_sandbox(sandbox_id)
         if (pod := self._pod_of.pop(sandbox_id, None)) is not None:
-            del pod.sandboxes[sandbox_id]
+            del pod.sandboxes[sandbox_id], self._made_at_s[sandbox_id]
             self._forget_if_empty(pod)
 
     async def stop_container(self, container_id: str, grace_s: float) -> None:
@@ -117,10 +121,9 @@ class HollowRuntime:
         if obeys_after_s > 0 and grace_s > 0:
             await self._clock.sleep(min(obeys_after_s, grace_s))
         life = pod.lives.get(container_id)
-        now_ns = self._now_ns()
-        if life is not None and life.at(now_ns).running:
+        if life is not None and life.at(self._clock.monotonic_s()).running:
             code = _TERMINATED if grace_s > 0 and obeys_after_s <= grace_s else _KILLED
-            life.view = _ended(life.view, now_ns, code)
+            life.view = _ended(life.view, self._now_ns(), code)
 
     async def update_resources(
         self, container_id: str, resources: cri.LinuxContainerResources
@@ -143,7 +146,7 @@ class HollowRuntime:
         begun = replace(
             life, id=self._new_id(), state=RUNNING, created_at_ns=now_ns, started_at_ns=now_ns
         )
-        self._keep_life(uid, begun, behaviour)
+        self._keep_life(uid, begun, behaviour, age_s=0.0)
         return begun.id
 
     # What was there before
@@ -160,18 +163,24 @@ class HollowRuntime:
         sandbox = SandboxView(self._new_id(), 0, running, address, began_ns)
         self._keep_sandbox(uid_of(pod), sandbox)
         for each in found:
-            self._keep_life(uid_of(pod), _life_of(each, sandbox.id), behaviour)
+            life = _life_of(each, sandbox.id)
+            age_s = (self._now_ns() - life.started_at_ns) / _SECOND_NS
+            self._keep_life(uid_of(pod), life, behaviour, age_s=max(0.0, age_s))
 
     def _keep_sandbox(self, uid: str, sandbox: SandboxView) -> None:
         pod = self._pods.setdefault(uid, _Pod(uid))
         pod.sandboxes[sandbox.id] = sandbox
+        self._made_at_s[sandbox.id] = self._clock.monotonic_s()
         self._pod_of[sandbox.id] = pod
         if sandbox.ready:
             self._addresses.add(sandbox.address)
 
-    def _keep_life(self, uid: str, life: ContainerView, behaviour: Behaviour) -> None:
+    def _keep_life(
+        self, uid: str, life: ContainerView, behaviour: Behaviour, *, age_s: float
+    ) -> None:
         pod = self._pods.setdefault(uid, _Pod(uid))
-        pod.lives[life.id] = _Life(life, behaviour)
+        ends_at_s = self._clock.monotonic_s() + behaviour.run_for_s - age_s
+        pod.lives[life.id] = _Life(life, behaviour, ends_at_s)
         self._pod_of[life.id] = pod
 
     def _forget_if_empty(self, pod: _Pod) -> None:

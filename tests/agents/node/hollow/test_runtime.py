@@ -114,3 +114,16 @@ async def test_what_is_removed_is_forgotten() -> None:
     await world.runtime.remove_sandbox(view.sandboxes[0].id)
     assert not world.runtime.knows("u")
     assert (await world.runtime.view("u")).empty
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+async def test_a_clock_that_jumps_ends_nothing_early_or_late(jump_s: float) -> None:
+    world = World()
+    view = await world.run(Behaviour(run_for_s=10))
+    sandbox = view.sandboxes[0].id
+    world.clock.jump_wall(jump_s)
+    assert (await world.runtime.view("u")).running
+    assert world.runtime.next_end_s("u") == 10
+    assert world.runtime.sandbox_age_s(sandbox) == 0
+    await world.clock.advance(10)
+    assert not (await world.runtime.view("u")).running
