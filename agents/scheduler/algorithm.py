@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
 
 from agents.scheduler.cluster import Snapshot
 from agents.scheduler.framework import Attempt, Check, Only, Rejection, revised
@@ -17,8 +16,6 @@ from agents.scheduler.profile import Profile
 # In large clusters it is enough to compare a part of the nodes that suit (numbers are upstream's).
 COMPARED_MIN = 100
 COMPARED_PERCENT_MIN = 5
-
-_UNKNOWN: Any = object()
 
 Checks = list[tuple[str, Check]]
 
@@ -44,6 +41,7 @@ class _Search:
     checks: Checks
     start: int = 0  # index of the node to begin with
     feasible: list[NodeInfo] = field(default_factory=list)
+    totals: list[float] = field(default_factory=list)  # of the scores of `feasible` so far
     reasons: Counter[str] = field(default_factory=Counter)
     rejected_by: set[str] = field(default_factory=set)
     resolvable: list[str] = field(default_factory=list)
@@ -63,7 +61,8 @@ class _Prepared:
     """The checks that concern one Pod, and the nodes that come into question."""
 
     checks: Checks
-    # Of `checks` the first, whose answers are remembered by each node under `mark`.
+    # Of `checks` the first, whose answers each node remembers under `mark`: why it does not suit
+    # the Pod, or else the sum of what the plugins that look at one node at a time score it.
     alone_count: int = 0
     mark: object = None
     names: frozenset[str] | None = None  # None: all
@@ -91,7 +90,7 @@ def schedule(
     else:
         _find_feasible(profile, snapshot, pod, prepared, search)
         if search.feasible:
-            best = _best(profile, snapshot, pod, search.feasible, rng)
+            best = _best(profile, snapshot, pod, search, rng)
             return Decision(
                 best.name,
                 feasible_count=len(search.feasible),
@@ -140,7 +139,10 @@ def prepare(profile: Profile, snapshot: Snapshot, pod: PodInfo) -> _Prepared:
         if len(signatures) == len(checks) and (signature := plugin.signature(pod)) is not None:
             signatures.append((plugin, signature))
         checks.append((plugin.name, answer))
-    mark = profile.mark(("filter", *signatures))
+    scored = [(w, w.plugin.signature(pod)) for w in profile.alone_scores]
+    mark = profile.mark((len(signatures), *signatures, *scored))
+    if any(signature is None for _, signature in scored):
+        mark = object()  # not to be found again
     return _Prepared(checks, len(signatures), mark, names, tuple(limited_by))
 
 
@@ -191,24 +193,28 @@ def _find_feasible(
     ):
         # Others were evicted there for this Pod.
         search.feasible.append(own)
+        search.totals.append(0.0)
         return
     enough = compared_count(len(nodes), profile.percentage_of_nodes_to_score)
     offset = search.start % len(nodes) if nodes else 0
     alone, rest = checks[: prepared.alone_count], checks[prepared.alone_count :]
-    feasible, mark = search.feasible, prepared.mark
+    feasible, totals, mark = search.feasible, search.totals, prepared.mark
     for count, node in enumerate([*nodes[offset:], *nodes[:offset]] if offset else nodes, 1):
+        known = node.memo.get(mark)
+        if known is None:
+            known = node.remember(mark, _alone(profile, pod, node, alone))
+        if isinstance(known, tuple):
+            plugin, rejection = known
+            search.reject(plugin, rejection, (node.name,))
+            continue
+        found = first_rejection(rest, node) if rest else None
         if nominated and node.name in nominated:
-            found = rejection_with_nominated(checks, snapshot, pod, node)
-        else:
-            found = node.memo.get(mark, _UNKNOWN)
-            if found is _UNKNOWN:
-                found = node.remember(mark, first_rejection(alone, node))
-            if rest and found is None:
-                found = first_rejection(rest, node)
+            found = found or rejection_with_nominated(checks, snapshot, pod, node)
         if found is not None:
             search.reject(*found, (node.name,))
             continue
         feasible.append(node)
+        totals.append(known)
         if len(feasible) >= enough:
             search.evaluated_count = count
             return
@@ -259,11 +265,11 @@ def _remedied(
 
 
 def _best(
-    profile: Profile, snapshot: Snapshot, pod: PodInfo, nodes: Sequence[NodeInfo], rng: Random
+    profile: Profile, snapshot: Snapshot, pod: PodInfo, search: _Search, rng: Random
 ) -> NodeInfo:
+    nodes, totals = search.feasible, search.totals
     if len(nodes) == 1:
         return nodes[0]
-    totals = _alone(profile, pod, nodes)
     for plugin, weight in profile.compared_scores:
         scores = plugin.score(pod, snapshot, nodes)
         if scores is not None:
@@ -274,18 +280,10 @@ def _best(
     return best[0] if len(best) == 1 else rng.choice(best)
 
 
-def _alone(profile: Profile, pod: PodInfo, nodes: Sequence[NodeInfo]) -> list[float]:
-    """What the plugins that look at one node at a time make of each."""
-    plugins = profile.alone_scores
-    signatures = [(w, w.plugin.signature(pod)) for w in plugins]
-    mark = profile.mark(("score", *signatures))
-    if any(signature is None for _, signature in signatures):
-        mark = object()
-    totals = []
-    for node in nodes:
-        total = node.memo.get(mark)
-        if total is None:
-            total = sum(weight * plugin.score_node(pod, node) for plugin, weight in plugins)
-            node.remember(mark, total)
-        totals.append(total)
-    return totals
+def _alone(
+    profile: Profile, pod: PodInfo, node: NodeInfo, checks: Checks
+) -> tuple[str, Rejection] | float:
+    """Why the node does not suit the Pod, or what those make of it that look at it alone."""
+    return first_rejection(checks, node) or sum(
+        (weight * plugin.score_node(pod, node) for plugin, weight in profile.alone_scores), 0.0
+    )
