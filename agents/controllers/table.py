@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from agents.controllers.bootstrap_signer import BootstrapSigner
 from agents.controllers.certificates.controller import (
     CertificateApprover,
     CertificateCleaner,
@@ -27,6 +28,7 @@ from agents.controllers.job.controller import JobController
 from agents.controllers.namespace.controller import NamespaceController
 from agents.controllers.node_lifecycle.controller import NodeLifecycleController
 from agents.controllers.node_lifecycle.taint_eviction import TaintEvictionController
+from agents.controllers.node_ttl import NodeTtl
 from agents.controllers.options import Options
 from agents.controllers.pod_gc.controller import PodGarbageCollector
 from agents.controllers.replica_set.controller import ReplicaSetController
@@ -97,4 +99,6 @@ CONTROLLERS = (
     Row("persistentvolume-protection-controller", VolumeProtection),
     Row("ephemeral-volume-controller", EphemeralVolumes),
     Row("local-volume-provisioner-controller", LocalProvisioner),
+    Row("bootstrap-signer-controller", BootstrapSigner),
+    Row("ttl-controller", NodeTtl),
 )
