@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -52,6 +53,8 @@ async def configure(node: Node, kind: str, name: str, data: dict[str, str]) -> N
     field = "stringData" if kind == "Secret" else "data"
     gvk = SECRET if kind == "Secret" else CONFIG_MAP
     metadata = {"name": name, "namespace": "default"}
+    with contextlib.suppress(NotFoundError):  # of the same test on another runtime
+        await node.client.delete(gvk, name, "default")
     await node.client.create(
         {"apiVersion": "v1", "kind": gvk.kind, "metadata": metadata, field: data}
     )
