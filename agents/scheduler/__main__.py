@@ -21,24 +21,29 @@ from kubraft.client.events import EventRecorder
 from kubraft.health.secure_port import add_secure_port_flags, secure_port
 
 LEASE_NAME = "kube-scheduler"
-COMPONENT = "default-scheduler"
 
 
 async def schedule_pods(agent: Agent) -> None:
     """Follow the cluster; decide while this process holds the Lease."""
     elector = agent.elector(LEASE_NAME)
-    recorder = EventRecorder(agent.client, COMPONENT, clock=agent.clock)
     handle = Handle(agent.client.fenced(elector.fence), agent.clock, agent.rng)
     wanted = configuration(_read(agent.arguments.config), tuple(DEFAULT_WEIGHTS.items()))
+    recorders = {
+        profile.scheduler_name: EventRecorder(
+            agent.client, profile.scheduler_name, clock=agent.clock
+        )
+        for profile in wanted.profiles
+    }
     scheduler = Scheduler(
         handle,
         profiles=profiles(wanted.profiles, handle),
-        recorder=recorder,
+        recorders=recorders,
         backoff_s_min=wanted.backoff_s_min,
         backoff_s_max=wanted.backoff_s_max,
     )
     async with secure_port(agent, scheduler.figures), asyncio.TaskGroup() as group:
-        group.create_task(recorder.run())
+        for recorder in recorders.values():
+            group.create_task(recorder.run())
         group.create_task(scheduler.follow())
         await scheduler.wait_synced()
         agent.ready()

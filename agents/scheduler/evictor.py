@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -25,9 +26,11 @@ class _Eviction(NamedTuple):
 class Evictor:
     """Deletes victims from a queue, with their own grace period; a failure is repeated."""
 
-    def __init__(self, client: ApiClient, recorder: EventRecorder, clock: Clock) -> None:
+    def __init__(
+        self, client: ApiClient, recorders: Mapping[str, EventRecorder], clock: Clock
+    ) -> None:
         self._client = client
-        self._recorder = recorder
+        self._recorders = recorders
         self._clock = clock
         self._wanted: dict[ObjectKey, _Eviction] = {}
         self._worker: Controller[ObjectKey] = Controller(
@@ -54,7 +57,7 @@ class Evictor:
                 # Another Pod of that name is not meant.
                 with suppress(ConflictError):
                     await self._client.delete(POD, key.name, key.namespace, uid=wanted.victim.uid)
-                    self._recorder.event(
+                    self._recorders[wanted.preemptor.scheduler_name].event(
                         stored,
                         "Normal",
                         "Preempted",

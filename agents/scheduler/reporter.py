@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -32,11 +33,15 @@ class Reporter:
     """Writes condition PodScheduled from a queue, so that decisions do not wait for it."""
 
     def __init__(
-        self, client: ApiClient, pods: Informer, recorder: EventRecorder, clock: Clock
+        self,
+        client: ApiClient,
+        pods: Informer,
+        recorders: Mapping[str, EventRecorder],
+        clock: Clock,
     ) -> None:
         self._client = client
         self._pods = pods
-        self._recorder = recorder
+        self._recorders = recorders
         self._clock = clock
         # The last report of each Pod that is still to be written.
         self._reports: dict[ObjectKey, _Report] = {}
@@ -52,14 +57,14 @@ class Reporter:
         """The Pod is bound; the API server has set the condition."""
         self._reports.pop(pod.key, None)
         message = f"Successfully assigned {pod.key.namespace}/{pod.key.name} to {node_name}"
-        self._recorder.event(pod.obj, "Normal", "Scheduled", message)
+        self._recorders[pod.scheduler_name].event(pod.obj, "Normal", "Scheduled", message)
 
     def failed(self, pod: PodInfo, reason: str, message: str, nominated: str | None = None) -> None:
         """The Pod stays Pending; `reason` is UNSCHEDULABLE or SCHEDULER_ERROR.
 
         `nominated` is the node that it gets once others have left it, "" where there is none.
         """
-        self._recorder.event(pod.obj, "Warning", "FailedScheduling", message)
+        self._recorders[pod.scheduler_name].event(pod.obj, "Warning", "FailedScheduling", message)
         self._put(pod, _Report(pod.uid, reason, message, nominated))
 
     def not_nominated(self, pod: PodInfo) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from agents.scheduler.algorithm import Decision, schedule
 from agents.scheduler.binder import Binder
@@ -37,11 +37,14 @@ class Scheduler:
         handle: Handle,
         *,
         profiles: Sequence[Profile],
-        recorder: EventRecorder,
+        recorders: Mapping[str, EventRecorder],
         backoff_s_min: float = BACKOFF_S_MIN,
         backoff_s_max: float = BACKOFF_S_MAX,
     ) -> None:
-        """The handle's client must be fenced by the election where several schedulers run."""
+        """`recorders` are by the profiles' names, in which they speak.
+
+        The handle's client must be fenced by the election where several schedulers run.
+        """
         self._profiles = {profile.scheduler_name: profile for profile in profiles}
         self._handle = handle
         self._clock = handle.clock
@@ -54,8 +57,8 @@ class Scheduler:
         self._intake = Intake(
             self.cluster, self.queue, self._clock, self._wake.set, frozenset(self._profiles)
         )
-        self._reporter = Reporter(handle.client, handle.informer(POD), recorder, self._clock)
-        self._evictor = Evictor(handle.client, recorder, self._clock)
+        self._reporter = Reporter(handle.client, handle.informer(POD), recorders, self._clock)
+        self._evictor = Evictor(handle.client, recorders, self._clock)
         self._bindings = BindingCycle(
             Binder(handle.client, self._clock), self._reporter, self._take_back
         )

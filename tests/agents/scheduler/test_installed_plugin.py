@@ -104,7 +104,9 @@ async def test_two_profiles_of_one_process(
 
         async def told() -> list[str]:
             events = (await client.list(EVENT, "default")).items
-            return [e["message"] for e in events if e["reason"] == "FailedScheduling"]
+            failures = [e for e in events if e["reason"] == "FailedScheduling"]
+            assert all(e["source"]["component"] == "team-scheduler" for e in failures)
+            return [e["message"] for e in failures]
 
         deadline_s = time.monotonic() + 10
         while not await told():

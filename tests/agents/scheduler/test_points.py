@@ -114,7 +114,12 @@ def running(wire: BindingWire) -> Running:
         handle = Handle(client, clock, Random(1))
         made = [p if isinstance(p, Plugin) else p(handle) for p in (PrioritySort(), *plugins)]
         profile = profile_of({point: [Weighted(p, 1) for p in made] for point in POINTS})
-        scheduler = Scheduler(handle, profiles=[profile], recorder=recorder, backoff_s_min=0.05)
+        scheduler = Scheduler(
+            handle,
+            profiles=[profile],
+            recorders={"default-scheduler": recorder},
+            backoff_s_min=0.05,
+        )
         works = (scheduler.follow(), scheduler.run(), recorder.run())
         tasks = [asyncio.ensure_future(work) for work in works]
         yield scheduler

@@ -37,7 +37,9 @@ async def scheduler(wire: BindingWire) -> AsyncIterator[Scheduler]:
     client, clock = ApiClient(wire.address, ca_file=None), SystemClock()
     recorder = EventRecorder(client, "default-scheduler", clock=clock)
     handle = Handle(client, clock, Random(1))
-    made = Scheduler(handle, profiles=[default_profile(handle)], recorder=recorder)
+    made = Scheduler(
+        handle, profiles=[default_profile(handle)], recorders={"default-scheduler": recorder}
+    )
     tasks = [asyncio.ensure_future(work) for work in (made.follow(), made.run(), recorder.run())]
     yield made
     for task in tasks:
