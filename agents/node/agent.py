@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ipaddress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from agents.node.claim_volumes import ClaimVolumes
 from agents.node.container_start import ContainerStarter
 from agents.node.cri_client import CriClient, RuntimeCallError
 from agents.node.dns import ClusterDns
+from agents.node.eviction import HARD_DEFAULT, Pressure, parse_thresholds
+from agents.node.evictor import Evictor
 from agents.node.fetched_objects import FetchedObjects
 from agents.node.fields import Place
 from agents.node.https_front import HttpsFront, Route, healthz
@@ -37,6 +40,7 @@ from agents.node.registration import Periods, Registration
 from agents.node.runtime_health import RuntimeHealth
 from agents.node.service_account_token import ServiceAccountTokens
 from agents.node.service_links import service_links
+from agents.node.shutdown import NOT_READY, REJECTED, end_pods
 from agents.node.stats_routes import StatsRoutes
 from agents.node.volumes import Volumes
 from kubraft.agent_main import Agent
@@ -81,6 +85,8 @@ class NodeAgent:
             "node.pods", self._reconcile, workers=_WORKERS, clock=agent.clock
         )
         self._sync: PodSync | None = None
+        self._evictor: Evictor | None = None
+        self._shutting_down = False
         self._registration: Registration | None = None
 
     async def run(self) -> None:
@@ -100,9 +106,34 @@ class NodeAgent:
                     status_report_s=self._given.node_status_report_frequency,
                 ),
             )
-            await self._run(machine, self._registration)
+            await self._run_to_the_end(machine, self._registration)
         finally:
             await self._runtime.close()
+
+    async def _run_to_the_end(self, machine: Machine, registration: Registration) -> None:
+        """Run; where the node ends with this agent, end its Pods first."""
+        grace_s: float = self._given.shutdown_grace_period
+        if not grace_s:
+            await self._run(machine, registration)
+            return
+        running = asyncio.create_task(self._run(machine, registration))
+        try:
+            await asyncio.shield(running)
+        except asyncio.CancelledError:
+            if not running.done() and self._sync is not None:
+                self._shutting_down = True
+                registration.look_now()
+                await end_pods(
+                    self._sync.unfinished,
+                    self._sync.evict,
+                    self._clock,
+                    grace_s=grace_s,
+                    critical_grace_s=self._given.shutdown_grace_period_critical_pods,
+                )
+            raise
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
     async def _measure(self) -> Machine:
         runtime = await self._runtime_version()
@@ -140,6 +171,7 @@ class NodeAgent:
             self._recorder, self._clock, self._execute, self._controller.queue.add
         )
         self._sync = self._pod_sync(machine, registration, prober, stopper, hooks)
+        self._evictor = self._make_evictor(self._sync)
         health = RuntimeHealth(
             self._runtime, self._clock, self._on_health, self._given.runtime_down_after
         )
@@ -192,6 +224,10 @@ class NodeAgent:
 
         def refuse(pod: Object) -> Waiting | None:
             assert self._sync is not None
+            if self._shutting_down:
+                return REJECTED
+            if self._evictor is not None and (pressed := self._evictor.refusal(pod)):
+                return pressed
             others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
             return refusal(pod, others, available, registration.labels)
 
@@ -235,6 +271,23 @@ class NodeAgent:
             backoff_s=(self._given.restart_backoff_base, self._given.restart_backoff_max),
             runtime_name=machine.info["containerRuntimeVersion"].partition("://")[0],
             forget=tokens.forget,
+            again=self._controller.queue.add,
+        )
+
+    def _make_evictor(self, sync: PodSync) -> Evictor:
+        given = self._given
+        soft = parse_thresholds(given.eviction_soft, given.eviction_soft_grace_period)
+        pressure = Pressure(
+            (*parse_thresholds(given.eviction_hard), *soft),
+            given.eviction_pressure_transition_period,
+        )
+        return Evictor(
+            pressure,
+            self._clock,
+            self._runtime.pod_stats,
+            running=sync.running_pods,
+            evict=sync.evict,
+            soft_grace_s=given.eviction_max_pod_grace_period,
         )
 
     # What the parts ask for
@@ -261,7 +314,11 @@ class NodeAgent:
         self._runtime_error = error
 
     async def _usage(self) -> Usage:
-        return await asyncio.to_thread(measure_usage, self._root, self._runtime_error)
+        error = NOT_READY if self._shutting_down else self._runtime_error
+        usage = await asyncio.to_thread(measure_usage, self._root, error)
+        if self._evictor is None:
+            return usage
+        return replace(usage, pressure=await self._evictor.look(usage))
 
     def _execute(self, container_id: str) -> Execute:
         async def execute(command: list[str], timeout_s: float) -> tuple[int, str]:
@@ -305,6 +362,38 @@ async def run_node(agent: Agent) -> None:
     await NodeAgent(agent).run()
 
 
+def add_eviction_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
+    """When Pods must go: because the node runs short, or ends."""
+    add = parser.add_argument_group("eviction and shutdown").add_argument
+    add(
+        "--eviction-hard",
+        type=_thresholds,
+        default=HARD_DEFAULT,
+        help=HARD_DEFAULT.replace("%", "%%"),
+    )
+    add("--eviction-soft", type=_thresholds, default="", help="as --eviction-hard, after a while")
+    add("--eviction-soft-grace-period", default="", help="memory.available=1m30s,...")
+    add("--eviction-max-pod-grace-period", type=duration, default=0.0, help="for soft ones (0s)")
+    add("--eviction-pressure-transition-period", type=duration, default=300.0, help="5m")
+    add(
+        "--shutdown-grace-period",
+        type=duration,
+        default=0.0,
+        help="SIGTERM is the node's end: Pods get so long to stop (0s: they run on)",
+    )
+    add(
+        "--shutdown-grace-period-critical-pods",
+        type=duration,
+        default=0.0,
+        help="the part of it that critical Pods get (0s)",
+    )
+
+
+def _thresholds(text: str) -> str:
+    parse_thresholds(text)
+    return text
+
+
 def _addresses(text: str) -> list[str]:
     return [str(ipaddress.ip_address(part)) for part in text.split(",") if part]
 
@@ -343,6 +432,7 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
         default=Path("/etc/resolv.conf"),
         help="the host's (%(default)s)",
     )
+    add_eviction_flags(parser, duration)
     group = parser.add_argument_group("periods")
     group.add_argument(
         "--runtime-down-after",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+from agents.node.eviction import Reading
 from agents.node.node_object import KUBELET_VERSION, Machine, Usage
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -47,10 +48,24 @@ def measure_usage(root: Path, runtime_error: str) -> Usage:
     """What changes."""
     disk = psutil.disk_usage(str(root))
     pids_max = int(_read("/proc/sys/kernel/pid_max") or 32768)
+    memory = psutil.virtual_memory()
+    pids = len(psutil.pids())
+    inodes = os.statvfs(root)
+    disk_reading = Reading(disk.free, disk.total)
+    inode_reading = Reading(inodes.f_favail, inodes.f_files)
+    readings = {
+        "memory.available": Reading(memory.available, memory.total),
+        "nodefs.available": disk_reading,
+        "imagefs.available": disk_reading,
+        "pid.available": Reading(pids_max - pids, pids_max),
+    }
+    if inodes.f_files:  # some file systems have no fixed number of them
+        readings |= {"nodefs.inodesFree": inode_reading, "imagefs.inodesFree": inode_reading}
     return Usage(
-        memory_available_bytes=psutil.virtual_memory().available,
+        readings=readings,
+        memory_available_bytes=memory.available,
         disk_available_part=disk.free / disk.total if disk.total else 0.0,
-        pids_available_part=1.0 - len(psutil.pids()) / pids_max,
+        pids_available_part=1.0 - pids / pids_max,
         runtime_error=runtime_error,
     )
 

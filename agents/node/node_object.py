@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from agents.node.eviction import Reading
 from kubraft.api.conditions import with_condition
 from kubraft.api.gvk import LEASE, NODE
 from kubraft.api.object import Object
@@ -48,6 +49,8 @@ class Usage:
     memory_available_bytes: int
     disk_available_part: float  # 0..1
     pids_available_part: float  # 0..1
+    readings: Mapping[str, Reading] = field(default_factory=dict)  # by eviction signal
+    pressure: frozenset[str] | None = None  # the conditions of eviction; None: by the parts above
     runtime_error: str = ""  # why the runtime cannot run Pods; empty where it can
 
 
@@ -115,6 +118,9 @@ def _conditions(old: Mapping[str, Any], usage: Usage, now: datetime) -> list[dic
     memory = usage.memory_available_bytes < _MEMORY_AVAILABLE_BYTES_MIN
     disk = usage.disk_available_part < _DISK_AVAILABLE_PART_MIN
     pids = usage.pids_available_part < _PIDS_AVAILABLE_PART_MIN
+    if usage.pressure is not None:
+        names = ("MemoryPressure", "DiskPressure", "PIDPressure")
+        memory, disk, pids = (name in usage.pressure for name in names)
     conditions = list(old.get("conditions") or ())
     for type_, bad, good_reason, good, bad_reason, words in (
         (

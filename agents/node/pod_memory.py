@@ -25,6 +25,8 @@ class PodMemory:
     pull_errors: dict[str, str] = field(default_factory=dict)  # image -> what the pull said
     allocation: Allocation = field(default_factory=Allocation)
     moments: dict[str, float] = field(default_factory=dict)  # what happened -> monotonic seconds
+    disruption: bool = False  # the node ends the Pod, which others are told by a condition
+    grace_s: float | None = None  # what the Pod has to stop, where the node says so
     failures: int = 0  # of starting, in a row
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words

@@ -17,6 +17,7 @@ from agents.node.allocation import adopt, allocate, resources_of, with_allocatio
 from agents.node.container_start import StartError, termination_log
 from agents.node.cri_client import RuntimeCallError
 from agents.node.cri_config import grace_period_s, log_directory
+from agents.node.eviction import EVICTED
 from agents.node.hosts_file import HostNameError
 from agents.node.last_words import last_words
 from agents.node.plan import Facts, Plan, Unhealthy, Waiting, container_spec
@@ -72,6 +73,7 @@ class PodSync:
         backoff_s: tuple[float, float],
         runtime_name: str = "process",
         forget: Callable[[str], None] = lambda _uid: None,
+        again: Callable[[str], None] = lambda _uid: None,
     ) -> None:
         self._client = client
         self._runtime = runtime
@@ -88,6 +90,7 @@ class PodSync:
         self._backoff_s = backoff_s
         self._runtime_name = runtime_name
         self._forget = forget
+        self._again = again
         self._memories: dict[str, PodMemory] = {}
         self._began_s = clock.now().timestamp()
 
@@ -98,6 +101,23 @@ class PodSync:
             for memory in self._memories.values()
             if memory.pod is not None and memory.admitted and not is_terminated(memory.pod)
         ]
+
+    def evict(self, uid: str, why: Waiting, grace_s: float) -> None:
+        """Have a Pod fail: its containers get `grace_s`, or less where they have less."""
+        memory = self._memories.get(uid)
+        if memory is None or memory.pod is None or memory.ended is not None:
+            return
+        memory.ended = why
+        memory.grace_s = min(grace_s, grace_period_s(memory.pod))
+        memory.disruption = True
+        if why.reason == EVICTED:
+            self._recorder.event(memory.pod, "Warning", why.reason, why.message)
+        self._again(uid)
+
+    def unfinished(self) -> list[Object]:
+        """The Pods whose end the API has not been told."""
+        pods = [memory.pod for memory in self._memories.values() if memory.pod is not None]
+        return [pod for pod in pods if not is_terminated(self._find_pod(uid_of(pod)) or pod)]
 
     def known(self) -> Iterable[str]:
         """The uids of which there is a memory."""
@@ -378,6 +398,8 @@ class PodSync:
         match action:
             case actions.StopContainer():
                 grace_s = pod_grace_s if action.grace_s is None else action.grace_s
+                if memory.grace_s is not None:
+                    grace_s = min(grace_s, memory.grace_s)
                 address = view.sandboxes[0].address if view.sandboxes else ""
                 self._stopper.stop_container(uid, memory, action, grace_s, address or self._host_ip)
             case actions.StopSandbox():
@@ -427,6 +449,7 @@ class PodSync:
             ended=memory.ended,
             runtime_name=self._runtime_name,
             allocation=memory.allocation,
+            disruption=memory.disruption,
         )
         latest = self._find_pod(uid_of(pod)) or pod
         status = pod_status(latest, observed, self._clock.now())

@@ -39,6 +39,7 @@ class Observed:
     ended: Waiting | None = None  # the Pod failed as a whole: rejected, past its deadline
     runtime_name: str = "process"
     allocation: Allocation = field(default_factory=Allocation)
+    disruption: bool = False  # `ended` is the node's doing
 
 
 def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
@@ -72,8 +73,8 @@ def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
     status["phase"] = phase
     for name in ("reason", "message"):
         status.pop(name, None)
-    if observed.ended is not None:
-        status["reason"], status["message"] = observed.ended.reason, observed.ended.message
+    if (why := _ended(observed)) is not None:
+        status["reason"], status["message"] = why.reason, why.message
     elif is_terminated(pod):
         status |= {name: old[name] for name in ("reason", "message") if name in old}
     status["conditions"] = _conditions(pod, status, observed, phase, now)
@@ -222,10 +223,15 @@ def _state(life: ContainerView, observed: Observed) -> Status:
     return {"waiting": {"reason": "ContainerCreating"}}
 
 
+def _ended(observed: Observed) -> Waiting | None:
+    """Why the Pod has failed as a whole; not before the last of its containers has ended."""
+    return None if observed.view.running else observed.ended
+
+
 def _phase(pod: Object, status: Status, observed: Observed) -> str:
     if is_terminated(pod):
         return str(pod["status"]["phase"])
-    if observed.ended is not None:
+    if _ended(observed) is not None:
         return "Failed"
     over = is_terminating(pod) and not observed.view.running
     return pod_phase(pod["spec"], status, over=over)
@@ -259,6 +265,16 @@ def _conditions(
             condition["reason"] = reason
         if message:
             condition["message"] = message
+        conditions = with_condition(conditions, condition, now)
+    if observed.disruption and observed.ended is not None:
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "TerminationByKubelet",
+            "message": observed.ended.message,
+            "observedGeneration": generation,
+            "lastProbeTime": None,
+        }
         conditions = with_condition(conditions, condition, now)
     return _with_resize(pod, conditions, observed, now)
 

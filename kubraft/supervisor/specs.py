@@ -23,7 +23,10 @@ from kubraft.supervisor.runtime_specs import cgroup_root, runtime_endpoint, runt
 SERVICE_ACCOUNT_ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 # The local profile: how long things take to be noticed. docs/node-failure.md explains them.
-NODE_FLAGS: Final = ("--node-lease-duration=4s",)  # renewed every second
+NODE_FLAGS: Final = (
+    "--node-lease-duration=4s",  # renewed every second
+    "--eviction-hard=memory.available<100Mi,pid.available<5%",  # a full disk evicts nobody, as kind
+)
 CONTROLLER_FLAGS: Final = (
     "--node-monitor-period=1s",
     "--node-monitor-grace-period=6s",

@@ -28,6 +28,7 @@ AGENT_FLAGS = (
     "--restart-backoff-base=500ms",
     "--restart-backoff-max=2s",
     "--runtime-down-after=3s",
+    "--eviction-hard=memory.available<100Mi,pid.available<5%",  # whatever the disk
 )
 
 
