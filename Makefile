@@ -60,7 +60,7 @@ chaos: setup ## kill processes of every kind under load, and check what was prom
 # --- the project ---
 
 .PHONY: setup tools check test sim robustness fuzz-api soak bench bench-api bench-crowd bench-store bench-workloads
-.PHONY: bench-scheduler fmt lock
+.PHONY: bench-scheduler bench-services fmt lock
 setup: $(VENV)/.installed ## make .venv with what a cluster needs
 
 tools: $(VENV)/.tools ## add to .venv what tests need: pytest, ruff, mypy, etcdctl, grpcurl, kubectl
@@ -97,6 +97,9 @@ bench-crowd: tools ## one API server with 50,000 objects, 1,000 watchers, 2,000 
 
 bench-workloads: tools ## a whole cluster: how soon Pods are ready, what it uses: ARGS="--hollow"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_workloads $(ARGS)
+
+bench-services: tools ## a Service's cost by rules and in user space, beside a direct connection, in a minute: root
+	@$(BIN)/python -m tests.bench.bench_services
 
 bench-scheduler: tools ## 5,000 Pods on 1,000 nodes, by quarter, on a whole cluster: ARGS="--mix=plain"
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m tests.bench.bench_scheduler $(ARGS)

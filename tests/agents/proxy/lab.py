@@ -29,6 +29,7 @@ SETTINGS = Settings(
     not_pods=f"ip saddr != {PODS}",
     node_port_networks=(NODE,),
 )
+PATIENCE_S = 30.0
 REFUSED, SILENCE = "refused", "silence"
 
 
@@ -165,7 +166,7 @@ def _of(service: Object, slices: Iterable[Object]) -> list[Object]:
     return [each for each in slices if each["metadata"]["labels"][label] == name]
 
 
-async def ask(machine: Machine, address: str, port: int, timeout_s: float = 5.0) -> str:
+async def ask(machine: Machine, address: str, port: int, timeout_s: float = PATIENCE_S) -> str:
     """Who answered and whom it saw, or how the connection failed."""
     with machine.socket() as client:
         try:
@@ -182,7 +183,7 @@ async def ask(machine: Machine, address: str, port: int, timeout_s: float = 5.0)
 
 
 async def ask_udp(
-    machine: Machine, address: str, port: int, own_port: int = 0, timeout_s: float = 5.0
+    machine: Machine, address: str, port: int, own_port: int = 0, timeout_s: float = PATIENCE_S
 ) -> str:
     """The same over UDP."""
     with machine.socket(socket.SOCK_DGRAM) as client:

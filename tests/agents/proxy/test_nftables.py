@@ -154,6 +154,7 @@ async def test_a_roll_out_under_load_fails_no_request() -> None:
         await lab.apply([web()], [slice_of("web", endpoint(old.address))])
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(each.run()) for each in busy]
+            await until_asked(busy, 3)
             for new in rest:
                 ready = endpoint(new.address)
                 ending = endpoint(old.address, ready=False, serving=True, terminating=True)
