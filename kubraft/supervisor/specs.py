@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,6 +11,7 @@ from typing import Final
 
 from kubraft.cluster_config import ClusterConfig, MemberConfig, NodeConfig
 from kubraft.home import Home
+from kubraft.node_runtime import NodeRuntime
 from kubraft.ports import (
     DNS_PORT,
     LOOPBACK,
@@ -277,10 +279,20 @@ def _node(home: Home, cluster: ClusterConfig, node: NodeConfig) -> ProcessSpec:
         "client-ca-file": pki / "ca.crt",
     }
     # Resolvers ask port 53 and no other. Where nobody may listen there, the host's names must do.
-    if may_listen(cluster.dns_address, DNS_PORT):
+    if _serves_names(cluster):
         flags["cluster-dns"] = cluster.dns_address
     arguments = (*_flags(flags), *NODE_FLAGS)
     return ProcessSpec(node.name, "agents.node", arguments, Stage.AGENT, node.name)
+
+
+def _serves_names(cluster: ClusterConfig) -> bool:
+    """Whether the proxy will be able to listen on the name server's Service address.
+
+    That address itself may not be there yet: a node's runtime makes those that are not loopback.
+    """
+    is_loopback = ipaddress.ip_address(cluster.dns_address).is_loopback
+    has_address = is_loopback or cluster.runtime is not NodeRuntime.PROCESS
+    return has_address and may_listen(LOOPBACK, DNS_PORT)
 
 
 def _hollow(home: Home, cluster: ClusterConfig) -> ProcessSpec:

@@ -3,8 +3,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
+
 from kubraft.cluster_config import Counts, HollowConfig, new_cluster
 from kubraft.home import Home
+from kubraft.node_runtime import NodeRuntime
 from kubraft.supervisor.specs import ProcessSpec, Stage, cluster_processes, companions
 
 
@@ -43,6 +46,24 @@ def test_all_hollow_nodes_are_one_process() -> None:
     specs = processes(Counts(hollow=HollowConfig(nodes=1000, cpu=8, taint=False)))
     assert [spec.name for spec in specs if spec.module == "agents.node.hollow"] == ["hollow-0"]
     assert {"--nodes=1000", "--cpu=8", "--max-pods=110", "--no-taint"} <= set(specs[-1].arguments)
+
+
+@pytest.mark.parametrize(
+    ("runtime", "allowed", "told"),
+    [
+        (NodeRuntime.PROCESS, True, True),
+        (NodeRuntime.PROCESS, False, False),
+        # Its Services' addresses are not there before the runtime is.
+        (NodeRuntime.CONTAINERD, True, True),
+    ],
+)
+def test_nodes_are_told_of_the_name_server_where_it_can_be_reached(
+    monkeypatch: pytest.MonkeyPatch, runtime: NodeRuntime, allowed: bool, told: bool
+) -> None:
+    monkeypatch.setattr("kubraft.supervisor.specs.may_listen", lambda *_: allowed)
+    cluster = new_cluster(Counts(runtime=runtime), auto_ports=False, rng=random.Random(0))
+    node = cluster_processes(Home(Path(".kubraft")), cluster)[-1]
+    assert (f"--cluster-dns={cluster.dns_address}" in node.arguments) is told
 
 
 def test_a_stage_comes_after_what_it_depends_on() -> None:
