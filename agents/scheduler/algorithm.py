@@ -207,7 +207,11 @@ def _find_feasible(
             plugin, rejection = known
             search.reject(plugin, rejection, (node.name,))
             continue
-        found = first_rejection(rest, node) if rest else None
+        found = None
+        for name, check in rest:
+            if answer := check(node):
+                found = (name, answer)
+                break
         if nominated and node.name in nominated:
             found = found or rejection_with_nominated(checks, snapshot, pod, node)
         if found is not None:

@@ -22,6 +22,18 @@ SPREAD = {
 }
 
 
+APART = {
+    "podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "topologyKey": "kubernetes.io/hostname",
+                "labelSelector": {"matchLabels": {"app": "a1"}},
+            }
+        ]
+    }
+}
+
+
 def rates(**spec: Any) -> list[int]:
     """Decisions a second for each `STEP` Pods."""
     nodes = [
@@ -49,6 +61,8 @@ def rates(**spec: Any) -> list[int]:
 def main() -> None:
     sys.stdout.write(f"plain: {rates()} decisions/s, by {STEP} Pods\n")
     spread = rates(topologySpreadConstraints=[SPREAD])
+    apart = rates(affinity=APART)
+    sys.stdout.write(f"apart from one app's: {apart} decisions/s, by {STEP} Pods\n")
     sys.stdout.write(f"zone spread: {spread} decisions/s, by {STEP} Pods\n")
 
 

@@ -55,14 +55,15 @@ class _Check:
 
     def __call__(self, node: NodeInfo, /) -> Rejection | None:
         labels = node.labels
-        if not self._is_near(labels):
+        if self.near and not self._is_near(labels):
             return _NOT_NEAR
         for key, count in self.far:
             if key in labels and count.totals.get(labels[key], 0) > 0:
                 return _NOT_FAR
-        unwanted = self.there.totals
-        if unwanted and any(unwanted.get(item, 0) > 0 for item in labels.items()):
-            return _NOT_WANTED
+        if unwanted := self.there.totals:
+            for item in labels.items():
+                if unwanted.get(item, 0) > 0:
+                    return _NOT_WANTED
         return None
 
     def _is_near(self, labels: Labels) -> bool:
