@@ -12,7 +12,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Final
@@ -127,17 +127,19 @@ def _run(story: Callable[[], object]) -> None:
     uvloop.run(story())  # type: ignore[arg-type]
 
 
-def measured(machine: Machine, address: str, port: int, word: bytes) -> float:
-    """The median of several runs, each by a process of its own."""
+def measured(
+    machine: Machine, ways: Mapping[str, tuple[str, int]], word: bytes
+) -> dict[str, float]:
+    """The median of several runs, each by a process of its own; the ways take turns."""
     context = get_context("fork")
-    figures = []
-    for _ in range(RUNS):
+    figures: dict[str, list[float]] = {way: [] for way in ways}
+    for way in list(ways) * RUNS:
         mine, theirs = context.Pipe()
-        client = context.Process(target=ask, args=(machine, address, port, word, theirs))
+        client = context.Process(target=ask, args=(machine, *ways[way], word, theirs))
         client.start()
-        figures.append(float(mine.recv()))
+        figures[way].append(float(mine.recv()))
         client.join()
-    return statistics.median(figures)
+    return {way: statistics.median(found) for way, found in figures.items()}
 
 
 def traffic() -> Iterator[str]:
@@ -169,7 +171,7 @@ def traffic() -> Iterator[str]:
             ("connections", b"1", "/s", 1.0),
             ("throughput", b"m", " MiB/s", float(1 << 20)),
         ):
-            figures = {way: measured(client, *at, word) for way, at in ways.items()}
+            figures = measured(client, ways, word)
             for way, figure in figures.items():
                 share = figure / figures["direct"]
                 yield f"| {what} | {way} | {figure / scale:,.0f}{unit} | {share:.0%} |"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -13,8 +14,9 @@ import pytest
 import pytest_asyncio
 
 from agents.proxy.nft_table import NftError, NftProgram, NftTable, why_not
-from agents.proxy.ruleset import SERVICE_IPS, Element, Settings
+from agents.proxy.ruleset import SERVICE_IPS, Element, Settings, ruleset_of
 from agents.proxy.service_ports import Place
+from agents.proxy.service_rules import fragment_of
 from kubraft.api.object import Object
 from tests.agents.proxy.lab import (
     CLIENT,
@@ -305,6 +307,52 @@ async def test_on_loopback_too(lab: Lab) -> None:
         for address, port in (("127.160.0.9", 80), ("127.0.0.1", 30080), ("172.31.0.1", 80)):
             assert (await ask(lab.node, address, port)).startswith("here "), address
         server.close()
+
+
+async def test_ipv6_has_rules_of_its_own(lab: Lab) -> None:
+    settings = Settings(
+        "IPv6",
+        pods="ip6 saddr fd01::/64",
+        not_pods="ip6 saddr != fd01::/64",
+        service_networks=("fd00::/64",),
+    )
+    config = {"sessionAffinity": "ClientIP", "externalTrafficPolicy": "Local"}
+    made = balanced(
+        clusterIP="fd00::9",
+        ipFamilies=["IPv6"],
+        loadBalancerSourceRanges=["fd02::/64"],
+        **config,
+    )
+    made["status"]["loadBalancer"]["ingress"] = [{"ip": "fd03::9"}]
+    slices = [slice_of("web", endpoint("fd01::2"), addressType="IPv6")]
+    for command in (
+        "address add fd01::2/128 dev lo",
+        "address add fd02::1/128 dev lo",
+        "route add fd00::/64 dev lo",
+        "route add fd03::/64 dev lo",
+    ):
+        lab.node.run("ip", "-6", *command.split())
+    table = NftTable("IPv6", lab.nft)
+    with lab.node.socket(family=socket.AF_INET6) as listening:
+        listening.bind(("fd01::2", PORT))
+        listening.listen()
+        for ends, answer in ((slices, 0), ([], errno.ECONNREFUSED)):
+            fragment = fragment_of(made, ends, Place(), settings)
+            await table.apply(ruleset_of(settings, [fragment]))
+            for source, address, port in (
+                ("fd01::2", "fd00::9", 80),
+                ("fd02::1", "fd03::9", 80),
+                ("fd02::1", "fd02::1", 30080),
+            ):
+                with lab.node.socket(family=socket.AF_INET6) as client:
+                    client.bind((source, 0))
+                    code = 0
+                    try:
+                        await connect(client, address, port, 30)
+                    except OSError as error:
+                        code = error.errno or -1
+                    assert code == answer, (source, address, port)
+    await table.remove()
 
 
 async def test_the_tables_of_others_are_left_alone_and_ours_goes_whole(lab: Lab) -> None:
