@@ -20,6 +20,7 @@ from agents.node.pod_parts import PodVolumes
 from agents.node.pod_view import SandboxView
 from agents.node.security import check_image_user, must_not_be_root
 from agents.node.volume_mounts import mounts
+from agents.node.volume_watch import say_failed
 from agents.node.volumes import Volumes, VolumeSetUpError
 from agents.runtime.reference import parse_reference
 from kubraft.api.errors import ApiError
@@ -69,7 +70,7 @@ class ContainerStarter:
         container = container_spec(pod, action.name)
         place = self.place(sandbox.address)
         config = self.identity.sandbox(pod, sandbox.attempt)
-        paths = await self._volumes(pod, place)
+        paths = await self._volumes(pod, place, memory)
         image_id = await self._image(pod, container, config, memory)
         create = await self._config(
             pod, container, place, action.attempt, image_id=image_id, paths=paths
@@ -186,16 +187,18 @@ class ContainerStarter:
 
     # Config
 
-    async def _volumes(self, pod: Object, place: Place) -> Mapping[str, Path]:
+    async def _volumes(self, pod: Object, place: Place, memory: PodMemory) -> Mapping[str, Path]:
         """Before all else: nothing is pulled for a Pod that waits for its volumes."""
         try:
-            return await self.volumes.set_up(pod, place)
+            paths = await self.volumes.set_up(pod, place)
         except VolumeSetUpError as error:
-            self.recorder.event(pod, "Warning", "FailedMount", str(error))
+            say_failed(self.recorder, pod, memory, str(error), self.clock.monotonic_s())
             reason = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
             raise StartError(reason, "") from error
         except ApiError as error:
             raise StartError("ContainerCreating", error.message) from error
+        memory.volumes_awaited_since_s = None
+        return paths
 
     async def _config(
         self,

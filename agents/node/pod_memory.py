@@ -31,6 +31,8 @@ class PodMemory:
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words
     volumes_checked_at_s: float = 0.0
+    volumes_measured_at_s: float = 0.0
+    volumes_awaited_since_s: float | None = None  # None while all is well
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ from agents.node.post_start import PostStartHooks
 from agents.node.resizer import actuate
 from agents.node.restart_backoff import RestartBackoff
 from agents.node.status import Observed, pod_status
+from agents.node.volume_watch import PERIOD_S, check_limits, size_limits
 from agents.node.volumes import VolumeSetUpError
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import POD
@@ -183,6 +184,7 @@ class PodSync:
         pod = self._allocate(pod, memory)
         restarts = await actuate(self._runtime, pod, memory.allocation, view)
         wake = self._check_deadline(pod, memory)
+        limited = await self._check_volumes(pod, memory)
         self._follow_probes(pod, view)
         if is_terminating(pod) or memory.ended is not None:
             self._hooks.forget(uid)
@@ -193,6 +195,8 @@ class PodSync:
             plan.wake(_RESIZE_RETRY_S)
         if wake is not None:
             plan.wake(wake)
+        if limited:
+            plan.wake(PERIOD_S)
         finishing = any(isinstance(a, actions.FinishDeletion) for a in plan.actions)
         changed = await self._perform(uid, pod, memory, view, plan)
         if changed:
@@ -273,6 +277,17 @@ class PodSync:
         memory.ended = Waiting("DeadlineExceeded", message)
         self._recorder.event(pod, "Normal", "DeadlineExceeded", message)
         return None
+
+    async def _check_volumes(self, pod: Object, memory: PodMemory) -> bool:
+        """Evict a Pod whose volumes outgrew their limits; whether it has such volumes."""
+        limits = size_limits(pod)
+        if limits:
+            now_s = self._clock.monotonic_s()
+            volumes = self._starter.volumes
+            if ended := await check_limits(volumes, pod, memory, limits, now_s):
+                memory.ended = ended
+                self._recorder.event(pod, "Warning", ended.reason, ended.message)
+        return bool(limits)
 
     def _follow_probes(self, pod: Object, view: PodView) -> None:
         uid = uid_of(pod)

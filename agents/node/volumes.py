@@ -97,7 +97,8 @@ class Volumes:
         kind = next((kind for kind in volume if kind != "name"), "emptyDir")
         source = volume.get(kind) or {}
         if kind == "emptyDir":
-            return await asyncio.to_thread(self._empty, pod, volume["name"], source)
+            folder = self.empty_directory(pod, volume["name"])
+            return await asyncio.to_thread(self._make_empty, pod, folder)
         if kind not in KINDS:
             raise VolumeError(f"volumes of type {kind} are not supported by this node agent")
         folder = self._folder(pod, kind, volume["name"])
@@ -109,13 +110,19 @@ class Volumes:
     def _folder(self, pod: Object, kind: str, name: str) -> Path:
         return self.pod_directory(uid_of(pod)) / "volumes" / kind / name
 
-    def _empty(self, pod: Object, name: str, source: Mapping[str, Any]) -> Path:
-        folder = self._folder(pod, "emptyDir", name)
+    def empty_directory(self, pod: Object, name: str) -> Path:
+        """Where one of the Pod's empty directories is, or will be."""
+        volumes = pod["spec"].get("volumes") or ()
+        source = next((v.get("emptyDir") or {} for v in volumes if v["name"] == name), {})
         if source.get("medium") == "Memory" and os.access(self._memory.parent, os.W_OK):
+            return self._memory / uid_of(pod) / name
+        return self._folder(pod, "emptyDir", name)
+
+    def _make_empty(self, pod: Object, folder: Path) -> Path:
+        if folder.is_relative_to(self._memory):
             self._memory.mkdir(mode=0o700, exist_ok=True)
             if self._memory.stat().st_uid != os.geteuid():
                 raise VolumeError(f"{self._memory} is not ours")
-            folder = self._memory / uid_of(pod) / name
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             # Under its name only when it is all right: a Pod must not find it half made.

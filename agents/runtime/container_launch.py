@@ -131,6 +131,10 @@ def _binds(site: Site, config: cri.ContainerConfig) -> tuple[Bind, ...]:
             raise InvalidFailure(f'mount path "{mount.container_path}" is not absolute')
         if mount.image.image:
             raise InvalidFailure(f"mount {mount.container_path}: image volumes are not supported")
+        if mount.propagation != cri.PROPAGATION_PRIVATE:
+            raise InvalidFailure(
+                f"mount {mount.container_path}: only mountPropagation None is supported"
+            )
         if not os.path.exists(mount.host_path):
             raise InvalidFailure(
                 f'failed to generate container spec: failed to stat "{mount.host_path}": '

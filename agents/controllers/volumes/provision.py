@@ -13,6 +13,7 @@ from collections.abc import Callable
 from agents.controllers.action import Action, Create, Delete, Emit, Update
 from kubraft.api import storage
 from kubraft.api.gvk import PERSISTENT_VOLUME, STORAGE_CLASS
+from kubraft.api.hollow import is_hollow
 from kubraft.api.object import Object, annotations_of, is_terminating, key_of, labels_of, uid_of
 
 _HOSTNAME = "kubernetes.io/hostname"
@@ -112,7 +113,8 @@ def _volume(claim: Object, storage_class: Object, node: Object) -> Object:
             "name": volume_name(claim),
             "annotations": {storage.PROVISIONED_BY: storage.LOCAL_PROVISIONER},
             "labels": {storage.LOCAL_NODE: name},
-            "finalizers": [storage.LOCAL_FINALIZER],
+            # A hollow node has no directories, and nobody who says that they are gone.
+            "finalizers": [] if is_hollow(node) else [storage.LOCAL_FINALIZER],
         },
         "spec": spec,
     }

@@ -41,6 +41,10 @@ class NoVolumes:
         del pod, place
         return {}
 
+    def empty_directory(self, pod: Object, name: str) -> Path:
+        """Where an empty directory would be."""
+        return self.pod_directory(uid_of(pod)) / name
+
     def remove(self, uid: str) -> None:
         """There is nothing to do."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,14 +14,19 @@ from agents.node.claim_volumes import ClaimVolumes
 from agents.node.directory_tree import remove_tree
 from agents.node.fields import Place
 from agents.node.host_path import host_path
+from agents.node.plan import Waiting
+from agents.node.pod_memory import PodMemory
+from agents.node.restart_backoff import RestartBackoff
 from agents.node.volume_files import File, VolumeError, write_files
 from agents.node.volume_mounts import mounts
 from agents.node.volume_owner import give_to_group
+from agents.node.volume_watch import check_limits, say_failed, size_limits
 from agents.node.volumes import Volumes, VolumeSetUpError
 from kubraft.api import storage
 from kubraft.api.errors import NotFoundError
 from kubraft.api.gvk import GroupVersionKind
 from kubraft.api.object import Object
+from kubraft.client.events import EventRecorder
 from kubraft.pb.criv1 import api_pb2 as cri
 from tests.agents.node.pods import pod
 from tests.agents.volume_objects import BOUND, claim, given, volume
@@ -298,3 +303,48 @@ def test_when_the_directory_of_a_volume_goes(
     of = volume(**{**LOCAL, **usual, "deletionTimestamp": "2020-01-01T00:00:00Z", **more})
     assert local_volumes.is_done_with(of) is done
     assert local_volumes.is_to_be_removed(of) is removed
+
+
+class Said:
+    """An EventRecorder that only remembers."""
+
+    def __init__(self) -> None:
+        self.messages: list[str] = []
+
+    def event(self, _pod: Object, _type: str, _reason: str, message: str) -> None:
+        self.messages.append(message)
+
+
+def test_a_pod_that_waits_for_long_is_told_for_what() -> None:
+    said, memory = Said(), PodMemory(RestartBackoff(1, 2), RestartBackoff(1, 2))
+    waits = pod(volumes=[{"name": "a"}, {"name": "b"}])
+    for now_s in (5.0, 10.0, 128.0, 138.0):
+        say_failed(cast("EventRecorder", said), waits, memory, "why", now_s)
+    told = (
+        "Unable to attach or mount volumes: unmounted volumes=[a b], unattached volumes=[], failed "
+        "to process volumes=[]: timed out waiting for the condition"
+    )
+    assert said.messages == ["why", "why", "why", told, "why"]
+
+
+async def test_a_pod_whose_volume_outgrows_its_limit_is_evicted(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    full = pod(
+        volumes=[
+            {"name": "small", "emptyDir": {"sizeLimit": "64Ki"}},
+            {"name": "any", "emptyDir": {}},
+        ]
+    )
+    paths = await node.volumes.set_up(full, PLACE)
+    (tmp_path / "large").write_bytes(b"x" * 100_000)
+    (paths["small"] / "link").symlink_to(tmp_path / "large")
+    (paths["any"] / "large").write_bytes(b"x" * 100_000)
+    limits, memory = size_limits(full), PodMemory(RestartBackoff(1, 2), RestartBackoff(1, 2))
+    assert limits == {"small": "64Ki"}
+    assert await check_limits(node.volumes, full, memory, limits, 100.0) is None
+    (paths["small"] / "deep").mkdir()
+    (paths["small"] / "deep/large").write_bytes(b"x" * 100_000)
+    assert await check_limits(node.volumes, full, memory, limits, 105.0) is None, "every 10 s"
+    assert await check_limits(node.volumes, full, memory, limits, 110.0) == Waiting(
+        "Evicted", 'Usage of EmptyDir volume "small" exceeds the limit "64Ki". '
+    )
