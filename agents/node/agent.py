@@ -197,6 +197,8 @@ class NodeAgent:
                 # What the runtime has is judged only once all Pods of this node are known.
                 await self._pods.wait_synced()
                 await self._services.wait_synced()
+                for uid in await asyncio.to_thread(self._volumes.uids):
+                    self._controller.queue.add(uid)
                 group.create_task(self._controller.run())
                 group.create_task(events.run())
                 group.create_task(health.run())
@@ -231,16 +233,12 @@ class NodeAgent:
             others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
             return refusal(pod, others, available, registration.labels)
 
-        volumes = Volumes(
-            self._root,
-            ApiVolumes(self._objects.fetch, tokens.get),
-            ClaimVolumes(
-                self._root, self._objects.fetch, machine.name, lambda: registration.labels
-            ),
-        )
+        fetch = self._objects.fetch
+        claims = ClaimVolumes(self._root, fetch, machine.name, lambda: registration.labels)
+        self._volumes = Volumes(self._root, ApiVolumes(fetch, tokens.get), claims)
         starter = ContainerStarter(
             runtime=self._runtime,
-            volumes=volumes,
+            volumes=self._volumes,
             fetch=self._objects.fetch,
             recorder=self._recorder,
             clock=self._clock,

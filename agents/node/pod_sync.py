@@ -134,6 +134,8 @@ class PodSync:
             view = await self._runtime.view(uid)
             pod = self._find_pod(uid)
             if pod is None and view.empty and uid not in self._memories:
+                # Of a Pod that went while this agent was away there may be files.
+                await asyncio.to_thread(self._starter.volumes.remove, uid)
                 return None
             memory = self._memory(uid)
             if pod is None:

@@ -74,6 +74,8 @@ async def check_limits(
 def size_bytes(path: Path) -> int:
     """What the files below `path` take on the disk; links are not followed."""
     total = 0
+    if not path.is_dir():  # not made yet
+        return 0
     for _folder, _names, files, descriptor in os.fwalk(path):
         for name in files:
             with contextlib.suppress(FileNotFoundError):

@@ -7,6 +7,7 @@ what is kept in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -56,6 +57,14 @@ class Volumes:
         """Where everything of a Pod is."""
         return self._root / "pods" / uid
 
+    def uids(self) -> list[str]:
+        """The Pods of which there is something."""
+        found: set[str] = set()
+        for directory in (self._root / "pods", self._memory):
+            with contextlib.suppress(FileNotFoundError):
+                found.update(path.name for path in directory.iterdir())
+        return sorted(found)
+
     async def set_up(self, pod: Object, place: Place) -> dict[str, Path]:
         """Make all volumes, or bring their files up to date; safe to repeat.
 
@@ -88,6 +97,8 @@ class Volumes:
                 remove_tree(directory)
             except OSError as error:
                 log.warning("volumes not removed", pod_uid=uid, cause=str(error))
+        with contextlib.suppress(OSError):  # others have theirs in it
+            self._memory.rmdir()
 
     async def _set_up(self, pod: Object, volume: Mapping[str, Any], place: Place) -> Path:
         if "hostPath" in volume:

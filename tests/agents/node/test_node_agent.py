@@ -32,6 +32,7 @@ from kubraft.pb.v1 import objects_pb2 as pb
 from tests.agents.node.node_process import Node, state
 from tests.agents.runtime.runtime_process import Cri, until
 from tests.harness.api import ADMIN_TOKEN, ApiUnderTest
+from tests.harness.eventually import eventually
 
 pytestmark = pytest.mark.e2e
 
@@ -357,6 +358,8 @@ async def test_what_was_deleted_while_the_agent_was_dead_is_stopped(any_node: No
     uid = (await node.until_ready("leaves"))["metadata"]["uid"]
     node.agent.kill()
     await node.client.delete(POD, "leaves", "default", grace_period_s=0)
+    forgotten = node.root / "pods" / "of-a-pod-that-nobody-knows"
+    (forgotten / "volumes").mkdir(parents=True)
     node.agent.start()
     client = Cri(node.runtime.endpoint, node.runtime.logs)
     request = cri.ListPodSandboxRequest(filter=cri.PodSandboxFilter(label_selector={POD_UID: uid}))
@@ -367,6 +370,9 @@ async def test_what_was_deleted_while_the_agent_was_dead_is_stopped(any_node: No
     else:
         raise AssertionError("the Pod's sandbox is still there")
     await client.channel.close(None)
+    await eventually(
+        lambda: not forgotten.exists() and not (node.root / "pods" / uid).exists(), timeout_s=20
+    )
 
 
 async def test_a_killed_runtime_has_its_containers_restarted(any_node: Node) -> None:

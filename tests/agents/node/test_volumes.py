@@ -20,7 +20,7 @@ from agents.node.restart_backoff import RestartBackoff
 from agents.node.volume_files import File, VolumeError, write_files
 from agents.node.volume_mounts import mounts
 from agents.node.volume_owner import give_to_group
-from agents.node.volume_watch import check_limits, say_failed, size_limits
+from agents.node.volume_watch import check_limits, say_failed, size_bytes, size_limits
 from agents.node.volumes import Volumes, VolumeSetUpError
 from kubraft.api import storage
 from kubraft.api.errors import NotFoundError
@@ -186,8 +186,10 @@ async def test_an_empty_directory_stays_while_its_pod_does(tmp_path: Path) -> No
         assert (path / "file").exists()
         in_memory = path.is_relative_to(node.memory)
         assert in_memory == (source["emptyDir"] != {})
+    assert node.volumes.uids() == ["u"]
     node.volumes.remove("u")
     assert not path.exists()
+    assert (node.volumes.uids(), list(node.memory.iterdir())) == ([], [])
 
 
 async def test_a_token_is_for_its_audience(tmp_path: Path) -> None:
@@ -328,6 +330,7 @@ def test_a_pod_that_waits_for_long_is_told_for_what() -> None:
 
 
 async def test_a_pod_whose_volume_outgrows_its_limit_is_evicted(tmp_path: Path) -> None:
+    assert size_bytes(tmp_path / "not yet") == 0
     node = Node(tmp_path)
     full = pod(
         volumes=[
