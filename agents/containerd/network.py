@@ -6,6 +6,7 @@ undone here, by name.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -57,10 +58,32 @@ def close_addresses(network: IPv4Network) -> None:
 
 def remove_network(bridge: str) -> None:
     """Remove all of a node's network that outlives its machine; nothing to do where it is gone."""
+    _remove_host_ports(bridge)
     if Path("/sys/class/net", bridge).exists():
         _run("ip", "link", "del", bridge)
     # Deleting what is not there would be an error, so it is made first.
     _run("nft", "-f", "-", given=f"table ip {bridge}\ndelete table ip {bridge}\n")
+
+
+def _remove_host_ports(name: str) -> None:
+    """Remove the rules of host ports of Pods that no plugin was asked to take back."""
+    for line in _output("iptables", "-w", "-t", "nat", "-S").splitlines():
+        rule = host_port_rule(line, name)
+        if rule:
+            _run("iptables", "-w", "-t", "nat", "-D", *rule)
+            for command in ("-F", "-X"):
+                _run("iptables", "-w", "-t", "nat", command, rule[-1])
+
+
+def host_port_rule(line: str, name: str) -> list[str]:
+    """The words of a rule of network `name` that leads to a chain of its own; else none. Pure.
+
+    Source: the portmap plugin's comments on its rules.
+    """
+    if not line.startswith("-A CNI-HOSTPORT-DNAT ") or " -j CNI-DN-" not in line:
+        return []
+    words = shlex.split(line)[1:]
+    return words if any(word.startswith(f'dnat name: "{name}" ') for word in words) else []
 
 
 def remove_cgroups(root: str, mounted: Path = Path("/sys/fs/cgroup")) -> None:
@@ -80,17 +103,29 @@ def remove_cgroups(root: str, mounted: Path = Path("/sys/fs/cgroup")) -> None:
 
 
 def _run(name: str, *arguments: str, given: str = "") -> bool:
+    done = _done(name, *arguments, given=given)
+    if done is None:
+        return False
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()[:200]
+        log.info("command failed", command=f"{name} {' '.join(arguments)}", cause=words)
+    return done.returncode == 0
+
+
+def _output(name: str, *arguments: str) -> str:
+    done = _done(name, *arguments)
+    return "" if done is None or done.returncode else done.stdout.decode(errors="replace")
+
+
+def _done(name: str, *arguments: str, given: str = "") -> subprocess.CompletedProcess[bytes] | None:
+    """What became of a command; None where there is no such program."""
     program = find_program(name)
     if program is None:
-        return False
-    done = subprocess.run(
+        return None
+    return subprocess.run(
         [program, *arguments],
         input=given.encode(),
         capture_output=True,
         timeout=_TIMEOUT_S,
         check=False,
     )
-    if done.returncode:
-        words = done.stderr.decode(errors="replace").strip()[:200]
-        log.info("command failed", command=f"{name} {' '.join(arguments)}", cause=words)
-    return done.returncode == 0

@@ -45,6 +45,7 @@ class Prepared:
     place: Place
     keeper: int
     lock: int
+    share: int | None
 
 
 def prepare(flags: argparse.Namespace) -> Prepared:
@@ -70,6 +71,7 @@ def prepare(flags: argparse.Namespace) -> Prepared:
         socket.unlink()
     network.remove_network(flags.bridge)
     network.open_way_out(flags.bridge, flags.pod_cidr)
+    share = _share(flags)
     try:
         if flags.local_range:
             network.serve_addresses(flags.local_range)
@@ -77,15 +79,32 @@ def prepare(flags: argparse.Namespace) -> Prepared:
         keeper = start_machine(command, cni_state)
     except OSError as error:
         raise ServeError(f"cannot start containerd: {error}") from error
-    return Prepared(place, keeper, lock)
+    return Prepared(place, keeper, lock, share)
 
 
-def clean_up(flags: argparse.Namespace) -> None:
+def clean_up(flags: argparse.Namespace, share: int | None = None) -> None:
     """Remove what outlives a machine that was killed: bridge, rules, cgroups, local addresses."""
     network.remove_network(flags.bridge)
     network.remove_cgroups(flags.cgroup_root)
-    if flags.local_range:
-        network.close_addresses(flags.local_range)
+    share = _share(flags) if share is None else share
+    if share is not None:
+        # Given back before it is asked for alone, so that of several that end at once one gets it.
+        fcntl.flock(share, fcntl.LOCK_UN)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            network.close_addresses(flags.local_range)
+        os.close(share)
+
+
+def _share(flags: argparse.Namespace) -> int | None:
+    """A share in the Services' addresses, which all nodes of a cluster use; held while open."""
+    if not flags.local_range:
+        return None
+    folder = flags.image_dir or flags.root_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    share = os.open(folder / "addresses.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(share, fcntl.LOCK_SH)
+    return share
 
 
 async def serve(flags: argparse.Namespace, prepared: Prepared) -> None:
@@ -119,7 +138,7 @@ async def serve(flags: argparse.Namespace, prepared: Prepared) -> None:
         if not gone.done():
             await _stop(flags.listen, prepared.keeper, gone)
         if not lost:  # else it is started again at once
-            await asyncio.to_thread(clean_up, flags)
+            await asyncio.to_thread(clean_up, flags, prepared.share)
         os.close(prepared.lock)
     if lost:
         raise ServeError("containerd's machine died, and all containers with it")
