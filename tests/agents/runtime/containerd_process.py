@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agents.runtime import linux
 from kubraft.containerd_programs import MissingProgramsError, containerd_programs
 from kubraft.pb.criv1 import api_pb2 as cri
 from tests.agents.runtime.runtime_process import ROOT, Cri, is_alive, until
 
-# Layers are made once for all tests of a machine.
-IMAGES = Path(tempfile.gettempdir()) / f"kubraft-test-images-{os.getuid()}"
 _SUBNETS = 4096
 
 
@@ -58,8 +61,11 @@ class ContainerdProcess:
     """`agents.containerd` as tests drive it."""
 
     name = "containerd"
+    extra: tuple[str, ...] = ()
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, images: Path) -> None:
+        """`images`: where built-in ones are kept; others may share it."""
+        self._images = images
         self.root = folder / "root"
         self.logs = folder / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -76,7 +82,8 @@ class ContainerdProcess:
         return [
             *(sys.executable, "-m", "agents.containerd", "--listen", self.endpoint),
             *("--root-dir", str(self.root), "--pod-cidr", self.cidr, "--bridge", self.bridge),
-            *("--cgroup-root", self.cgroup, "--image-dir", str(IMAGES), "--offline"),
+            *("--cgroup-root", self.cgroup, "--image-dir", str(self._images), "--offline"),
+            *self.extra,
         ]
 
     @property
@@ -89,7 +96,12 @@ class ContainerdProcess:
         size = log.stat().st_size if log.exists() else 0
         with log.open("ab") as file:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - a fork and no more
-                self.command, cwd=ROOT, stderr=file, stdout=file
+                self.command,
+                cwd=ROOT,
+                stderr=file,
+                stdout=file,
+                # It tidies up even where pytest is killed.
+                preexec_fn=lambda: linux.set_parent_death_signal(signal.SIGTERM),  # noqa: PLW1509
             )
 
         def ready() -> bool:
@@ -121,6 +133,19 @@ class ContainerdProcess:
         assert self.process is not None
         self.process.terminate()
         return await asyncio.to_thread(self.process.wait, 30)
+
+    @contextlib.asynccontextmanager
+    async def connected(self) -> AsyncIterator[Cri]:
+        """A client; what was made with it is removed."""
+        client = ContainerdCri(self.endpoint, self.logs, self.cgroup)
+        try:
+            yield client
+        finally:
+            await client.channel.close(None)
+            await self.remove_sandboxes()
+            for folder in self.logs.iterdir():
+                if folder.is_dir():
+                    shutil.rmtree(folder)
 
     async def remove_sandboxes(self) -> None:
         client = ContainerdCri(self.endpoint, self.logs, self.cgroup)

@@ -23,7 +23,7 @@ from kubraft.pb.criv1 import api_pb2_grpc as cri_grpc
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -84,7 +84,7 @@ class RuntimeProcess:
             assert self.process.poll() is None, log.read_text()
             return b"event=ready" in log.read_bytes()[size:]
 
-        await until(ready)
+        await until(ready, 60)
 
     def kill(self) -> None:
         assert self.process is not None

@@ -57,10 +57,14 @@ class Channels:
 
 
 @asynccontextmanager
-async def connected(url: str, *protocols: str) -> AsyncIterator[Channels]:
+async def connected(
+    url: str, *protocols: str, origin: str | None = None
+) -> AsyncIterator[Channels]:
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(url, protocols=protocols or (V5,), max_msg_size=0) as socket,
+        session.ws_connect(
+            url, protocols=protocols or (V5,), max_msg_size=0, origin=origin
+        ) as socket,
     ):
         assert socket.protocol == (protocols or (V5,))[-1]
         yield Channels(socket)

@@ -1,0 +1,205 @@
+"""What containerd brings that the embedded runtime has not, and that nothing of it stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from kubraft.pb.criv1 import api_pb2 as cri
+from tests.agents.runtime.containerd_process import (
+    ContainerdCri,
+    ContainerdProcess,
+    require_containerd,
+)
+from tests.agents.runtime.runtime_process import ROOT, is_alive, until
+from tests.agents.runtime.test_streaming import STDERR, STDOUT, V4, attach_url, exec_url
+from tests.agents.runtime.test_streaming import connected as websocket
+
+pytestmark = pytest.mark.e2e
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+async def own(tmp_path: Path, image_cache: Path) -> AsyncIterator[ContainerdProcess]:
+    """One for a test that ends it."""
+    require_containerd()
+    process = ContainerdProcess(tmp_path, image_cache)
+    try:
+        await process.start()
+        yield process
+    finally:
+        process.close()
+
+
+async def with_a_pod(process: ContainerdProcess) -> list[int]:
+    """Start a container; all processes of the machine."""
+    client = ContainerdCri(process.endpoint, process.logs, process.cgroup)
+    await client.run(await client.sandbox(), "sleep", "1000")
+    await client.channel.close(None)
+    return process.marked()
+
+
+def groups_of(process: ContainerdProcess) -> list[Path]:
+    name = process.cgroup.strip("/")
+    return [path for path in (GROUPS / name, *GROUPS.glob(f"*/{name}")) if path.exists()]
+
+
+def interfaces() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def tables() -> str:
+    done = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+async def test_sigkill_leaves_nothing_that_remove_does_not_find(own: ContainerdProcess) -> None:
+    before = interfaces()
+    pids = await with_a_pod(own)
+    programs = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids}
+    assert {"containerd", "containerd-shim", "sleep"} <= programs
+    own.kill()
+    await until(lambda: not any(map(is_alive, pids)))
+    assert str(own.root) not in Path("/proc/mounts").read_text()
+    # A namespace goes when its last process does, a little later; its interfaces go with it.
+    await until(lambda: interfaces() <= before | {own.bridge})
+    assert groups_of(own)
+    await asyncio.to_thread(own.remove)
+    assert own.bridge not in interfaces()
+    assert not groups_of(own)
+    assert own.bridge not in await asyncio.to_thread(tables)
+
+
+async def test_a_stop_leaves_nothing(own: ContainerdProcess) -> None:
+    pids = await with_a_pod(own)
+    assert await own.stop() == 0
+    assert not any(map(is_alive, pids))
+    assert own.bridge not in interfaces()
+    assert not groups_of(own)
+
+
+def routes() -> str:
+    command = ["ip", "route", "show", "table", "local"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+async def test_the_services_addresses_are_local_while_any_node_runs(
+    tmp_path: Path,
+) -> None:
+    require_containerd()
+    # A folder of their own: other tests' nodes have no share in these addresses.
+    nodes = [ContainerdProcess(tmp_path / name, tmp_path / "images") for name in ("a", "b")]
+    network = nodes[0].subnet.cidr.replace("10.", "10.1", 1)  # nobody's: 10.132.0.0 on
+    try:
+        for node in nodes:
+            node.extra = (f"--local-range={network}",)
+            await node.start()
+        assert network in routes()
+        assert await nodes[0].stop() == 0
+        assert network in routes()
+        assert await nodes[1].stop() == 0
+        assert network not in routes()
+    finally:
+        for node in nodes:
+            node.close()
+
+
+async def test_what_a_killed_one_had_is_known_as_ended(own: ContainerdProcess) -> None:
+    await with_a_pod(own)
+    own.kill()
+    await own.start()
+    async with own.connected() as client:
+        (found,) = (await client.runtime.ListContainers(cri.ListContainersRequest())).containers
+        status = await client.status(found.id)
+        assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 255)
+        (sandbox,) = (await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())).items
+        assert sandbox.state == cri.SANDBOX_NOTREADY
+
+
+async def test_containers_outlive_containerd_itself(own: ContainerdProcess) -> None:
+    async with own.connected() as client:
+        container = await client.run(await client.sandbox(), "sleep", "1000")
+        pids = [pid for pid in own.marked() if pid != own.daemon()]
+        daemon = own.daemon()
+        os.kill(daemon, signal.SIGKILL)
+        await until(lambda: not is_alive(daemon))
+        for _attempt in range(600):
+            try:
+                answer = await client.execute(container, "echo", "still here")
+                break
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.05)
+        else:
+            raise AssertionError("containerd was not started again")
+        assert answer.stdout == b"still here\n"
+        assert (await client.status(container)).state == cri.CONTAINER_RUNNING
+        assert all(map(is_alive, pids))
+
+
+async def test_a_second_one_on_the_same_directory_is_refused(
+    containerd: ContainerdProcess,
+) -> None:
+    done = await asyncio.to_thread(
+        subprocess.run, containerd.command, cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert "another containerd of ours uses it" in done.stderr
+
+
+async def test_limits_are_set_and_changed_while_it_runs(containerd: ContainerdProcess) -> None:
+    limits = cri.LinuxContainerResources(memory_limit_in_bytes=64 << 20, cpu_shares=2)
+    async with containerd.connected() as client:
+        linux = cri.LinuxContainerConfig(resources=limits)
+        container = await client.run(await client.sandbox(), "sleep", "1000", linux=linux)
+
+        def found() -> set[int]:
+            names = ("memory.max", "memory.limit_in_bytes")
+            files = [f for top in groups_of(containerd) for f in top.glob(f"{container}/*")]
+            return {int(file.read_text()) for file in files if file.name in names}
+
+        assert found() == {64 << 20}
+        limits.memory_limit_in_bytes = 128 << 20
+        request = cri.UpdateContainerResourcesRequest(container_id=container, linux=limits)
+        await client.runtime.UpdateContainerResources(request)
+        assert found() == {128 << 20}
+
+
+async def test_a_program_that_takes_too_much_memory_is_oom_killed(
+    containerd: ContainerdProcess,
+) -> None:
+    limits = cri.LinuxContainerResources(memory_limit_in_bytes=32 << 20)
+    program = "x = bytearray(200_000_000); x[::4096] = b'x' * len(x[::4096])"
+    async with containerd.connected() as client:
+        container = await client.run(
+            await client.sandbox(),
+            *("python3", "-c", program),
+            image="python",
+            linux=cri.LinuxContainerConfig(resources=limits),
+        )
+        status = await client.exited(container, 60)
+        assert (status.exit_code, status.reason) == (137, "OOMKilled")
+
+
+async def test_commands_and_attachments_over_websockets(containerd: ContainerdProcess) -> None:
+    async with containerd.connected() as client:
+        sandbox = await client.sandbox()
+        container = await client.run(
+            sandbox, "sh", "-c", "while read line; do echo heard $line; done", stdin=True
+        )
+        url = await exec_url(client, container, "sh", "-c", "echo out; echo err >&2; exit 3")
+        async with websocket(url, V4, origin="http://localhost") as channels:
+            status = await channels.end()
+        assert (channels.came[STDOUT], channels.came[STDERR]) == (b"out\n", b"err\n")
+        assert status["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
+        url = await attach_url(client, container, stdin=True)
+        async with websocket(url, V4, origin="http://localhost") as channels:
+            await channels.say(0, b"this\n")
+            await channels.until(STDOUT, b"heard this\n")
