@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -58,6 +59,9 @@ RuntimeEndpoint = Annotated[
 Name = Annotated[
     str, typer.Argument(help="As `kubraft status` lists it: store-1, apiserver-0, node-1, ...")
 ]
+Archive = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A tar file: an OCI image layout or Docker's.")
+]
 Output = Annotated[str, typer.Option("--output", "-o", help="json, for scripts.")]
 
 
@@ -65,6 +69,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
     for function in (up, status, kill, start, add_node, remove_node, down, clean):
         app.command(function.__name__.replace("_", "-"), rich_help_panel=_PANEL)(function)
+    images = typer.Typer(help="Container images of the nodes.", no_args_is_help=True)
+    images.command("import")(import_archive)
+    images.command("list")(list_all_images)
+    app.add_typer(images, name="images", rich_help_panel=_PANEL)
 
 
 def up(
@@ -184,6 +192,31 @@ def clean() -> None:
         from kubraft.home import Home  # noqa: PLC0415
 
         remove(Home.from_environment())
+
+    _run(work)
+
+
+def import_archive(archive: Archive) -> None:
+    """Give every node the images of an archive, as `docker save` or skopeo writes it."""
+
+    def work() -> None:
+        from kubraft.cli.image_commands import import_images  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        import_images(Home.from_environment(), archive)
+
+    _run(work)
+
+
+def list_all_images() -> None:
+    """Show the images that the nodes have."""
+
+    def work() -> None:
+        from kubraft.cli.image_commands import list_images  # noqa: PLC0415
+        from kubraft.home import Home  # noqa: PLC0415
+
+        for row in list_images(Home.from_environment()):
+            sys.stdout.write("\t".join(row) + "\n")
 
     _run(work)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from kubraft.supervisor.runtime_specs import bridge, cgroup_root, has_remains
 from tests.agents.runtime.containerd_process import require_containerd
-from tests.e2e.cluster import COMMAND_TIMEOUT_S, Cluster, until, web
+from tests.e2e.cluster import COMMAND_TIMEOUT_S, ROOT, Cluster, until, web
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
@@ -31,6 +32,13 @@ CLIENT = {
         "containers": [{"name": "c", "image": "python", "command": ["sleep", "10000"]}],
     },
 }
+FIND_NAME = """
+import socket
+try:
+    print(socket.gethostbyname("web"))
+except OSError as error:
+    print(error)
+"""
 ASK_API = """
 import os, ssl, urllib.request
 folder = "/var/run/secrets/kubernetes.io/serviceaccount/"
@@ -94,6 +102,22 @@ def test_a_cluster_on_containerd_from_up_to_down(cluster: Cluster) -> None:
     address = kubectl(cluster, "get", "service", "web", "-o", "jsonpath={.spec.clusterIP}")
     until(lambda: "version: v1" in in_client(cluster, fetch(address, 80)), "the Service answers")
     assert '"v1.37' in in_client(cluster, ASK_API)
+
+    until(lambda: in_client(cluster, FIND_NAME).strip() == address, "the Service has a name", 60)
+
+    archive = cluster.home.path.parent / "tool.tar"
+    make = [sys.executable, "-m", "scripts.make_image", "example.com/tool:v1", str(archive)]
+    subprocess.run(make, cwd=ROOT, check=True, timeout=COMMAND_TIMEOUT_S)
+    cluster.kubraft("images", "import", str(archive))
+    assert cluster.kubraft("images", "list").count("example.com/tool:v1\t") == 2
+    kubectl(
+        cluster,
+        *("run", "tool", "--image=example.com/tool:v1", "--image-pull-policy=Never"),
+        *("--restart=Never", "--", "sh", "-c", "echo imported"),
+    )
+    finished = "--for=jsonpath={.status.phase}=Succeeded"
+    kubectl(cluster, "wait", finished, "pod/tool", "--timeout=90s")
+    assert kubectl(cluster, "logs", "tool") == "imported\n"
 
     kubectl(cluster, "set", "image", "deployment/web", "web=kubraft/web:v2")
     kubectl(cluster, "rollout", "status", "deployment/web", "--timeout=90s")

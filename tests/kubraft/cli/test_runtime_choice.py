@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
+from kubraft.cli.image_commands import import_images
 from kubraft.cli.runtime_choice import with_runtime
 from kubraft.cluster_config import ClusterConfig, ClusterConfigError, Counts, new_cluster
 from kubraft.home import Home
 from kubraft.node_runtime import NodeRuntime
+from kubraft.supervisor.daemon import DaemonError
 from kubraft.supervisor.runtime_specs import bridge
 from kubraft.supervisor.specs import cluster_processes
 
@@ -31,6 +34,12 @@ def test_pods_of_containerd_have_addresses_that_other_namespaces_reach(*, auto_p
     assert all(node.pod_cidr.startswith("10.") for node in config.nodes)
     assert all(len(bridge(config, node)) <= 15 for node in config.nodes)
     assert ClusterConfig.from_json(config.to_json()) == config
+
+
+def test_pods_of_containerd_ask_the_clusters_name_server() -> None:
+    config = cluster("containerd")
+    node = cluster_processes(Home.from_environment(), config)[-1]
+    assert f"--cluster-dns={config.dns_address}" in node.arguments
 
 
 def test_a_foreign_socket_is_for_one_node_and_has_no_process() -> None:
@@ -62,3 +71,12 @@ def test_a_cluster_keeps_its_runtime() -> None:
     assert config.with_counts(Counts()).runtime is NodeRuntime.CONTAINERD
     with pytest.raises(ClusterConfigError, match="have the containerd runtime"):
         config.with_counts(with_runtime(Counts(), "process", ""))
+
+
+def test_the_process_runtime_says_that_it_takes_no_archives(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.prepare(cluster(None))
+    archive = tmp_path / "image.tar"
+    archive.write_bytes(b"")
+    with pytest.raises(DaemonError, match="has its built-in images only"):
+        import_images(home, archive)
