@@ -22,7 +22,7 @@ PODS = [
     ("hanging-probe", "", "Killing", "Container main failed liveness probe, will be restarted"),
     ("no-settings", "CreateContainerConfigError", "Failed", 'configmap "absent" not found'),
     ("no-volume", "ContainerCreating", "FailedMount", 'configmap "absent" not found'),
-    ("too-big", "Pending", "FailedScheduling", "2 Insufficient cpu"),
+    ("too-big", "Pending", "FailedScheduling", "Insufficient cpu"),
     ("no-image", "ImagePullBackOff", "Failed", 'Failed to pull image "nobody/nothing:v1"'),
     ("no-image", "ImagePullBackOff", "BackOff", 'Back-off pulling image "nobody/nothing:v1"'),
     ("no-name-of-an-image", "InvalidImageName", "InspectFailed", "invalid reference format"),
