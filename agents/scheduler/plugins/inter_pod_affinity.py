@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from agents.scheduler.cluster import Snapshot
 from agents.scheduler.framework import SCORE_MAX, Change, Check, Plugin, Rejection
@@ -134,15 +134,22 @@ class InterPodAffinity(Plugin):
         theirs = self._wishes(pod, snapshot)
         if not wanted and not theirs:
             return None
-        sums = [
-            sum(
-                weight * count.totals.get(node.labels[key], 0)
-                for key, weight, count in wanted
-                if key in node.labels
-            )
-            + sum(theirs.get(item, 0) for item in node.labels.items())
-            for node in nodes
-        ]
+        by_key: dict[str, dict[Hashable, float]] = {}
+        for key, weight, count in wanted:
+            values = by_key.setdefault(key, {})
+            for value, number in count.totals.items():
+                values[value] = values.get(value, 0) + weight * number
+        for domain, wish in theirs.items():
+            key, value = cast("tuple[str, str]", domain)
+            values = by_key.setdefault(key, {})
+            values[value] = values.get(value, 0) + wish
+        sums = [0.0] * len(nodes)
+        for key, values in by_key.items():
+            found = values.get
+            sums = [
+                total + found(node.labels.get(key), 0)
+                for total, node in zip(sums, nodes, strict=True)
+            ]
         lowest, highest = min(sums), max(sums)
         if lowest == highest:
             return None
@@ -167,11 +174,12 @@ class InterPodAffinity(Plugin):
 
     def _unwanted(self, pod: PodInfo, snapshot: Snapshot) -> _Count:
         """By label and value: Pods there that require to be apart from `pod`."""
+        about = (pod.namespace, pod.labels, self._labels_of_namespace(pod.namespace))
 
         def contribute(node: NodeInfo) -> Iterator[tuple[Hashable, float]]:
             for other in node.affine.values():
                 for term in other.affinity.anti_required if other.affinity else ():
-                    if term.topology_key in node.labels and self._selects(term, pod):
+                    if term.topology_key in node.labels and term.selects(*about):
                         yield (term.topology_key, node.labels[term.topology_key]), 1
 
         if not _anybody_cares(snapshot):
@@ -180,11 +188,12 @@ class InterPodAffinity(Plugin):
 
     def _wishes(self, pod: PodInfo, snapshot: Snapshot) -> Totals:
         """By label and value: how much the Pods there want `pod` near."""
+        about = (pod.namespace, pod.labels, self._labels_of_namespace(pod.namespace))
 
         def contribute(node: NodeInfo) -> Iterator[tuple[Hashable, float]]:
             for other in node.affine.values():
                 for term, weight in self._theirs(other):
-                    if term.topology_key in node.labels and self._selects(term, pod):
+                    if term.topology_key in node.labels and term.selects(*about):
                         yield (term.topology_key, node.labels[term.topology_key]), weight
 
         if not _anybody_cares(snapshot):

@@ -10,7 +10,7 @@ default constraints); kube-scheduler's PodTopologySpread (weights by number of d
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -44,9 +44,6 @@ class _Constraint:
     matches_self: bool
     eligible: NodePredicate | None  # nodes whose domains and Pods it is about
 
-    def domain(self, node: NodeInfo) -> str | None:
-        return node.labels.get(self.topology_key)
-
 
 @dataclass(frozen=True, slots=True)
 class _Skew:
@@ -55,11 +52,12 @@ class _Skew:
     constraint: _Constraint
     contribute: Contribute
     totals: Totals
-    smallest: float  # what the skew is measured from
+    full: frozenset[Hashable]  # domains that one more would skew too much
+    is_new_full: bool  # the same of a domain that is not among them
 
     def revised(self, before: NodeInfo, after: NodeInfo) -> _Skew:
         totals = moved(self.totals, self.contribute, before, after)
-        return replace(self, totals=totals, smallest=_smallest(self.constraint, totals))
+        return _skew_of(self.constraint, self.contribute, totals)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +67,12 @@ class _Check:
     skews: tuple[_Skew, ...]
 
     def __call__(self, node: NodeInfo, /) -> Rejection | None:
+        labels = node.labels
         for skew in self.skews:
-            constraint = skew.constraint
-            domain = constraint.domain(node)
+            domain = labels.get(skew.constraint.topology_key)
             if domain is None:
                 return _NO_LABEL
-            count = skew.totals.get(domain, 0) + constraint.matches_self
-            if count - skew.smallest > constraint.max_skew:
+            if domain in skew.full or (skew.is_new_full and domain not in skew.totals):
                 return _SKEWED
         return None
 
@@ -276,7 +273,13 @@ def _has_keys(node: NodeInfo, constraints: Sequence[_Constraint]) -> bool:
 def _skew(constraint: _Constraint, keys: tuple[str, ...], snapshot: Snapshot) -> _Skew:
     contribute = _contribution(constraint, keys)
     totals = snapshot.totals((constraint.signature, keys), contribute)
-    return _Skew(constraint, contribute, totals, _smallest(constraint, totals))
+    return _skew_of(constraint, contribute, totals)
+
+
+def _skew_of(constraint: _Constraint, contribute: Contribute, totals: Totals) -> _Skew:
+    most = constraint.max_skew + _smallest(constraint, totals) - constraint.matches_self
+    full = frozenset(domain for domain, count in totals.items() if count > most)
+    return _Skew(constraint, contribute, totals, full, most < 0)
 
 
 def _contribution(constraint: _Constraint, keys: tuple[str, ...]) -> Contribute:

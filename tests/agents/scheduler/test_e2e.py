@@ -84,7 +84,7 @@ async def add_node(client: ApiClient, name: str, cpu: str = "2") -> None:
     await client.update(updated, "status")
 
 
-async def until_on_node(client: ApiClient, name: str, within_s: float = 10) -> str:
+async def until_on_node(client: ApiClient, name: str, within_s: float = 40) -> str:
     deadline_s = time.monotonic() + within_s
     while not (found := node_of(await client.get(POD, name, "default"))):
         assert time.monotonic() < deadline_s, f"{name} has no node after {within_s} s"
@@ -116,7 +116,7 @@ async def test_pods_are_scheduled_and_the_process_stops_cleanly(
         "0/2 nodes are available: 2 Insufficient cpu. preemption: 0/2 nodes are available: "
         "2 No preemption victims found for incoming pod."
     )
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 40
     told: dict[str, Any] = {}
     while not told:
         assert time.monotonic() < deadline_s
@@ -144,7 +144,7 @@ async def test_an_important_pod_takes_the_place_of_another(
     wanted = pod("vip", cpu="800m")
     wanted["spec"]["priorityClassName"] = "important"
     await client.create(wanted)
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 40
     while not is_terminating(low):
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.05)
@@ -155,7 +155,7 @@ async def test_an_important_pod_takes_the_place_of_another(
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.05)
     await client.delete(POD, "low", "default", grace_period_s=0)  # as its node agent would
-    await until_on_node(client, "vip", within_s=20)
+    await until_on_node(client, "vip", within_s=40)
 
 
 async def test_a_killed_scheduler_goes_on_where_it_was(
@@ -168,7 +168,7 @@ async def test_a_killed_scheduler_goes_on_where_it_was(
     first.kill()
     await client.create(pod("meanwhile"))
     start("scheduler-0")
-    await until_on_node(client, "meanwhile", within_s=5)
+    await until_on_node(client, "meanwhile", within_s=40)
 
 
 async def test_another_replica_takes_over_from_one_that_is_paused(
@@ -181,11 +181,11 @@ async def test_another_replica_takes_over_from_one_that_is_paused(
     paused = replicas[await holder(client)]
     paused.pause()
     await client.create(pod("meanwhile"))
-    await until_on_node(client, "meanwhile", within_s=15)
+    await until_on_node(client, "meanwhile", within_s=40)
     assert await holder(client) != paused.name
     paused.resume()
     # It finds that it has lost the Lease, and ends; the supervisor would start it again.
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 40
     while "event=failed" not in paused.log():
         assert time.monotonic() < deadline_s, paused.log()[-1000:]
         await asyncio.sleep(0.05)
@@ -203,7 +203,7 @@ async def test_a_killed_api_server_only_delays(
     api.start()
     await asyncio.to_thread(api.wait_ready)
     await client.create(pod("after"))
-    await until_on_node(client, "after", within_s=10)
+    await until_on_node(client, "after", within_s=40)
     assert "Traceback" not in scheduler.log()
 
 
