@@ -56,7 +56,9 @@ class UserspaceMode:
         return RETRY_S if failed else None
 
     async def close(self) -> None:
-        """Close all sockets and end all connections."""
+        """Close all sockets and end all connections; the log says how many."""
+        if count := self._listeners.connection_count:
+            self._log.warning("connections_cut", count=count)
         self._listeners.close()
 
     def _report(self, backends: Backends, front: Front, cause: str) -> None:
