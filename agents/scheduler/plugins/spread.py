@@ -168,7 +168,8 @@ def _with_costs(
     if not values:
         return costs
     weight = log(len(values) + 2)
-    totals = snapshot.totals((constraint.signature, keys), _contribution(constraint, keys))
+    among = _contribution(constraint, keys, empty_too=False)
+    totals = snapshot.totals((constraint.signature, keys, "found"), among)
     cost_of: dict[str | None, float] = {d: totals.get(d, 0) * weight + more for d in values}
     cost_of[None] = 0.0
     return [cost + cost_of[domain] for cost, domain in zip(costs, domains, strict=True)]
@@ -282,8 +283,10 @@ def _skew_of(constraint: _Constraint, contribute: Contribute, totals: Totals) ->
     return _Skew(constraint, contribute, totals, full, most < 0)
 
 
-def _contribution(constraint: _Constraint, keys: tuple[str, ...]) -> Contribute:
-    """Matching Pods by domain, on nodes with all of `keys`; one without any counts 0."""
+def _contribution(
+    constraint: _Constraint, keys: tuple[str, ...], *, empty_too: bool = True
+) -> Contribute:
+    """Matching Pods by domain, on nodes with all of `keys`; where it matters also of none."""
 
     def contribute(node: NodeInfo) -> Contribution:
         labels = node.labels
@@ -292,7 +295,8 @@ def _contribution(constraint: _Constraint, keys: tuple[str, ...]) -> Contribute:
             return ()
         if constraint.eligible is not None and not constraint.eligible(node):
             return ()
-        return ((domain, constraint.count(node)),)
+        count = constraint.count(node)
+        return ((domain, count),) if count or empty_too else ()
 
     return contribute
 
