@@ -75,6 +75,7 @@ class PodSync:
         runtime_name: str = "process",
         forget: Callable[[str], None] = lambda _uid: None,
         again: Callable[[str], None] = lambda _uid: None,
+        reports_sandboxes: bool = True,
     ) -> None:
         self._client = client
         self._runtime = runtime
@@ -92,6 +93,8 @@ class PodSync:
         self._runtime_name = runtime_name
         self._forget = forget
         self._again = again
+        # Whether a status is written between sandbox and containers, which may take long to start.
+        self._reports_sandboxes = reports_sandboxes
         self._memories: dict[str, PodMemory] = {}
         self._began_s = clock.now().timestamp()
 
@@ -204,6 +207,8 @@ class PodSync:
         if changed:
             view = await self._runtime.view(uid)
             self._follow_probes(pod, view)
+            if not self._reports_sandboxes and not view.containers and view.sandbox is not None:
+                return await self._sync(uid, pod, memory, view)
         await self._refresh_volumes(pod, memory, view, plan)
         await self._report(pod, memory, view)
         if finishing:

@@ -97,6 +97,7 @@ class HollowNode:
             refuse=refuse,
             backoff_s=shared.backoff_s,
             runtime_name=NAME,
+            reports_sandboxes=False,
         )
 
     def on_node(self, new: Object | None) -> None:

@@ -211,7 +211,7 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
     group.add_argument("--node-status-report-frequency", type=duration, default=300.0, help="5m")
     group.add_argument("--restart-backoff-base", type=duration, default=10.0, help="10s")
     group.add_argument("--restart-backoff-max", type=duration, default=300.0, help="5m")
-    group.add_argument("--event-qps", type=float, default=50.0, help="of all nodes (%(default)s)")
+    group.add_argument("--event-qps", type=float, default=10.0, help="of all nodes (%(default)s)")
 
 
 def _count(text: str) -> int:
