@@ -35,7 +35,7 @@ class Hollow:
             *(f"--nodes={COUNT}", *api.agent_flags("hollow-nodes"), f"--root-dir={folder}"),
             *(f"--tls-cert-file={files['crt']}", f"--tls-private-key-file={files['key']}"),
             *(f"--client-ca-file={api.pki / 'ca.crt'}", f"--port={free_port()}"),
-            *("--node-lease-duration=8s", "--restart-backoff-base=500ms"),
+            *("--node-lease-duration=8s", "--restart-backoff-base=500ms", "--event-qps=1000"),
         ]
         self.process = ProcessUnderTest("hollow", command, folder)
         self.client: ApiClient = api.client("admin")
