@@ -25,6 +25,7 @@ from kubraft.api.errors import (
 from kubraft.api.gvk import POD, REPLICA_SET, GroupVersionKind, gvk_of
 from kubraft.api.object import Object, ObjectKey, key_of, uid_of
 from kubraft.api.time import ManualClock, format_time
+from kubraft.client.answers import ObjectList
 from kubraft.client.client import ApiClient, Kind
 
 Place = tuple[GroupVersionKind, ObjectKey]
@@ -105,6 +106,10 @@ class LaggingApi:
         if found is None:
             raise NotFoundError("not found")
         return found
+
+    async def list(self, gvk: GroupVersionKind, namespace: str = "") -> ObjectList:
+        found = [o for o in self.of_kind(gvk) if namespace in ("", key_of(o).namespace)]
+        return ObjectList(found, resource_version=str(self._version))
 
     async def update(self, obj: Object, subresource: str = "") -> Object:
         stored = await self.get(gvk_of(obj), obj["metadata"]["name"], key_of(obj).namespace)

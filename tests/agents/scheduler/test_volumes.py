@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from hypothesis import given as given_
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from agents.scheduler.cluster import Cluster
 from agents.scheduler.framework import Only, Rejection
@@ -227,3 +230,29 @@ def test_volumes_of_a_zone() -> None:
     assert reasons(answer, zones, "node-0") == ()
     assert reasons(answer, zones, "node-1") == ("node(s) had no available volume zone",)
     assert reasons(answer, zones, "node-2") == (), "a node that has no zone"
+
+
+@settings(max_examples=80, deadline=None)
+@given_(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=25))
+def test_nothing_is_promised_twice(steps: list[tuple[int, int, bool]]) -> None:
+    """Pods are given nodes and taken back in any order; some share a claim."""
+    sizes = ("1Gi", "2Gi", "1Gi")
+    disks = [volume(f"v{n}", size, node=f"node-{n % 2}") for n, size in enumerate(sizes)]
+    there = store(STATIC, *disks, *(claim(f"c{n}") for n in range(4)))
+    promised = Promised()
+    for who, which, stays in steps:
+        uid = f"uid-{who}"
+        promised.bindings.pop(uid, None)
+        claims = claims_of(consumer(f"c{which}", f"c{(which + who) % 4}"), there)
+        for on in ("node-0", "node-1"):
+            answer = find_bindings(claims, at(on), there, promised)
+            if stays and isinstance(answer, Bindings):
+                promised.bindings[uid] = Promise(on, answer, at(on)[1])
+                break
+        pairs = [pair for each in promised.bindings.values() for pair in each.bindings.volumes]
+        assert len({v["metadata"]["name"] for v, _claim in pairs}) == len(pairs)
+        assert len({c["metadata"]["name"] for _volume, c in pairs}) == len(pairs)
+        for each in promised.bindings.values():
+            assert all(storage.reaches(v, each.node, each.labels) for v, _ in each.bindings.volumes)
+            for shared in each.bindings.shared:
+                assert promised.node_of(key_of(shared)) in ("", each.node)
