@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from agents.runtime import linux
@@ -113,8 +115,12 @@ class ContainerdProcess:
 
     def daemon(self) -> int:
         """containerd's own pid, which is not the one that `start` started."""
-        (found,) = [pid for pid in self.marked() if _program(pid) == "containerd"]
-        return found
+        # Its children are it too, until they have become something else.
+        return min(pid for pid in self.marked() if _program(pid) == "containerd")
+
+    def programs(self) -> set[str]:
+        """What runs in the machine, by name."""
+        return {_program(pid) for pid in self.marked()}
 
     def marked(self) -> list[int]:
         """The machine's processes: its first one and all below it."""
@@ -149,10 +155,19 @@ class ContainerdProcess:
 
     async def remove_sandboxes(self) -> None:
         client = ContainerdCri(self.endpoint, self.logs, self.cgroup)
-        found = await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())
-        for sandbox in found.items:
-            request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id)
-            await client.runtime.RemovePodSandbox(request)
+        deadline_s = time.monotonic() + 30
+        while True:
+            try:
+                found = await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())
+                for sandbox in found.items:
+                    request = cri.RemovePodSandboxRequest(pod_sandbox_id=sandbox.id)
+                    await client.runtime.RemovePodSandbox(request)
+                break
+            except grpc.aio.AioRpcError:
+                # An agent that was killed may have left a removal half done.
+                if time.monotonic() > deadline_s:
+                    raise
+                await asyncio.sleep(0.2)
         await client.channel.close(None)
 
     def close(self) -> None:

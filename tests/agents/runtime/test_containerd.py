@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import grpc
 import pytest
 
 from kubraft.pb.criv1 import api_pb2 as cri
@@ -52,8 +49,10 @@ def groups_of(process: ContainerdProcess) -> list[Path]:
     return [path for path in (GROUPS / name, *GROUPS.glob(f"*/{name}")) if path.exists()]
 
 
-def interfaces() -> set[str]:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
+def ports_of(process: ContainerdProcess) -> list[str]:
+    """The interfaces that Pods have on the node's bridge."""
+    folder = Path("/sys/class/net", process.bridge, "brif")
+    return [path.name for path in folder.iterdir()] if folder.exists() else []
 
 
 def tables() -> str:
@@ -61,37 +60,36 @@ def tables() -> str:
     return done.stdout
 
 
-async def test_sigkill_leaves_nothing_that_remove_does_not_find(own: ContainerdProcess) -> None:
-    before = interfaces()
-    pids = await with_a_pod(own)
-    programs = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids}
-    assert {"containerd", "containerd-shim", "sleep"} <= programs
-    own.kill()
-    await until(lambda: not any(map(is_alive, pids)))
-    assert str(own.root) not in Path("/proc/mounts").read_text()
-    # A namespace goes when its last process does, a little later; its interfaces go with it.
-    await until(lambda: interfaces() <= before | {own.bridge})
-    assert groups_of(own)
-    await asyncio.to_thread(own.remove)
-    assert own.bridge not in interfaces()
-    assert not groups_of(own)
-    assert own.bridge not in await asyncio.to_thread(tables)
-
-
-async def test_a_stop_leaves_nothing(own: ContainerdProcess) -> None:
-    pids = await with_a_pod(own)
-    assert await own.stop() == 0
-    assert not any(map(is_alive, pids))
-    assert own.bridge not in interfaces()
-    assert not groups_of(own)
-
-
 def routes() -> str:
     command = ["ip", "route", "show", "table", "local"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-async def test_the_services_addresses_are_local_while_any_node_runs(
+async def test_sigkill_leaves_nothing_but_a_record(own: ContainerdProcess) -> None:
+    pids = await with_a_pod(own)
+    assert {"containerd", "containerd-shim-runc-v2", "sleep"} <= own.programs()
+    assert ports_of(own)
+    own.kill()
+    await until(lambda: not any(map(is_alive, pids)))
+    assert str(own.root) not in Path("/proc/mounts").read_text()
+    # A namespace goes when its last process does, a little later; its interfaces go with it.
+    await until(lambda: not ports_of(own))
+    assert groups_of(own)
+    await asyncio.to_thread(own.remove)
+    assert not Path("/sys/class/net", own.bridge).exists()
+    assert not groups_of(own)
+    assert own.bridge not in await asyncio.to_thread(tables)
+
+    await own.start()
+    async with own.connected() as client:
+        (found,) = (await client.runtime.ListContainers(cri.ListContainersRequest())).containers
+        status = await client.status(found.id)
+        assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 255)
+        (sandbox,) = (await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())).items
+        assert sandbox.state == cri.SANDBOX_NOTREADY
+
+
+async def test_a_stop_leaves_nothing_and_the_last_one_takes_the_services_addresses(
     tmp_path: Path,
 ) -> None:
     require_containerd()
@@ -102,46 +100,18 @@ async def test_the_services_addresses_are_local_while_any_node_runs(
         for node in nodes:
             node.extra = (f"--local-range={network}",)
             await node.start()
-        assert network in routes()
+        assert network in await asyncio.to_thread(routes)
+        pids = await with_a_pod(nodes[0])
         assert await nodes[0].stop() == 0
-        assert network in routes()
+        assert not any(map(is_alive, pids))
+        assert not Path("/sys/class/net", nodes[0].bridge).exists()
+        assert not groups_of(nodes[0])
+        assert network in await asyncio.to_thread(routes)
         assert await nodes[1].stop() == 0
-        assert network not in routes()
+        assert network not in await asyncio.to_thread(routes)
     finally:
         for node in nodes:
             node.close()
-
-
-async def test_what_a_killed_one_had_is_known_as_ended(own: ContainerdProcess) -> None:
-    await with_a_pod(own)
-    own.kill()
-    await own.start()
-    async with own.connected() as client:
-        (found,) = (await client.runtime.ListContainers(cri.ListContainersRequest())).containers
-        status = await client.status(found.id)
-        assert (status.state, status.exit_code) == (cri.CONTAINER_EXITED, 255)
-        (sandbox,) = (await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())).items
-        assert sandbox.state == cri.SANDBOX_NOTREADY
-
-
-async def test_containers_outlive_containerd_itself(own: ContainerdProcess) -> None:
-    async with own.connected() as client:
-        container = await client.run(await client.sandbox(), "sleep", "1000")
-        pids = [pid for pid in own.marked() if pid != own.daemon()]
-        daemon = own.daemon()
-        os.kill(daemon, signal.SIGKILL)
-        await until(lambda: not is_alive(daemon))
-        for _attempt in range(600):
-            try:
-                answer = await client.execute(container, "echo", "still here")
-                break
-            except grpc.aio.AioRpcError:
-                await asyncio.sleep(0.05)
-        else:
-            raise AssertionError("containerd was not started again")
-        assert answer.stdout == b"still here\n"
-        assert (await client.status(container)).state == cri.CONTAINER_RUNNING
-        assert all(map(is_alive, pids))
 
 
 async def test_a_second_one_on_the_same_directory_is_refused(
