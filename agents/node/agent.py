@@ -41,11 +41,12 @@ from agents.node.runtime_health import RuntimeHealth
 from agents.node.service_account_token import ServiceAccountTokens
 from agents.node.service_links import service_links
 from agents.node.shutdown import NOT_READY, REJECTED, end_pods
+from agents.node.static_pods import StaticPods, is_mirror
 from agents.node.stats_routes import StatsRoutes
 from agents.node.volumes import Volumes
 from kubraft.agent_main import Agent
 from kubraft.api.gvk import NODE, POD, SERVICE
-from kubraft.api.object import Object, uid_of
+from kubraft.api.object import Object, ObjectKey, uid_of
 from kubraft.client.controller import Controller
 from kubraft.client.events import EventRecorder
 from kubraft.client.informer import Informer
@@ -83,6 +84,17 @@ class NodeAgent:
         self._services = Informer(agent.client, SERVICE)
         self._controller: Controller[str] = Controller(
             "node.pods", self._reconcile, workers=_WORKERS, clock=agent.clock
+        )
+        self._static = StaticPods(
+            given.pod_manifest_path,
+            given.name,
+            agent.client,
+            agent.clock,
+            mirrors=self._pods.list,
+            node_uid=self._node_uid,
+            again=self._controller.queue.add,
+            known=lambda uid: self._sync is not None and uid in self._sync.known(),
+            period_s=given.file_check_frequency,
         )
         self._sync: PodSync | None = None
         self._evictor: Evictor | None = None
@@ -197,8 +209,10 @@ class NodeAgent:
                 # What the runtime has is judged only once all Pods of this node are known.
                 await self._pods.wait_synced()
                 await self._services.wait_synced()
+                await self._static.scan()
                 for uid in await asyncio.to_thread(self._volumes.uids):
                     self._controller.queue.add(uid)
+                group.create_task(self._static.run())
                 group.create_task(self._controller.run())
                 group.create_task(events.run())
                 group.create_task(health.run())
@@ -232,6 +246,10 @@ class NodeAgent:
                 return pressed
             others = [p for p in self._sync.running_pods() if uid_of(p) != uid_of(pod)]
             return refusal(pod, others, available, registration.labels)
+
+        def forget(uid: str) -> None:
+            tokens.forget(uid)
+            self._static.ended(uid)
 
         fetch = self._objects.fetch
         claims = ClaimVolumes(self._root, fetch, machine.name, lambda: registration.labels)
@@ -268,8 +286,9 @@ class NodeAgent:
             refuse=refuse,
             backoff_s=(self._given.restart_backoff_base, self._given.restart_backoff_max),
             runtime_name=machine.info["containerRuntimeVersion"].partition("://")[0],
-            forget=tokens.forget,
+            forget=forget,
             again=self._controller.queue.add,
+            uid_in_api=self._static.uid_in_api,
         )
 
     def _make_evictor(self, sync: PodSync) -> Evictor:
@@ -290,15 +309,32 @@ class NodeAgent:
 
     # What the parts ask for
 
+    def _node_uid(self) -> str:
+        found = self._nodes.list()
+        return uid_of(found[0]) if found else ""
+
     async def _reconcile(self, uid: str) -> float | None:
         assert self._sync is not None
         return await self._sync.reconcile(uid)
 
     def _find_pod(self, uid: str) -> Object | None:
+        static = self._static.find(uid)
+        if static is not None:
+            return static
         found = self._pods.by_index("uid", uid)
-        return found[0] if found else None
+        return found[0] if found and not is_mirror(found[0]) else None
+
+    def _get_pod(self, key: ObjectKey) -> Object | None:
+        pod = self._pods.get(key)
+        return None if pod is None else self._static.as_run(pod)
+
+    def _all_pods(self) -> list[Object]:
+        return [self._static.as_run(pod) for pod in self._pods.list()]
 
     def _on_pod(self, old: Object | None, new: Object | None) -> None:
+        if is_mirror(new or old or {"metadata": {}}):
+            self._static.on_mirror(old, new)
+            return
         for pod in (old, new):
             if pod is not None:
                 self._controller.queue.add(uid_of(pod))
@@ -328,16 +364,14 @@ class NodeAgent:
 
     async def _serve(self) -> GrpcServer:
         given = self._given
-        logs = NodeAgentService(
-            self._pods.get, self._runtime.view, self._clock, self._root / "logs"
-        )
-        streams = PodStreams(self._pods.get, self._runtime.view, self._runtime)
+        logs = NodeAgentService(self._get_pod, self._runtime.view, self._clock, self._root / "logs")
+        streams = PodStreams(self._get_pod, self._runtime.view, self._runtime)
         routes = {
             "healthz": Route(healthz),
             "containerLogs": log_route(logs.read, self._clock),
             **streams.routes(),
             **StatsRoutes(
-                given.name, self._runtime.pod_stats, self._pods.list, self._clock
+                given.name, self._runtime.pod_stats, self._all_pods, self._clock
             ).routes(),
         }
         address = Address(
@@ -414,6 +448,7 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
     add("--client-ca-file", required=True, type=Path, help="CA of who may ask")
     add("--node-ip", default="127.0.0.1", help="the node's address (%(default)s)")
     add("--pod-cidr", default="", help="the range of Pods' addresses, for spec.podCIDR")
+    add("--pod-manifest-path", type=Path, help="a folder with manifests of static Pods")
     add("--max-pods", type=int, default=110, help="(%(default)s)")
     group = parser.add_argument_group("names")
     group.add_argument(
@@ -438,6 +473,7 @@ def add_flags(parser: argparse.ArgumentParser, duration: Any) -> None:
         default=30.0,
         help="a runtime that answers nothing for so long makes the node NotReady (30s)",
     )
+    group.add_argument("--file-check-frequency", type=duration, default=20.0, help="20s")
     group.add_argument("--node-lease-duration", type=duration, default=40.0, help="40s")
     group.add_argument("--node-status-update-frequency", type=duration, default=10.0, help="10s")
     group.add_argument("--node-status-report-frequency", type=duration, default=300.0, help="5m")

@@ -76,6 +76,7 @@ class PodSync:
         forget: Callable[[str], None] = lambda _uid: None,
         again: Callable[[str], None] = lambda _uid: None,
         reports_sandboxes: bool = True,
+        uid_in_api: Callable[[Object], str] = uid_of,
     ) -> None:
         self._client = client
         self._runtime = runtime
@@ -95,6 +96,7 @@ class PodSync:
         self._again = again
         # Whether a status is written between sandbox and containers, which may take long to start.
         self._reports_sandboxes = reports_sandboxes
+        self._uid_in_api = uid_in_api
         self._memories: dict[str, PodMemory] = {}
         self._began_s = clock.now().timestamp()
 
@@ -479,7 +481,10 @@ class PodSync:
         if not change:
             return
         key = key_of(pod)
-        merge = {"metadata": {"uid": uid_of(pod)}, "status": change}
+        uid = self._uid_in_api(pod)
+        if not uid:
+            return
+        merge = {"metadata": {"uid": uid}, "status": change}
         try:
             await self._client.patch(POD, key.name, merge, key.namespace, "status")
         except (NotFoundError, ConflictError):
