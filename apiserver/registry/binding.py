@@ -72,6 +72,7 @@ async def bind(
         condition = {"type": "PodScheduled", "status": "True"}
         conditions = with_condition(status.get("conditions"), condition, machinery.clock.now())
         status["conditions"] = conditions
+        status.pop("nominatedNodeName", None)  # it was a wish, and has come true or not
         return pod
 
     trusted = WriteOptions(dry_run=options.dry_run, trusted=True)

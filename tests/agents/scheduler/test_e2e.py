@@ -156,6 +156,10 @@ async def test_an_important_pod_takes_the_place_of_another(
         await asyncio.sleep(0.05)
     await client.delete(POD, "low", "default", grace_period_s=0)  # as its node agent would
     await until_on_node(client, "vip", within_s=40)
+    bound = await client.get(POD, "vip", "default")
+    assert not bound["status"].get("nominatedNodeName")
+    scheduled = next(c for c in bound["status"]["conditions"] if c["type"] == "PodScheduled")
+    assert (scheduled["status"], scheduled.get("reason")) == ("True", None)
 
 
 async def test_a_killed_scheduler_goes_on_where_it_was(
