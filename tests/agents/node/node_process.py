@@ -27,7 +27,6 @@ AGENT_FLAGS = (
     "--node-status-update-frequency=1s",
     "--restart-backoff-base=500ms",
     "--restart-backoff-max=2s",
-    "--runtime-down-after=3s",
     "--eviction-hard=memory.available<100Mi,pid.available<5%",  # whatever the disk
 )
 

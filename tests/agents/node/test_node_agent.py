@@ -29,7 +29,7 @@ from kubraft.api.object import Object
 from kubraft.pb.criv1 import api_pb2 as cri
 from kubraft.pb.v1 import node_pb2_grpc
 from kubraft.pb.v1 import objects_pb2 as pb
-from tests.agents.node.node_process import Node, state
+from tests.agents.node.node_process import Node, running_node, state
 from tests.agents.runtime.runtime_process import Cri, until
 from tests.harness.api import ADMIN_TOKEN, ApiUnderTest
 from tests.harness.eventually import eventually
@@ -397,31 +397,34 @@ async def test_a_killed_runtime_has_its_containers_restarted(any_node: Node) -> 
     await node.until_event("again", "SandboxChanged", "Pod sandbox changed")
 
 
-async def test_a_runtime_that_hangs_makes_the_node_not_ready(node: Node) -> None:
-    await node.run(node.pod("patient", image="kubraft/web"))
-    before = await node.until_ready("patient")
+async def test_a_runtime_that_hangs_makes_the_node_not_ready(
+    api: ApiUnderTest, tmp_path: Path
+) -> None:
+    flags = ("--runtime-down-after=3s",)
+    async with running_node(api, tmp_path / "node", flags=flags) as node:
+        await node.run(node.pod("patient", image="kubraft/web"))
+        before = await node.until_ready("patient")
 
-    async def told(status: str) -> Object:
-        async with asyncio.timeout(60):
-            while True:
-                found = await node.client.get(NODE, "node-0")
-                ready = find_condition(found["status"]["conditions"], "Ready")
-                if ready is not None and ready["status"] == status:
-                    return ready
-                await asyncio.sleep(0.05)
+        async def told(status: str) -> Object:
+            async with asyncio.timeout(60):
+                while True:
+                    found = await node.client.get(NODE, "node-0")
+                    ready = find_condition(found["status"]["conditions"], "Ready")
+                    if ready is not None and ready["status"] == status:
+                        return ready
+                    await asyncio.sleep(0.05)
 
-    os.kill(node.runtime.pid, signal.SIGSTOP)
-    try:
-        ready = await told("False")
-        assert (ready["reason"], ready["message"]) == (
-            "KubeletNotReady",
-            "container runtime is down",
-        )
-    finally:
-        os.kill(node.runtime.pid, signal.SIGCONT)
-    assert (await told("True"))["message"] == "kubelet is posting ready status"
-    after = await node.until_ready("patient")
-    assert state(after)["containerID"] == state(before)["containerID"]
+        os.kill(node.runtime.pid, signal.SIGSTOP)
+        try:
+            ready = await told("False")
+            words = (ready["reason"], ready["message"])
+            assert words == ("KubeletNotReady", "container runtime is down")
+        finally:
+            os.kill(node.runtime.pid, signal.SIGCONT)
+        assert (await told("True"))["message"] == "kubelet is posting ready status"
+        after = await node.until_ready("patient")
+        assert state(after)["containerID"] == state(before)["containerID"]
+        await node.client.delete(POD, "patient", "default", grace_period_s=0)
 
 
 async def test_pods_run_on_while_the_api_server_is_away(node: Node, api: ApiUnderTest) -> None:
