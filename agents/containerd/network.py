@@ -16,8 +16,8 @@ from kubraft.containerd_programs import find_program
 from kubraft.log import get_logger
 
 _TIMEOUT_S: Final = 10.0
-# From a Pod to anywhere else; other nodes' Pods and the Services must see its own address.
-_CLUSTER: Final = "10.0.0.0/8"
+# Bridges of nodes, this one's and others': behind them Pods see each other's own addresses.
+_BRIDGES: Final = "kb*"
 
 log = get_logger("containerd.network")
 
@@ -33,7 +33,7 @@ delete table ip {bridge}
 table ip {bridge} {{
   chain postrouting {{
     type nat hook postrouting priority srcnat; policy accept;
-    ip saddr {pod_cidr} ip daddr != {_CLUSTER} masquerade
+    ip saddr {pod_cidr} oifname != "{_BRIDGES}" masquerade
   }}
 }}
 """
