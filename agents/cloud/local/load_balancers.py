@@ -21,6 +21,8 @@ from kubraft.api.object import Object, key_of, uid_of
 from kubraft.api.time import Clock
 
 CHECK_S: Final = 5.0
+# While a target has failed its last check: new Pods should not wait for the next round.
+SUSPECT_S: Final = 1.0
 _AFFINITY_S: Final = 10_800
 _ADDRESS_TYPE: Final = "InternalIP"
 
@@ -88,13 +90,18 @@ class LocalLoadBalancers:
                     async with self._applying:
                         await self._apply()
                 try:
-                    async with asyncio.timeout(CHECK_S if targets else None):
+                    async with asyncio.timeout(self._pause_s(bool(targets))):
                         await self._changed.wait()
                 except TimeoutError:
                     continue
         finally:
             self._listeners.close()
             self._balancers.clear()
+
+    def _pause_s(self, has_targets: bool) -> float | None:  # noqa: FBT001
+        if not has_targets:
+            return None
+        return SUSPECT_S if self._health.has_failures else CHECK_S
 
     async def _apply(self) -> dict[Front, str]:
         table = {

@@ -36,6 +36,11 @@ class TargetHealth:
     def is_healthy(self, target: HealthTarget) -> bool:
         return self._failures.get(target, 0) < FAILURES_MAX
 
+    @property
+    def has_failures(self) -> bool:
+        """Whether any target has failed its last check."""
+        return any(self._failures.values())
+
     async def check(self, targets: Iterable[HealthTarget]) -> bool:
         """Ask each once; whether any has become healthy, or ill. Others are forgotten."""
         limit = asyncio.Semaphore(_PARALLEL_MAX)

@@ -153,7 +153,9 @@ async def test_a_target_is_ill_after_two_failures_and_well_after_one_success() -
     asked = HealthTarget("127.126.1.5", port)
     changes = [await health.check([asked]) for _ in range(3)]
     assert changes == [False, True, False]
+    assert health.has_failures
     assert not health.is_healthy(asked)
     async with target("a", asked.address, port):
         assert await health.check([asked])
     assert health.is_healthy(asked)
+    assert not health.has_failures
