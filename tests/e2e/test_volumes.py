@@ -125,8 +125,8 @@ class User:
 
 
 @pytest.fixture
-def user(cluster: Cluster) -> Iterator[User]:
-    made = User(cluster)
+def user(session_cluster: Cluster) -> Iterator[User]:
+    made = User(session_cluster)
     made.ok("create", "namespace", made.namespace)
     yield made
     made.run("delete", "namespace", made.namespace, "--wait=false")
