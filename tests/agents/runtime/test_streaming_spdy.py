@@ -123,7 +123,9 @@ async def test_a_command_over_spdy(client: Cri) -> None:
 
 async def test_a_terminal_over_spdy(client: Cri) -> None:
     container = await sleeper(client)
-    url = await exec_url(client, container, "sh", "-c", "read x; stty size", stdin=True, tty=True)
+    # What one stream says may be heard after what another one says later.
+    script = 'read x; while [ "$(stty size)" = "0 0" ]; do sleep 0.02; done; stty size'
+    url = await exec_url(client, container, "sh", "-c", script, stdin=True, tty=True)
     async with connected(url, V4) as session:
         error = await session.open(streamType="error")
         stdin, stdout, resize = [
