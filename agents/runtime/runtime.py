@@ -407,7 +407,6 @@ class ProcessRuntime:
             await asyncio.wait(self._tasks, timeout=_KILL_TIMEOUT_S)
         for task in list(self._tasks):
             task.cancel()
-        self.cgroups.close()
 
 
 def _find(items: dict[str, _Item], wanted: str) -> _Item | None:

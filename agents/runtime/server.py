@@ -98,6 +98,7 @@ async def serve(flags: argparse.Namespace) -> None:
     await runtime.close()
     await server.stop(_STOP_GRACE_S)
     await nursery.stop()
+    await asyncio.to_thread(cgroups.close)  # nothing lives in them any more
     with contextlib.suppress(OSError):
         os.unlink(path)
     if lost:
