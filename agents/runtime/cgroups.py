@@ -9,7 +9,6 @@ Source: Linux kernel documentation, "Control Group v2", "Memory Resource Control
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from kubraft.pb.criv1 import api_pb2 as cri
 _MOUNT = Path("/sys/fs/cgroup")
 _OWN = Path("/proc/self/cgroup")
 _CONTROLLERS = ("memory", "cpu")
+_NAME = "kubraft-"  # and the process ID of the runtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,17 @@ class Cgroups:
                 os.rmdir(path)
 
     def sweep(self) -> None:
-        """Remove every group of this runtime in which nothing lives."""
+        """Remove what runtimes that were killed have left, and in which nothing lives."""
         for base in dict.fromkeys(self.bases.values()):
-            for path in base.iterdir() if base.is_dir() else ():
-                if path.is_dir():
-                    with contextlib.suppress(OSError):
-                        path.rmdir()
+            for other in base.parent.glob(f"{_NAME}*"):
+                pid = other.name.removeprefix(_NAME)
+                if not (pid.isdecimal() and Path("/proc", pid).exists()):
+                    _remove(other)
 
     def close(self) -> None:
-        """Remove all of it."""
-        self.sweep()
+        """Remove all of its own."""
         for base in dict.fromkeys(self.bases.values()):
-            with contextlib.suppress(OSError):
-                base.rmdir()
+            _remove(base)
 
     def _path(self, controller: str, container_id: str) -> Path:
         return self.bases[controller] / container_id
@@ -134,9 +132,9 @@ def _values_v2(resources: cri.LinuxContainerResources) -> dict[str, list[tuple[s
     return {"cpu": cpu, "memory": memory}
 
 
-def find_cgroups(root: Path, mount: Path = _MOUNT, own: Path = _OWN) -> Cgroups:
-    """The groups that the runtime of `root` may use; it makes the directory of its own."""
-    name = "kubraft-" + hashlib.sha256(str(root).encode()).hexdigest()[:12]
+def find_cgroups(pid: int, mount: Path = _MOUNT, own: Path = _OWN) -> Cgroups:
+    """The groups that the runtime with that process ID may use; makes the directory of its own."""
+    name = f"{_NAME}{pid}"
     found = _version_2(mount, name)
     if found is None:
         found = _version_1(mount, own, name)
@@ -176,6 +174,16 @@ def _version_1(mount: Path, own: Path, name: str) -> Cgroups | None:
             return None
         bases[controller] = base
     return Cgroups(1, bases)
+
+
+def _remove(base: Path) -> None:
+    """Remove a runtime's directory, as far as nothing lives in it."""
+    with contextlib.suppress(OSError):
+        for path in base.iterdir():
+            if path.is_dir():
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+        base.rmdir()
 
 
 def _read(path: Path) -> str:

@@ -57,7 +57,7 @@ async def serve(flags: argparse.Namespace) -> None:
         raise ServeError(f"the container supervisor did not start: {error}") from error
     site = Site(root, isolation, _real_paths([str(root), *flags.masked_path]))
     images = ImageStore(_python_path(root))
-    cgroups = find_cgroups(root)
+    cgroups = find_cgroups(os.getpid())
     cgroups.sweep()
     runtime = ProcessRuntime(site, str(flags.pod_cidr), nursery, images, cgroups=cgroups)
     streaming = StreamingServer(runtime, _tokens())

@@ -286,7 +286,7 @@ async def test_memory_beyond_the_limit_is_oom_killed(fields_node: Node) -> None:
         "hungry", lambda p: p["status"].get("phase") in {"Succeeded", "Failed"}, timeout_s=60
     )
     told = state(ended)["state"]["terminated"]
-    groups = find_cgroups(node.root)
+    groups = find_cgroups(os.getpid())
     groups.close()
     expected = (137, "OOMKilled") if groups.available else (0, "Completed")
     assert (told["exitCode"], told["reason"]) == expected

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ def test_version_1(tmp_path: Path) -> None:
     own.write_text("4:memory:/outer\n1:cpu:/\n")
     for path in ("mount/memory/outer", "mount/cpu"):
         (tmp_path / path).mkdir(parents=True)
-    groups = find_cgroups(Path("/root"), tmp_path / "mount", own)
+    groups = find_cgroups(7, tmp_path / "mount", own)
     assert groups.version == 1
     memory, cpu = (Path(directory) for directory in groups.directories("c"))
     assert memory.parent.parent == tmp_path / "mount/memory/outer"
@@ -47,7 +49,7 @@ def test_version_1(tmp_path: Path) -> None:
 
 def test_version_2(tmp_path: Path) -> None:
     (tmp_path / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
-    groups = find_cgroups(Path("/root"), tmp_path, tmp_path / "self")
+    groups = find_cgroups(7, tmp_path, tmp_path / "self")
     assert groups.version == 2
     (folder,) = (Path(directory) for directory in groups.directories("c"))
     assert (folder.parent / "cgroup.subtree_control").read_text() == "+memory +cpu"
@@ -66,11 +68,23 @@ def test_version_2(tmp_path: Path) -> None:
 
 
 def test_where_there_are_none_nothing_is_written(tmp_path: Path) -> None:
-    groups = find_cgroups(Path("/root"), tmp_path / "nowhere", tmp_path / "self")
+    groups = find_cgroups(7, tmp_path / "nowhere", tmp_path / "self")
     assert groups == Cgroups()
     groups.create("c", LIMITS)
     assert groups.oom_kills("c") == 0
     groups.close()
+
+
+def test_what_a_killed_runtime_left_goes_when_another_starts(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.controllers").write_text("cpu memory\n")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in (f"kubraft-{gone.pid}/c", f"kubraft-{os.getppid()}/c", "kubraft-0a1b/c", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    groups = find_cgroups(os.getpid(), tmp_path, tmp_path / "self")
+    groups.sweep()
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert left == {f"kubraft-{os.getppid()}", f"kubraft-{os.getpid()}", "other"}
 
 
 async def have_cgroups(node: Cri) -> bool:
