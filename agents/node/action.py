@@ -37,6 +37,7 @@ class StopContainer:
     message: str
     grace_s: float | None = None  # None: the Pod's
     after: tuple[str, ...] = ()  # ids of those that are to end before it gets its signal
+    restart: bool = False  # it is to be started anew, however well it ends
 
 
 @dataclass(frozen=True, slots=True)

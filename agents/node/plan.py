@@ -51,6 +51,7 @@ class Unhealthy:
     message: str
     grace_s: float | None = None  # the probe's own; None: the Pod's
     exact: bool = False  # the message is all that is said
+    crashed: bool = False  # it counts as one that ended by itself: its exit code decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Facts:
     started: frozenset[str] = frozenset()  # ids whose startup probe (if any) has succeeded
     unhealthy: Mapping[str, Unhealthy] = field(default_factory=dict)  # by id
     hooking: frozenset[str] = frozenset()  # ids whose postStart hook runs
+    renewed: frozenset[str] = frozenset()  # ids that were stopped to be started anew
     ended: bool = False  # the Pod must not run: rejected, or past its deadline
     now_s: float = 0.0
     failed_at_s: Mapping[str, float] = field(default_factory=dict)  # id -> on the clock of now_s
@@ -283,7 +285,7 @@ class _Planner:
     def _should_run(self, container: Container, newest: ContainerView | None) -> bool:
         if newest is None:
             return not self._ended_in_status(container)
-        if not newest.exited:
+        if not newest.exited or newest.id in self._facts.renewed:
             return True
         return should_restart(container, self._policy, newest.exit_code)
 
@@ -304,13 +306,14 @@ class _Planner:
             return
         if life.spec_hash and life.spec_hash != spec_hash(container):
             message = f"Container {life.name} definition changed, will be restarted"
-            self._result.actions.append(StopContainer(life.id, life.name, message))
+            self._result.actions.append(StopContainer(life.id, life.name, message, restart=True))
         elif unhealthy := self._facts.unhealthy.get(life.id):
             again = should_restart(container, self._policy, _KILLED)
             message = unhealthy.message
             if again and not unhealthy.exact:
                 message += ", will be restarted"
-            stop = StopContainer(life.id, life.name, message, unhealthy.grace_s)
+            restart = again and not unhealthy.crashed
+            stop = StopContainer(life.id, life.name, message, unhealthy.grace_s, restart=restart)
             self._result.actions.append(stop)
 
     def _start(self, container: Container, former: ContainerView | None) -> None:

@@ -28,6 +28,7 @@ class PodMemory:
     disruption: bool = False  # the node ends the Pod, which others are told by a condition
     grace_s: float | None = None  # what the Pod has to stop, where the node says so
     failures: int = 0  # of starting, in a row
+    renewed: set[str] = field(default_factory=set)  # containers stopped to be started anew
     stopping: dict[str, Stop] = field(default_factory=dict)  # containers and sandboxes
     messages: dict[str, str] = field(default_factory=dict)  # container id -> last words
     volumes_checked_at_s: float = 0.0

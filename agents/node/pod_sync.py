@@ -244,6 +244,7 @@ class PodSync:
                 **self._hooks.unhealthy(uid),
             },
             hooking=self._hooks.running(uid),
+            renewed=frozenset(memory.renewed),
             ended=memory.ended is not None,
             now_s=self._clock.monotonic_s(),
             failed_at_s={
@@ -421,6 +422,8 @@ class PodSync:
     ) -> None:
         match action:
             case actions.StopContainer():
+                if action.restart:
+                    memory.renewed.add(action.id)
                 grace_s = pod_grace_s if action.grace_s is None else action.grace_s
                 if memory.grace_s is not None:
                     grace_s = min(grace_s, memory.grace_s)
@@ -432,6 +435,7 @@ class PodSync:
                 memory.messages.pop(action.id, None)
                 memory.allocation.actual.pop(action.id, None)
                 memory.moments.pop(action.id, None)
+                memory.renewed.discard(action.id)
                 for container in view.containers:
                     if container.id == action.id:
                         await asyncio.to_thread(_remove_log, container.log_path)

@@ -65,7 +65,8 @@ class PostStartHooks:
 
     def unhealthy(self, uid: str) -> dict[str, Unhealthy]:
         """The same for a plan."""
-        return {i: Unhealthy("FailedPostStartHook", exact=True) for i in self.failed(uid)}
+        failure = Unhealthy("FailedPostStartHook", exact=True, crashed=True)
+        return dict.fromkeys(self.failed(uid), failure)
 
     def forget(self, uid: str) -> None:
         """The Pod ends, or is gone: its hooks end too."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-from kubraft.api.errors import AlreadyExistsError, NotFoundError
+from kubraft.api.errors import AlreadyExistsError, BadRequestError, NotFoundError
 from kubraft.api.gvk import EVENT, POD
 from kubraft.api.object import Object
 from kubraft.api.pods import is_pod_ready
@@ -105,6 +105,16 @@ class Node:
     async def logs(self, name: str, **options: Any) -> str:
         chunks = [chunk async for chunk in self.client.logs(name, "default", **options)]
         return b"".join(chunks).decode()
+
+    async def until_logs(self, name: str, text: str, timeout_s: float = 20.0) -> None:
+        """Wait until the container `main` wrote just this: it may be ready before it writes."""
+        deadline = time.monotonic() + timeout_s
+        found = ""
+        while found != text:
+            assert time.monotonic() < deadline, found
+            await asyncio.sleep(0.05)
+            with contextlib.suppress(BadRequestError):  # there is no log yet
+                found = await self.logs(name, container="main")
 
     def pod(self, name: str, *command: str, image: str = "busybox", **spec: Any) -> Object:
         """A Pod of one container, `main`; `container` and `metadata` are merged in."""

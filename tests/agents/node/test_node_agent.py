@@ -165,11 +165,7 @@ async def test_init_containers_run_in_order_before_the_others(any_node: Node) ->
     await node.run(pod)
     ready = await node.until_ready("ordered")
     assert [s["ready"] for s in ready["status"]["initContainerStatuses"]] == [True, True]
-    for _attempt in range(100):
-        if await node.logs("ordered", container="main") == "first\nsecond\n":
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(await node.logs("ordered", container="main"))
+    await node.until_logs("ordered", "first\nsecond\n")
 
 
 async def test_a_failing_init_container_with_never_fails_the_pod(node: Node) -> None:
@@ -187,9 +183,11 @@ async def test_a_failing_liveness_probe_restarts_the_container(any_node: Node) -
         "periodSeconds": 1,
         "failureThreshold": 1,
     }
-    command = "touch /tmp/healthy; sleep 1.2; rm /tmp/healthy; sleep 1000"
+    # It ends well when it is told to, which does not mean that it is done.
+    command = "trap 'exit 0' TERM; touch /tmp/healthy; sleep 1.2; rm /tmp/healthy; "
+    command += "while :; do sleep 0.05; done"
     pod = node.pod("sick", "sh", "-c", command, container={"livenessProbe": probe})
-    pod["spec"]["terminationGracePeriodSeconds"] = 1
+    pod["spec"] |= {"terminationGracePeriodSeconds": 5, "restartPolicy": "OnFailure"}
     await node.run(pod)
     await node.until("sick", restarts(1))
     await node.until_event("sick", "Unhealthy", "Liveness probe failed: cat: /tmp/healthy")
@@ -234,7 +232,7 @@ async def test_missing_configuration_waits_and_then_starts(node: Node) -> None:
     assert state(pod)["state"]["waiting"]["message"] == 'configmap "late" not found'
     await configure(node, "ConfigMap", "late", {"a": "now"})
     await node.until_ready("waits")
-    assert await node.logs("waits") == "now\n"
+    await node.until_logs("waits", "now\n")
     await node.client.delete(CONFIG_MAP, "late", "default")
 
 
@@ -303,7 +301,7 @@ async def test_deletion_waits_for_the_program_up_to_its_grace(any_node: Node) ->
     pod["spec"]["terminationGracePeriodSeconds"] = 20
     pod["metadata"]["finalizers"] = ["example.com/look"]
     await node.run(pod)
-    await node.until_ready("polite")
+    await node.until_logs("polite", "up\n")  # the trap is set
     await node.client.delete(POD, "polite", "default")
     ended = await node.until("polite", lambda p: "terminated" in state(p).get("state", {}))
     assert state(ended)["state"]["terminated"]["exitCode"] == 0

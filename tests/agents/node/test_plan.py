@@ -299,7 +299,7 @@ def test_the_next_container_starts_when_the_hook_of_this_one_is_through() -> Non
 def test_what_a_killing_says(policy: str, message: str) -> None:
     sick = facts(unhealthy={"main0": Unhealthy("Container main failed", 7)})
     (stop,) = plan(pod(restartPolicy=policy), view(life("main", "running")), sick).actions
-    assert stop == StopContainer("main0", "main", message, 7)
+    assert stop == StopContainer("main0", "main", message, 7, restart=policy == "Always")
 
 
 def test_a_crashing_container_waits_longer_each_time() -> None:
@@ -342,6 +342,28 @@ def test_a_running_container_that_must_be_made_anew_is_stopped(reason: dict[str,
     assert shown(plan(wanted, there, facts(**reason)).actions) == ["stop main0"]
     stopping = facts(stopping=frozenset({"main0"}), **reason)
     assert plan(wanted, there, stopping).actions == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "why", "restart"),
+    [
+        pytest.param("OnFailure", Unhealthy("probe"), True, id="a probe failed"),
+        pytest.param("OnFailure", Unhealthy("resize", exact=True), True, id="a resize"),
+        pytest.param("OnFailure", Unhealthy("hook", crashed=True), False, id="its hook failed"),
+        pytest.param("Never", Unhealthy("probe"), False, id="a probe failed, Never"),
+    ],
+)
+def test_what_was_stopped_to_be_renewed_is_started_however_it_ended(
+    policy: str, why: Unhealthy, restart: bool
+) -> None:
+    wanted = pod(restartPolicy=policy)
+    sick = facts(unhealthy={"main0": why})
+    (stop,) = plan(wanted, view(life("main", "running")), sick).actions
+    assert isinstance(stop, StopContainer)
+    assert stop.restart == restart
+    renewed = facts(renewed=frozenset({"main0"}))
+    ended = view(life("main", "exit 0"))
+    assert shown(plan(wanted, ended, renewed).actions) == ["start main 1"]
 
 
 def test_former_lives_are_kept_for_previous_logs_and_no_longer() -> None:

@@ -83,7 +83,7 @@ async def test_a_static_pod_from_its_file_to_its_end(api: ApiUnderTest, tmp_path
         await until_shown(node, ready)
         shown = await node.get(name)
         first = state(shown)["containerID"]
-        assert await node.logs(name) == "first\n"
+        await node.until_logs(name, "first\n")
 
         # Deleting what shows it changes nothing but that.
         await node.client.delete(POD, name, "default", grace_period_s=0)
@@ -93,7 +93,7 @@ async def test_a_static_pod_from_its_file_to_its_end(api: ApiUnderTest, tmp_path
 
         file.write_text(MANIFEST % "second")
         await until_shown(node, lambda pods: ready(pods) and first not in ready(pods))
-        assert await node.logs(name) == "second\n"
+        await node.until_logs(name, "second\n")
 
         file.unlink()
         await until_shown(node, lambda pods: not pods)
