@@ -79,8 +79,7 @@ def allocate(
             return
     refused = refuse(pod)
     if refused is not None:
-        text = refused.message.removeprefix("Pod was rejected: ")
-        allocation.pending = Waiting(DEFERRED, text)
+        allocation.pending = Waiting(DEFERRED, refused.message)
         return
     allocation.allocated = wanted
 

@@ -24,7 +24,7 @@ def refusal(
     """Why `pod` must not run here beside `others`; None where it may."""
     for key, value in (pod["spec"].get("nodeSelector") or {}).items():
         if labels.get(key) != value:
-            return Waiting("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed")
+            return Waiting("NodeAffinity", "Predicate NodeAffinity failed")
     accepted = list(others)
     used: dict[str, Quantity] = {"pods": from_units(len(accepted))}
     for other in accepted:
@@ -39,7 +39,7 @@ def refusal(
             asked, taken, capacity = (_figure(name, figure) for figure in figures)
             return Waiting(
                 f"OutOf{name}",
-                f"Pod was rejected: Node didn't have enough resource: {name}, requested: {asked}, "
+                f"Node didn't have enough resource: {name}, requested: {asked}, "
                 f"used: {taken}, capacity: {capacity}",
             )
     return None

@@ -265,12 +265,11 @@ class PodSync:
         """Have the node's word on a Pod that it sees for the first time."""
         if memory.admitted or memory.ended is not None:
             return
-        if view.empty and not is_terminated(pod) and not is_terminating(pod):
-            memory.ended = self._refuse(pod)
-            if memory.ended is not None:
-                reason, message = memory.ended.reason, memory.ended.message
-                self._recorder.event(pod, "Warning", reason, message)
-                return
+        new = view.empty and not is_terminated(pod) and not is_terminating(pod)
+        if new and (why := self._refuse(pod)) is not None:
+            memory.ended = Waiting(why.reason, f"Pod was rejected: {why.message}")
+            self._recorder.event(pod, "Warning", why.reason, why.message)
+            return
         memory.admitted = True
 
     def _check_deadline(self, pod: Object, memory: PodMemory) -> float | None:

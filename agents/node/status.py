@@ -49,6 +49,8 @@ def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
     status = dict(old)
     status["observedGeneration"] = pod["metadata"].get("generation", 0)
     status.setdefault("startTime", format_time(now))
+    if _never_began(pod, observed):
+        return status | _failure(pod, observed)
     status["hostIP"] = observed.host_ip
     status["hostIPs"] = [{"ip": observed.host_ip}]
     status.setdefault("qosClass", qos_class(pod))
@@ -72,13 +74,30 @@ def pod_status(pod: Object, observed: Observed, now: datetime) -> Status:
     phase = _phase(pod, status, observed)
     status["phase"] = phase
     for name in ("reason", "message"):
-        status.pop(name, None)
+        if not is_terminated(pod):
+            status.pop(name, None)
     if (why := _ended(observed)) is not None:
         status["reason"], status["message"] = why.reason, why.message
-    elif is_terminated(pod):
-        status |= {name: old[name] for name in ("reason", "message") if name in old}
     status["conditions"] = _conditions(pod, status, observed, phase, now)
     return status
+
+
+def _never_began(pod: Object, observed: Observed) -> bool:
+    """Whether the Pod ended before anything of it was made: of its containers nothing is said.
+
+    So those who look at it see the reason, and not the state of what will never be.
+    """
+    ended = is_terminated(pod) or observed.ended is not None
+    known = (pod.get("status") or {}).get("containerStatuses")
+    return ended and observed.view.empty and not known
+
+
+def _failure(pod: Object, observed: Observed) -> Status:
+    why = observed.ended
+    found: Status = {"qosClass": qos_class(pod)}
+    if why is not None and not is_terminated(pod):
+        found |= {"phase": "Failed", "reason": why.reason, "message": why.message}
+    return found
 
 
 def _address(spec: Mapping[str, Any], observed: Observed) -> str:

@@ -41,11 +41,12 @@ class ProcessUnderTest:
         assert self._process
         return self._process.pid
 
-    def start(self) -> None:
-        """Start it; returns at once."""
+    def start(self, *flags: str) -> None:
+        """Start it, this once with more flags; returns at once."""
         assert self._process is None
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=log, stderr=log)
+            command = [*self._command, *flags]
+            self._process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
     def wait_ready(self, timeout_s: float = READY_WITHIN_S) -> None:
         """Return once this start of it has logged `event=ready`."""

@@ -35,7 +35,7 @@ def yes(_pod: Object) -> Waiting | None:
 
 
 def no(_pod: Object) -> Waiting | None:
-    return Waiting("OutOfcpu", "Pod was rejected: Node didn't have enough resource: cpu")
+    return Waiting("OutOfcpu", "Node didn't have enough resource: cpu")
 
 
 def given(cpu: str) -> Allocation:

@@ -20,7 +20,7 @@ from agents.node.eviction import (
 )
 from kubraft.api.conditions import find_condition
 from kubraft.api.object import Object
-from tests.agents.node.node_process import running_node
+from tests.agents.node.node_process import running_node, state
 from tests.agents.node.pods import pod
 from tests.harness.api import ApiUnderTest
 
@@ -111,9 +111,13 @@ def test_whom_a_node_under_pressure_takes() -> None:
 @pytest.mark.e2e
 async def test_a_pod_of_a_node_without_memory_is_evicted(api: ApiUnderTest, tmp_path: Path) -> None:
     flags = ("--eviction-hard=memory.available<1Pi", "--eviction-pressure-transition-period=1s")
-    async with running_node(api, tmp_path / "node", flags=flags) as node:
+    async with running_node(api, tmp_path / "node") as node:
         asked = {"resources": {"requests": {"memory": "1Mi"}}}
-        await node.run(node.pod("evicted", "sleep", "1000", container=asked))
+        command = "echo so far; exec sleep 1000"
+        await node.run(node.pod("evicted", "sh", "-c", command, container=asked))
+        await node.until_logs("evicted", "so far\n")
+        node.agent.kill()
+        node.agent.start(*flags)
         failed = await node.until("evicted", lambda p: p["status"].get("phase") == "Failed")
         assert failed["status"]["reason"] == "Evicted"
         assert failed["status"]["message"].startswith("The node was low on resource: memory. Thr")
@@ -121,9 +125,15 @@ async def test_a_pod_of_a_node_without_memory_is_evicted(api: ApiUnderTest, tmp_
         assert condition is not None
         assert condition["reason"] == "TerminationByKubelet"
         await node.until_event("evicted", "Evicted", "The node was low on resource: memory.")
+        await node.until_event("evicted", "Killing", "Stopping container main")
+        assert "terminated" in state(failed)["state"]
+        await node.until_logs("evicted", "so far\n")  # they are there as long as the Pod is
         await node.run(node.pod("besteffort", "sleep", "1000"))
         refused = await node.until("besteffort", lambda p: p["status"].get("phase") == "Failed")
-        assert refused["status"]["message"] == "The node had condition: [MemoryPressure]. "
+        why = "The node had condition: [MemoryPressure]. "
+        assert refused["status"]["message"] == f"Pod was rejected: {why}"
+        assert "containerStatuses" not in refused["status"]
+        await node.until_event("besteffort", "Evicted", why)
 
 
 @pytest.mark.e2e

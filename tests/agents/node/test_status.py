@@ -163,6 +163,8 @@ def test_a_rejected_pod_says_why() -> None:
     found = status(pod(), PodView(), ended=Waiting("OutOfcpu", "Pod was rejected"))
     assert (found["phase"], found["reason"]) == ("Failed", "OutOfcpu")
     assert found["message"] == "Pod was rejected"
+    assert "containerStatuses" not in found
+    assert status(pod(status=found), PodView()) == found  # another agent leaves it at that
 
 
 def test_containers_that_wait_for_init_say_so() -> None:

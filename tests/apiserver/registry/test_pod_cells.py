@@ -51,3 +51,20 @@ DONE = {"name": "i", "restartCount": 2, "state": {"terminated": {"exitCode": 0}}
 def test_restarts(init: Any, container: Any, shown: tuple[str, str, str]) -> None:
     status = {"initContainerStatuses": [init], "containerStatuses": [container]}
     assert row(status) == shown
+
+
+@pytest.mark.parametrize(
+    ("containers", "shown"),
+    [
+        pytest.param([], "Evicted", id="refused before anything was made"),
+        pytest.param([{"name": "c", "state": {"terminated": FAILED}}], "Error", id="killed"),
+        pytest.param(
+            [{"name": "c", "state": {"terminated": {"exitCode": 0, "reason": "Completed"}}}],
+            "Completed",
+            id="ended well when told to",
+        ),
+    ],
+)
+def test_an_evicted_pod_shows_what_became_of_its_containers(containers: Any, shown: str) -> None:
+    status = {"phase": "Failed", "reason": "Evicted", "containerStatuses": containers}
+    assert row(status)[1] == shown
