@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from agents.cloud.node_controller import NodeController
+from agents.cloud.options import Options
 from agents.cloud.provider import CloudProvider
+from agents.cloud.route_controller import RouteController
 from agents.cloud.service_controller import ServiceController
 from kubraft.agent_main import Agent, first_cause
 from kubraft.api.gvk import NODE, SERVICE
@@ -16,24 +18,26 @@ from kubraft.client.leader_election import LeadershipLostError
 LEASE_NAME = "cloud-controller-manager"
 
 
-async def run(agent: Agent, provider: CloudProvider) -> None:
+async def run(agent: Agent, provider: CloudProvider, options: Options) -> None:
     """Be a candidate, control while elected, and begin anew after a loss; until cancelled."""
     is_first = True
     while True:
         try:
-            await _term(agent, provider, say_ready=is_first)
+            await _term(agent, provider, options, say_ready=is_first)
         except* LeadershipLostError as lost:
             agent.log.warning("leadership_lost", cause=str(first_cause(lost)))
         is_first = False
 
 
-async def _term(agent: Agent, provider: CloudProvider, *, say_ready: bool) -> None:
+async def _term(
+    agent: Agent, provider: CloudProvider, options: Options, *, say_ready: bool
+) -> None:
     elector = agent.elector(LEASE_NAME)
     client = agent.client.fenced(elector.fence)
     nodes = Informer(agent.client, NODE, clock=agent.clock)
     services = Informer(agent.client, SERVICE, clock=agent.clock)
     recorders: list[EventRecorder] = []
-    controllers: list[NodeController | ServiceController] = []
+    controllers: list[NodeController | ServiceController | RouteController] = []
 
     def recorder(component: str) -> EventRecorder:
         recorders.append(EventRecorder(client, component, clock=agent.clock))
@@ -41,12 +45,36 @@ async def _term(agent: Agent, provider: CloudProvider, *, say_ready: bool) -> No
 
     if provider.instances is not None:
         events = recorder("cloud-node-controller")
-        controllers.append(NodeController(client, nodes, provider.instances, events, agent.clock))
+        controllers.append(
+            NodeController(
+                client,
+                nodes,
+                provider.instances,
+                events,
+                agent.clock,
+                addresses_s=options.addresses_period_s,
+            )
+        )
     if provider.load_balancers is not None:
         events = recorder("service-controller")
         balancers = provider.load_balancers
         controllers.append(
             ServiceController(client, services, nodes, balancers, events, clock=agent.clock)
+        )
+
+    if options.route_ranges and provider.routes is None:
+        agent.log.warning("no_routes", provider=provider.name)
+    elif provider.routes is not None and options.route_ranges:
+        controllers.append(
+            RouteController(
+                client,
+                nodes,
+                provider.routes,
+                recorder("route_controller"),
+                agent.clock,
+                ranges=options.route_ranges,
+                period_s=options.route_period_s,
+            )
         )
 
     async def control() -> None:

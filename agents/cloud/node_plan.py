@@ -57,7 +57,13 @@ def initialized(node: Object, found: InstanceMetadata) -> Object:
 def with_addresses(node: Object, found: InstanceMetadata) -> list[dict[str, str]] | None:
     """The addresses of the Node's status; None where they are so already, or nobody knows any."""
     wanted = [{"type": type_, "address": address} for type_, address in found.addresses]
-    return None if not wanted or wanted == (node.get("status") or {}).get("addresses") else wanted
+    had = (node.get("status") or {}).get("addresses") or []
+    return None if not wanted or _in_order(wanted) == _in_order(had) else wanted
+
+
+def _in_order(addresses: list[dict[str, str]]) -> list[tuple[str, str]]:
+    """Whoever writes them may choose another order."""
+    return sorted((each.get("type", ""), each.get("address", "")) for each in addresses)
 
 
 def shut_down(node: Object) -> Object:

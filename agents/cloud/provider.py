@@ -64,10 +64,22 @@ class Ingress:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The way to the Pods of a node."""
+    """The way to the Pods of a node.
+
+    Attributes:
+        node_name: of a route that is listed it may be empty, where the provider only knows the
+            gateway; the Node with that address is the one.
+        addresses: of a route that is to be made: those of the Node, by type.
+        gateway: of a route that is listed: the node's address, where the provider knows it. One
+            that is none of the Node's any more is replaced.
+        is_blackhole: it leads to nothing, and is deleted.
+    """
 
     node_name: str
     destination_cidr: str
+    addresses: tuple[tuple[str, str], ...] = ()
+    gateway: str = ""
+    is_blackhole: bool = False
 
 
 class Instances(Protocol):

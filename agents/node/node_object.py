@@ -104,14 +104,18 @@ def node_status(
         **old,
         "capacity": _resources(machine),
         "allocatable": _resources(machine),
-        "addresses": [
-            {"type": "InternalIP", "address": machine.host_ip},
-            {"type": "Hostname", "address": machine.name},
-        ],
+        "addresses": _addresses(old, machine),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": machine.port}},
         "nodeInfo": dict(machine.info),
         "conditions": _conditions(old, usage, now),
     }
+
+
+def _addresses(old: Mapping[str, Any], machine: Machine) -> list[dict[str, str]]:
+    """The agent's own; a cloud's list, which has more, is kept while the agent's own is in it."""
+    own = {"type": "InternalIP", "address": machine.host_ip}
+    found: list[dict[str, str]] = old.get("addresses") or []
+    return found if own in found else [own, {"type": "Hostname", "address": machine.name}]
 
 
 def _conditions(old: Mapping[str, Any], usage: Usage, now: datetime) -> list[dict[str, Any]]:

@@ -39,6 +39,7 @@ class Cloud:
     def __init__(self) -> None:
         self.machines: set[str] = set()
         self.off: set[str] = set()
+        self.address = "192.0.2.1"
         self.balancers: dict[str, list[str]] = {}
         self.finalized: list[bool] = []
         self.failure = ""
@@ -53,7 +54,9 @@ class Cloud:
         name = key_of(node).name
         if name not in self.machines:
             raise InstanceNotFoundError(name)
-        return InstanceMetadata(f"test://{name}", (("ExternalIP", "192.0.2.1"),), "big", "z1", "r1")
+        return InstanceMetadata(
+            f"test://{name}", (("ExternalIP", self.address),), "big", "z1", "r1"
+        )
 
     async def ensure(self, service: Object, nodes: Sequence[Object]) -> tuple[Ingress, ...]:
         if self.failure:
@@ -133,7 +136,7 @@ async def world(api: ApiUnderTest) -> AsyncIterator[World]:
     nodes, services = Informer(own, NODE), Informer(own, SERVICE)
     recorder = EventRecorder(own, "cloud", clock=clock)
     controllers = (
-        NodeController(own, nodes, cloud, recorder, clock, monitor_s=0.2),
+        NodeController(own, nodes, cloud, recorder, clock, monitor_s=0.2, addresses_s=0.2),
         ServiceController(own, services, nodes, cloud, recorder, clock=clock),
     )
     tasks = [asyncio.ensure_future(i.run()) for i in (nodes, services)]
@@ -236,6 +239,21 @@ async def test_a_new_node_is_told_what_it_is(world: World) -> None:
     assert found["spec"]["providerID"] == f"test://{name}"
     assert found["metadata"]["labels"]["topology.kubernetes.io/zone"] == "z1"
     assert found["status"]["addresses"] == [{"type": "ExternalIP", "address": "192.0.2.1"}]
+
+
+async def test_addresses_are_asked_for_again(world: World) -> None:
+    name = f"machine-{next(_numbers)}"
+    world.cloud.machines.add(name)
+    made = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}}
+    await world.client.create(made)
+    await world.report(name, "True")
+    await world.until_node(name, lambda each: _addresses(each) == ["192.0.2.1"])
+    world.cloud.address = "192.0.2.2"
+    await world.until_node(name, lambda each: _addresses(each) == ["192.0.2.2"])
+
+
+def _addresses(node: Object) -> list[str]:
+    return [each["address"] for each in node["status"].get("addresses") or ()]
 
 
 async def test_a_node_whose_machine_is_off_or_gone(world: World) -> None:

@@ -95,3 +95,11 @@ def asking(**requests: str) -> Object:
 def test_admission(wanted: Object, others: list[Object], reason: str | None) -> None:
     refused = refusal(wanted, others, allocatable(MACHINE), {})
     assert (refused.reason if refused else None) == reason
+
+
+def test_addresses_of_a_cloud_are_kept() -> None:
+    own = node_status({}, MACHINE, FINE, NOW)["addresses"]
+    more = [*own, {"type": "ExternalIP", "address": "192.0.2.1"}]
+    assert node_status({"addresses": more}, MACHINE, FINE, NOW)["addresses"] == more
+    # Those of a life under another address are not.
+    assert node_status({"addresses": more[1:]}, MACHINE, FINE, NOW)["addresses"] == own
