@@ -91,6 +91,7 @@ class ClusterConfig:
     # For probes and figures, one a replica; none in clusters from before there were such ports.
     scheduler_ports: tuple[int, ...] = ()
     controller_manager_ports: tuple[int, ...] = ()
+    cloud_controller_manager_port: int = 0
     hollow_port: int = ports.HOLLOW_PORT
     hollow: HollowConfig = field(default=HollowConfig())
     runtime: NodeRuntime = NodeRuntime.PROCESS
@@ -292,6 +293,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         metrics, hollow = next(free), next(free)
         schedulers = tuple(next(free) for _ in range(REPLICAS_MAX))
         controller_managers = tuple(next(free) for _ in range(REPLICAS_MAX))
+        cloud = next(free)
         # Four clusters share a /16; 127.64 and 127.160 are the fixed one's.
         sixteenth, part = divmod(block.index, 4)
         pod_network = f"127.{65 + sixteenth}.{part * 64}"
@@ -305,6 +307,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         steps = range(0, REPLICAS_MAX * step, step)
         schedulers = tuple(ports.SCHEDULER_PORT + each for each in steps)
         controller_managers = tuple(ports.CONTROLLER_MANAGER_PORT + each for each in steps)
+        cloud = ports.CLOUD_CONTROLLER_MANAGER_PORT
         pod_network, service_network = "127.64.0", "127.160.0.0/16"
     members = tuple(
         MemberConfig(f"store-{index}", client, peer) for index, (client, peer) in enumerate(pairs)
@@ -322,6 +325,7 @@ def new_cluster(counts: Counts, *, auto_ports: bool, rng: random.Random) -> Clus
         metrics_port=metrics,
         scheduler_ports=schedulers,
         controller_manager_ports=controller_managers,
+        cloud_controller_manager_port=cloud,
         hollow_port=hollow,
         runtime=runtime,
         runtime_endpoint=wanted.runtime_endpoint,

@@ -8,7 +8,8 @@ Three authorities keep three doors apart. `ca` signs every server certificate an
     apiserver                  ca         the apiserver's ports
     store-N-server             ca         a member's client port
     node-N-server              ca         a node agent's port
-    metrics-server-server, scheduler-server, controller-manager-server, hollow-nodes-server
+    metrics-server-server, scheduler-server, controller-manager-server,
+    cloud-controller-manager-server, hollow-nodes-server
                                ca         those servers' ports
     admin, scheduler, controller-manager, proxy, metrics-server, dns,
     cloud-controller-manager, node-N, hollow-nodes, apiserver-kubelet-client
@@ -152,6 +153,12 @@ def cluster_specs(members: Iterable[str], nodes: Iterable[str], service_address:
         Spec(
             "controller-manager-server",
             "kube-controller-manager",
+            names=_LOCAL_NAMES,
+            client=False,
+        ),
+        Spec(
+            "cloud-controller-manager-server",
+            "cloud-controller-manager",
             names=_LOCAL_NAMES,
             client=False,
         ),

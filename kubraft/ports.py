@@ -33,6 +33,7 @@ PROXY_METRICS_PORT: Final = 10249
 NODE_PORT_FIRST: Final = 10250  # the kubelet's
 NODE_PORT_STEP: Final = 100
 CONTROLLER_MANAGER_PORT: Final = 10257  # kube-controller-manager's, for probes and figures
+CLOUD_CONTROLLER_MANAGER_PORT: Final = 10258  # cloud-controller-manager's
 SCHEDULER_PORT: Final = 10259  # kube-scheduler's
 
 _BLOCK_FIRST: Final = 10_048

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from agents.cloud.fenced import FencedLoadBalancers, FencedRoutes
 from agents.cloud.node_controller import NodeController
 from agents.cloud.options import Options
 from agents.cloud.provider import CloudProvider
@@ -57,7 +58,7 @@ async def _term(
         )
     if provider.load_balancers is not None:
         events = recorder("service-controller")
-        balancers = provider.load_balancers
+        balancers = FencedLoadBalancers(provider.load_balancers, elector.fence)
         controllers.append(
             ServiceController(client, services, nodes, balancers, events, clock=agent.clock)
         )
@@ -69,7 +70,7 @@ async def _term(
             RouteController(
                 client,
                 nodes,
-                provider.routes,
+                FencedRoutes(provider.routes, elector.fence),
                 recorder("route_controller"),
                 agent.clock,
                 ranges=options.route_ranges,

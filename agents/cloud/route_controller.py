@@ -8,11 +8,12 @@ Source: k8s.io/cloud-provider, controllers/route (order, condition, Events and t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Final, TypeVar
 
 from agents.cloud import route_plan
 from agents.cloud.provider import CloudError, Route, Routes
+from kubraft.agent_main import first_cause
 from kubraft.api.conditions import conditions_of, find_condition, with_condition
 from kubraft.api.errors import ConflictError, NotFoundError
 from kubraft.api.gvk import NODE
@@ -29,6 +30,8 @@ PERIOD_S: Final = 10.0  # upstream: --route-reconciliation-period
 _AT_ONCE: Final = 200  # calls of the provider, as upstream
 _WRITES_MAX: Final = 5  # of one condition, while others write the Node too
 _ALL: Final = "routes"  # the one key
+
+T = TypeVar("T")
 
 
 class RouteController:
@@ -73,13 +76,10 @@ class RouteController:
             return self._period_s
         nodes = sorted(self._nodes.list(), key=key_of)
         plan = route_plan.plan_of(nodes, routes, self._ranges)
-        async with asyncio.TaskGroup() as group:
-            for route in plan.delete:
-                group.create_task(self._delete(route))
+        await _together(self._delete(route) for route in plan.delete)
         failures = [(route, _outside(self._ranges)) for route in plan.refused]
-        async with asyncio.TaskGroup() as group:
-            tried = [group.create_task(self._create(route)) for route in plan.create]
-        failures += [failure for task in tried if (failure := task.result())]
+        tried = await _together(self._create(route) for route in plan.create)
+        failures += [failure for failure in tried if failure is not None]
         await self._tell(nodes, failures)
         return self._period_s
 
@@ -117,11 +117,11 @@ class RouteController:
             about = {"kind": "Node", "name": name, "uid": name}
             self._recorder.event(about, "Warning", "FailedToCreateRoute", message)
         without = {route.node_name for route, _ in failures}
-        async with asyncio.TaskGroup() as group:
-            for node in nodes:
-                if route_plan.pod_cidrs(node):
-                    has_routes = key_of(node).name not in without
-                    group.create_task(self._write_condition(node, has_routes=has_routes))
+        await _together(
+            self._write_condition(node, has_routes=key_of(node).name not in without)
+            for node in nodes
+            if route_plan.pod_cidrs(node)
+        )
 
     async def _write_condition(self, node: Object, *, has_routes: bool) -> None:
         async with self._slots:
@@ -157,6 +157,16 @@ class RouteController:
     def _on_node(self, old: Object | None, new: Object | None) -> None:
         if _concerns(old) != _concerns(new):
             self._controller.queue.add(_ALL)
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All at once; the first failure ends the others, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as failed:
+        raise first_cause(failed) from failed
+    return [task.result() for task in tasks]
 
 
 def _concerns(node: Object | None) -> object:

@@ -66,6 +66,9 @@ CLUSTER_ROLES: Final[dict[str, list[RuleObject]]] = {
         _rule("patch update", "nodes/status"),
         _rule("read update patch", "services"),
         _rule("patch update", "services/status services/finalizers"),
+        # Of its port, as upstream's by system:auth-delegator.
+        _rule("create", "tokenreviews", "authentication.k8s.io"),
+        _rule("create", "subjectaccessreviews", "authorization.k8s.io"),
     ],
     "system:coredns": [
         _rule("list watch", "services namespaces"),

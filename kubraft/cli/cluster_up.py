@@ -118,6 +118,8 @@ def listeners(cluster: ClusterConfig) -> Iterator[tuple[str, int]]:
     ):
         for index, port in enumerate(ports[:count]):
             yield f"{role}-{index}", port
+    if cluster.cloud_controller_manager_port:
+        yield "cloud-controller-manager-0", cluster.cloud_controller_manager_port
     if cluster.hollow.nodes:
         yield "hollow-0", cluster.hollow_port
     for port in (cluster.rest_port, cluster.grpc_port, cluster.grpc_mtls_port):

@@ -187,24 +187,30 @@ def _agent(home: Home, cluster: ClusterConfig, role: str, module: str, index: in
     flags = {
         "identity": f"{role}-{index}",
         **_client_flags(home, cluster, role),
-        **_secure_port(home, cluster, role, index),
+        **_secure_port(home, role, _replica_port(cluster, role, index)),
     }
     arguments = (*_flags(flags), *extra)
     return ProcessSpec(f"{role}-{index}", module, arguments, Stage.AGENT)
 
 
-def _secure_port(home: Home, cluster: ClusterConfig, role: str, index: int) -> dict[str, object]:
-    """Where the agent serves probes and figures, if it does."""
+def _replica_port(cluster: ClusterConfig, role: str, index: int) -> int:
+    """Where the replica serves probes and figures; 0 where it does not."""
     by_role = {
         "scheduler": cluster.scheduler_ports,
         "controller-manager": cluster.controller_manager_ports,
     }
-    if not by_role.get(role):
+    ports = by_role.get(role)
+    return ports[index] if ports else 0
+
+
+def _secure_port(home: Home, role: str, port: int) -> dict[str, object]:
+    """The flags of that port; none where it is 0, as in clusters from before there was one."""
+    if not port:
         return {}
     pki = _absolute(home.pki)
     return {
         "bind-address": LOOPBACK,
-        "secure-port": by_role[role][index],
+        "secure-port": port,
         "tls-cert-file": pki / f"{role}-server.crt",
         "tls-private-key-file": pki / f"{role}-server.key",
         "client-ca-file": pki / "ca.crt",
@@ -243,6 +249,7 @@ def _cloud_controller_manager(home: Home, cluster: ClusterConfig) -> ProcessSpec
         **_client_flags(home, cluster, name),
         "cloud-provider": "local",
         "cloud-config": _absolute(home.cluster_file),
+        **_secure_port(home, name, cluster.cloud_controller_manager_port),
     }
     return ProcessSpec(f"{name}-0", "agents.cloud", (*_flags(flags), *CLOUD_FLAGS), Stage.AGENT)
 

@@ -1,4 +1,4 @@
-"""The ports on which the scheduler and the controller manager tell how they are."""
+"""The ports on which the scheduler and the controller managers tell how they are."""
 
 from __future__ import annotations
 
@@ -31,13 +31,18 @@ def fetch(cluster: Cluster, port: int, path: str, client: str = "") -> tuple[int
 
 @pytest.mark.parametrize(
     ("role", "lease"),
-    [("scheduler", "kube-scheduler"), ("controller-manager", "kube-controller-manager")],
+    [
+        ("scheduler", "kube-scheduler"),
+        ("controller-manager", "kube-controller-manager"),
+        ("cloud-controller-manager", "cloud-controller-manager"),
+    ],
 )
 def test_probes_are_for_all_and_figures_for_some(cluster: Cluster, role: str, lease: str) -> None:
     config = cluster.home.get_cluster()
     ports = {
         "scheduler": config.scheduler_ports,
         "controller-manager": config.controller_manager_ports,
+        "cloud-controller-manager": (config.cloud_controller_manager_port,),
     }
     port = ports[role][0]
     for probe in ("/healthz", "/livez", "/readyz"):
