@@ -24,7 +24,7 @@ from agents.node.volume_watch import say_failed
 from agents.node.volumes import Volumes, VolumeSetUpError
 from agents.runtime.reference import parse_reference
 from kubraft.api.errors import ApiError
-from kubraft.api.object import Object
+from kubraft.api.object import Object, uid_of
 from kubraft.api.time import Clock
 from kubraft.client.events import EventRecorder
 from kubraft.pb.criv1 import api_pb2 as cri
@@ -226,14 +226,34 @@ class ContainerStarter:
             wanted = await asyncio.to_thread(mounts, pod["spec"], container, paths, env)
             wanted += await asyncio.to_thread(self._own_files, pod, container, place, attempt)
             return container_config(
-                pod, container, attempt, image_id=image_id, env=env, mounts=wanted
+                pod,
+                container,
+                attempt,
+                image_id=image_id,
+                env=env,
+                mounts=wanted,
+                target_id=await self._target(pod, container),
             )
         except ConfigError as error:
             raise self._failed(pod, container, "CreateContainerConfigError", str(error)) from error
+        except RuntimeCallError as error:
+            raise self._failed(
+                pod, container, "CreateContainerConfigError", error.details
+            ) from error
         except ApiError as error:
             raise self._failed(
                 pod, container, "CreateContainerConfigError", error.message
             ) from error
+
+    async def _target(self, pod: Object, container: Mapping[str, Any]) -> str:
+        """The id of the container whose processes a debug container is to see; "" for none."""
+        name = container.get("targetContainerName")
+        if not name:
+            return ""
+        life = (await self.runtime.view(uid_of(pod))).newest(name)
+        if life is None or not life.running:
+            raise ConfigError(f"unable to find target container {name}")
+        return life.id
 
     def _own_files(
         self, pod: Object, container: Mapping[str, Any], place: Place, attempt: int

@@ -97,6 +97,7 @@ def container_config(
     image_id: str,
     env: Mapping[str, str],
     mounts: Sequence[cri.Mount],
+    target_id: str = "",
 ) -> cri.ContainerConfig:
     """A container of `pod`.
 
@@ -132,7 +133,7 @@ def container_config(
         tty=bool(container.get("tty")),
         linux=cri.LinuxContainerConfig(
             resources=linux_resources(pod, container),
-            security_context=security_context(pod, container),
+            security_context=security_context(pod, container, target_id),
         ),
         stop_signal=_stop_signal(container),
     )

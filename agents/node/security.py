@@ -84,9 +84,9 @@ def _effective(pod: Object, container: Mapping[str, Any], field: str) -> Any:
 
 
 def security_context(
-    pod: Object, container: Mapping[str, Any]
+    pod: Object, container: Mapping[str, Any], target_id: str = ""
 ) -> cri.LinuxContainerSecurityContext:
-    """The security context of a container.
+    """The security context of a container; it sees the processes of `target_id`, where given.
 
     Raises:
         ConfigError: it is root's and must not be.
@@ -105,6 +105,9 @@ def security_context(
         masked_paths=() if own.get("procMount") == "Unmasked" else _MASKED_PATHS,
         namespace_options=namespaces(pod["spec"]),
     )
+    if target_id:
+        result.namespace_options.pid = cri.TARGET
+        result.namespace_options.target_id = target_id
     user = _effective(pod, container, "runAsUser")
     group = _effective(pod, container, "runAsGroup")
     if _effective(pod, container, "runAsNonRoot") and user == 0:

@@ -43,9 +43,12 @@ def container_launch(
     *,
     directory: Path,
     shared: Path,
+    joins: str = "",
     cgroups: tuple[str, ...] = (),
 ) -> Launch:
     """How to start the container of `config`; `shared` has the files of all of its sandbox.
+
+    `joins`: the id of the sandbox, or of the container, whose processes it is to see.
 
     Raises:
         InvalidFailure: there is nothing to run, or a mount's source does not exist.
@@ -80,6 +83,8 @@ def container_launch(
             security.capabilities.add_capabilities, security.capabilities.drop_capabilities
         ),
         isolated=isolated,
+        joins=joins,
+        host_pids=security.namespace_options.pid == cri.NODE,
         root=str(directory / "root"),
         hostname=sandbox.hostname,
         binds=(*binds, *_kept_paths(site, image.image.path_first)) if isolated else (),

@@ -41,6 +41,9 @@ class Launch:
     capabilities: tuple[int, ...] = ()  # what root keeps, unless privileged
     # The rest is read for a container's own program only.
     isolated: bool = False  # in namespaces of its own
+    joins: str = ""  # id of the container, or sandbox, whose PID namespace it is born into
+    sandbox: bool = False  # process 1 of a namespace that containers are born into
+    host_pids: bool = False  # it has no PID namespace but the host's
     root: str = ""  # an empty directory of the host to assemble the file system on
     hostname: str = ""
     binds: tuple[Bind, ...] = ()
@@ -49,6 +52,11 @@ class Launch:
     read_only_root: bool = False
     oom_score_adj: int = 0
     cgroups: tuple[str, ...] = ()  # directories of the groups to join
+
+    @property
+    def own_pids(self) -> bool:
+        """Whether its first process is process 1 of a PID namespace, and takes all else along."""
+        return self.isolated and not self.joins and not self.host_pids
 
     def beside(self, argv: tuple[str, ...], *, tty: bool = False) -> Launch:
         """How to start another program in the container of which this is the own one's launch."""

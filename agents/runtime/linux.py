@@ -108,6 +108,11 @@ def unshare(flags: int) -> None:
     _check(_LIBC.unshare(ctypes.c_int(flags)), "unshare")
 
 
+def setns(fd: int, kind: int) -> None:
+    """Join the namespace that `fd` (of /proc/PID/ns) stands for; `kind` is its CLONE_NEW..."""
+    _check(_LIBC.setns(ctypes.c_int(fd), ctypes.c_int(kind)), "setns")
+
+
 def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
     """Attach `source` at `target`; empty strings become NULL."""
     arguments = [text.encode() if text else None for text in (source, target, kind, data)]

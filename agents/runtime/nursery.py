@@ -28,10 +28,10 @@ from typing import Any, NoReturn
 from agents.runtime import linux
 from agents.runtime.init import MESSAGE_BYTES_MAX, Init, die_with_parent
 from agents.runtime.launch import Launch, read_launch
-from agents.runtime.process_tree import children
+from agents.runtime.process_tree import children, descendants
 from agents.runtime.rootfs import Rootfs
 
-_SHARED_BY_NOBODY = linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+_SHARED_BY_NOBODY = linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
 class Nursery:
@@ -40,7 +40,8 @@ class Nursery:
     def __init__(self, runtime: socket.socket) -> None:
         self._runtime = runtime
         self._inits: dict[int, str] = {}  # pid -> container id
-        self._isolated = False
+        self._lodgers: set[int] = set()  # those that are not process 1 of a PID namespace
+        self._sandboxes: set[int] = set()  # whose only child is the program that was started
         self._wake_read, self._wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self, *, isolation: str) -> NoReturn:
@@ -51,8 +52,7 @@ class Nursery:
         """
         linux.set_child_subreaper()
         reason = "switched off" if isolation == "none" else isolation_refused()
-        self._isolated = not reason
-        self._send(ev="ready", isolation=self._isolated, reason=reason)
+        self._send(ev="ready", isolation=not reason, reason=reason)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
         # Loaded here once, so that no container has to read them, or even may not.
@@ -84,7 +84,7 @@ class Nursery:
             with contextlib.suppress(ProcessLookupError):
                 # Without a namespace of its own a container must clean up by itself: it asked for
                 # SIGUSR2 when its parent dies, which is now.
-                os.kill(pid, signal.SIGKILL if self._isolated else signal.SIGUSR2)
+                os.kill(pid, signal.SIGUSR2 if pid in self._lodgers else signal.SIGKILL)
         signal.alarm(5)  # SIGALRM ends this process, whatever a container does
         for pid in list(self._inits):
             with contextlib.suppress(ChildProcessError):
@@ -102,7 +102,7 @@ class Nursery:
                     os.kill(pid, signal.SIGKILL)
             return
         try:
-            pid = self._spawn(fds)
+            pid = self._spawn(read_launch(os.dup(fds[0])), fds)
         except OSError as error:
             self._send(ev="failed", id=message["id"], message=str(error)[:1000])
         else:
@@ -112,10 +112,19 @@ class Nursery:
             for fd in fds:
                 os.close(fd)
 
-    def _spawn(self, fds: list[int]) -> int:
-        launch = read_launch(os.dup(fds[0]))
+    def _spawn(self, launch: Launch, fds: list[int]) -> int:
         stdio = (fds[2], fds[3], fds[4])
-        return fork_init(launch, socket.socket(fileno=os.dup(fds[1])), stdio)
+        first = None
+        if launch.isolated and launch.joins:
+            first = next((pid for pid, name in self._inits.items() if name == launch.joins), None)
+            if first is None:
+                raise OSError("the first process of its PID namespace has ended")
+        pid = fork_init(launch, socket.socket(fileno=os.dup(fds[1])), stdio, first)
+        if launch.sandbox:
+            self._sandboxes.add(pid)
+        elif not launch.own_pids:
+            self._lodgers.add(pid)
+        return pid
 
     def _reap(self) -> None:
         while True:
@@ -125,17 +134,29 @@ class Nursery:
                 return
             if pid == 0:
                 break
+            self._lodgers.discard(pid)
+            self._sandboxes.discard(pid)
             if pid in self._inits:
                 self._send(ev="died", id=self._inits.pop(pid))
         # What a container without a namespace left behind when its first process was killed.
-        for pid in children(os.getpid()):
-            if pid not in self._inits:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        strays = [pid for pid in children(os.getpid()) if pid not in self._inits]
+        for first in self._sandboxes:
+            for pid in children(first)[1:]:
+                strays += [pid, *descendants(pid)]
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
 
-def fork_init(launch: Launch, control: socket.socket, stdio: tuple[int, int, int]) -> int:
+def fork_init(
+    launch: Launch,
+    control: socket.socket,
+    stdio: tuple[int, int, int],
+    first: int | None = None,
+) -> int:
     """Fork the first process of a container; `control` is closed here.
+
+    It is born into the PID namespace of process `first`, where that is given.
 
     With namespaces it takes two forks: a process can enter a PID namespace only by being born in
     it. The one in between has ended when this returns.
@@ -160,7 +181,7 @@ def fork_init(launch: Launch, control: socket.socket, stdio: tuple[int, int, int
         raise
     if between == 0:
         try:
-            enter_namespaces()
+            enter_namespaces(first, own_pids=launch.own_pids)
             pid = os.fork()
             if pid == 0:
                 os.close(go_write)
@@ -197,7 +218,9 @@ def _first_process(
         if go_read is not None and not os.read(go_read, 1):
             os._exit(1)
         os.setsid()
-        die_with_parent(parent, own_namespace=launch.isolated)
+        # Who is born into another's PID namespace does not see its parent.
+        born_elsewhere = launch.isolated and launch.joins
+        die_with_parent(0 if born_elsewhere else parent, own_namespace=launch.own_pids)
         _close_others({control.fileno(), *stdio})
         linux.set_process_name("container-init")
         linux.join_cgroups(launch.cgroups)
@@ -223,20 +246,28 @@ def _close_others(keep: set[int]) -> None:
                 os.close(int(name))
 
 
-def enter_namespaces() -> None:
+def enter_namespaces(first: int | None = None, *, own_pids: bool = True) -> None:
     """Leave the host's mount, PID, IPC and UTS namespaces; the children are born outside.
 
     An ordinary user needs a user namespace for that, in which it keeps its own number.
+
+    Args:
+        first: the children are born into this process's PID namespace.
+        own_pids: they are born into a new one.
     """
+    if first is not None:
+        _join(first)
+        return
+    wanted = _SHARED_BY_NOBODY | (linux.CLONE_NEWPID if own_pids else 0)
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         try:
-            linux.unshare(_SHARED_BY_NOBODY)
+            linux.unshare(wanted)
         except PermissionError:  # root without CAP_SYS_ADMIN
             pass
         else:
             return
-    linux.unshare(linux.CLONE_NEWUSER | _SHARED_BY_NOBODY)
+    linux.unshare(linux.CLONE_NEWUSER | wanted)
     for name, text in (
         ("setgroups", "deny"),
         ("uid_map", f"{uid} {uid} 1"),
@@ -247,6 +278,18 @@ def enter_namespaces() -> None:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
+
+
+def _join(first: int) -> None:
+    """As `first`: its user namespace, without which its PID namespace is not to be had."""
+    pids = os.open(f"/proc/{first}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    if os.readlink(f"/proc/{first}/ns/user") != os.readlink("/proc/self/ns/user"):
+        users = os.open(f"/proc/{first}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        linux.setns(users, linux.CLONE_NEWUSER)
+        os.close(users)
+    linux.unshare(_SHARED_BY_NOBODY)
+    linux.setns(pids, linux.CLONE_NEWPID)
+    os.close(pids)
 
 
 def isolation_refused() -> str:

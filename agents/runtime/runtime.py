@@ -33,6 +33,7 @@ from agents.runtime.images import ImageStore
 from agents.runtime.launch import Launch
 from agents.runtime.names import write_names
 from agents.runtime.output import LogPump
+from agents.runtime.process_sharing import SharedProcesses
 from agents.runtime.records import Container, RecordFiles, Sandbox
 from agents.runtime.spawner import Nursery, NurseryGoneError, SpawnError, new_pipe
 from kubraft.log import get_logger
@@ -76,6 +77,7 @@ class ProcessRuntime:
         for container in containers:
             self._files.save_container(container)
         self._addresses = AddressPool(pod_cidr)
+        self._sharing = SharedProcesses(nursery, site.root, self._break_sandbox)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # Sandboxes
@@ -129,7 +131,13 @@ class ProcessRuntime:
             return
         containers = self.containers_of(sandbox.id)
         await asyncio.gather(*(self.stop_container(c.id, timeout_s=0) for c in containers))
-        if sandbox.ready:
+        await self._sharing.end(sandbox.id)
+        self._break_sandbox(sandbox.id)
+
+    def _break_sandbox(self, sandbox_id: str) -> None:
+        """Nothing runs in it, and nothing will."""
+        sandbox = self.sandboxes.get(sandbox_id)
+        if sandbox is not None and sandbox.ready:
             sandbox.status.state = cri.SANDBOX_NOTREADY
             if sandbox.status.network.ip:
                 self._addresses.release(sandbox.status.network.ip)
@@ -195,6 +203,7 @@ class ProcessRuntime:
             local,
             directory=directory,
             shared=shared,
+            joins=self._joined(sandbox, config.linux.security_context.namespace_options),
             cgroups=self.cgroups.directories(container_id),
         )
         log_path = (
@@ -224,6 +233,24 @@ class ProcessRuntime:
         self._publish(container.id, sandbox, cri.CONTAINER_CREATED_EVENT)
         return container
 
+    def _joined(self, sandbox: Sandbox, options: cri.NamespaceOption) -> str:
+        """Whose PID namespace a container is born into: its sandbox's, a container's, or its own.
+
+        Raises:
+            InvalidFailure: there is no such container in this sandbox, or it does not run.
+        """
+        if options.pid == cri.POD:
+            return sandbox.id
+        if options.pid != cri.TARGET:
+            return ""
+        target = self.find_container(options.target_id)
+        if target is None or target.sandbox_id != sandbox.id or target.process is None:
+            raise InvalidFailure(
+                f'invalid target container: container "{options.target_id}" does not run in '
+                f'sandbox "{sandbox.id}"'
+            )
+        return target.id
+
     async def start_container(self, container_id: str) -> None:
         """Start a created container; one that cannot start becomes an exited one."""
         container = self.get_container(container_id)
@@ -236,13 +263,18 @@ class ProcessRuntime:
         if not sandbox.ready:
             raise PreconditionFailure(f'sandbox container "{sandbox.id}" is not running')
         # Not the caller's task: a caller who gives up must leave no process that nobody knows of.
-        container.start = self._own(self._start(container, launch))
+        container.start = self._own(self._start(sandbox, container, launch))
         failure = await asyncio.shield(container.start)
         if failure is not None:
             raise failure
 
-    async def _start(self, container: Container, launch: Launch) -> RuntimeFailure | None:
+    async def _start(
+        self, sandbox: Sandbox, container: Container, launch: Launch
+    ) -> RuntimeFailure | None:
         try:
+            if launch.isolated and launch.joins == sandbox.id:
+                directory = self._files.sandbox_directory(sandbox.id)
+                await self._sharing.ensure(sandbox.id, sandbox.hostname, directory)
             self.cgroups.create(container.id, container.status.resources.linux)
             await self._spawn(container, launch)
         except (SpawnError, OSError) as error:
@@ -403,6 +435,7 @@ class ProcessRuntime:
         for container in running:
             if container.process is not None:
                 container.process.kill_all()
+        await self._sharing.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_KILL_TIMEOUT_S)
         for task in list(self._tasks):

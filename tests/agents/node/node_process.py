@@ -106,15 +106,17 @@ class Node:
         chunks = [chunk async for chunk in self.client.logs(name, "default", **options)]
         return b"".join(chunks).decode()
 
-    async def until_logs(self, name: str, text: str, timeout_s: float = 20.0) -> None:
-        """Wait until the container `main` wrote just this: it may be ready before it writes."""
+    async def until_logs(
+        self, name: str, text: str, container: str = "main", timeout_s: float = 20.0
+    ) -> None:
+        """Wait until the container wrote just this: it may be ready before it writes."""
         deadline = time.monotonic() + timeout_s
         found = ""
         while found != text:
             assert time.monotonic() < deadline, found
             await asyncio.sleep(0.05)
             with contextlib.suppress(BadRequestError):  # there is no log yet
-                found = await self.logs(name, container="main")
+                found = await self.logs(name, container=container)
 
     def pod(self, name: str, *command: str, image: str = "busybox", **spec: Any) -> Object:
         """A Pod of one container, `main`; `container` and `metadata` are merged in."""

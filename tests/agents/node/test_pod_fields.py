@@ -290,3 +290,20 @@ async def test_memory_beyond_the_limit_is_oom_killed(fields_node: Node) -> None:
     groups.close()
     expected = (137, "OOMKilled") if groups.available else (0, "Completed")
     assert (told["exitCode"], told["reason"]) == expected
+
+
+async def test_processes_are_shared_where_the_pod_says_so(fields_node: Node) -> None:
+    node = fields_node
+    look = "until grep -qs ^tail$ /proc/[0-9]*/comm; do sleep 0.1; done; echo seen; sleep 1000"
+    pod = node.pod("shares", "sh", "-c", look, shareProcessNamespace=True)
+    tail = ["tail", "-f", "/dev/null"]
+    pod["spec"]["containers"].append({"name": "tail", "image": "busybox", "command": tail})
+    await node.run(pod)
+    await node.until_logs("shares", "seen\n")
+    # Another Pod keeps its processes to itself, but for a debug container.
+    await node.run(node.pod("alone", *tail))
+    await node.until_ready("alone")
+    debug = {"name": "dbg", "image": "busybox", "command": ["sh", "-c", look]}
+    added = {"spec": {"ephemeralContainers": [{**debug, "targetContainerName": "main"}]}}
+    await node.client.patch(POD, "alone", added, "default", "ephemeralcontainers")
+    await node.until_logs("alone", "seen\n", "dbg")

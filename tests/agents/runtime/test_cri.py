@@ -108,7 +108,8 @@ async def test_a_container_runs_logs_and_completes(any_node: AnyNode) -> None:
     )
     status = await client.exited(container)
     assert (status.exit_code, status.reason) == (0, "Completed")
-    assert status.created_at <= status.started_at <= status.finished_at
+    # containerd may note the start of a short program after its end.
+    assert 0 < status.created_at <= min(status.started_at, status.finished_at)
     lines = client.log().splitlines()
     form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (stdout|stderr) F .*"
     assert all(re.fullmatch(form, line) for line in lines)
