@@ -28,7 +28,7 @@ class Progress:
         """One more is ready."""
         self._done += 1
         mark = self._terminal.paint("ready", "green")
-        self.say(f"  {name:<22} {mark} after {after_s:.1f} s")
+        self.say(f"  {name:<26} {mark} after {after_s:.1f} s")
         if self._status is not None:
             self._status.update(self._text())
 
