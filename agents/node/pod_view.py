@@ -55,6 +55,8 @@ class ContainerView:
     image_id: str = ""
     spec_hash: str = ""
     log_path: str = ""
+    stop_signal: str = ""  # as SIGTERM; "": the runtime does not say
+    user: tuple[int, int, tuple[int, ...]] | None = None  # uid, gid, all groups
 
     @property
     def running(self) -> bool:
@@ -149,7 +151,22 @@ def _container(sandbox_id: str, status: cri.ContainerStatus) -> ContainerView:
         image_id=status.image_id or status.image_ref,
         spec_hash=status.annotations.get(SPEC_HASH, ""),
         log_path=status.log_path,
+        stop_signal=_stop_signal(status.stop_signal),
+        user=_user(status.user),
     )
+
+
+def _stop_signal(number: cri.Signal.ValueType) -> str:
+    if number == cri.SIGNAL_RUNTIME_DEFAULT:
+        return ""
+    name = cri.Signal.Name(number).removeprefix("SIGNAL_")
+    return name.replace("PLUS", "+").replace("MINUS", "-")
+
+
+def _user(user: cri.ContainerUser) -> tuple[int, int, tuple[int, ...]] | None:
+    if not user.HasField("linux"):
+        return None
+    return user.linux.uid, user.linux.gid, tuple(user.linux.supplemental_groups)
 
 
 def moment(time_ns: int) -> datetime:

@@ -12,6 +12,8 @@ from agents.node.environment import ConfigError
 from kubraft.api.object import Object
 from kubraft.pb.criv1 import api_pb2 as cri
 
+# Below which a Localhost seccomp profile lies. Source: the kubelet's default root directory.
+_SECCOMP_ROOT = "/var/lib/kubelet/seccomp"
 _MASKED_PATHS = (
     "/proc/acpi",
     "/proc/asound",
@@ -83,6 +85,26 @@ def _effective(pod: Object, container: Mapping[str, Any], field: str) -> Any:
     return (pod["spec"].get("securityContext") or {}).get(field) if value is None else value
 
 
+def _seccomp(profile: Mapping[str, Any] | None) -> cri.SecurityProfile:
+    """A container without one is not confined, as without --seccomp-default."""
+    wanted = profile or {"type": "Unconfined"}
+    path = ""
+    if wanted["type"] == "Localhost":
+        path = f"{_SECCOMP_ROOT}/{wanted['localhostProfile']}"
+    kind = cri.SecurityProfile.ProfileType.Value(wanted["type"])
+    return cri.SecurityProfile(profile_type=kind, localhost_ref=path)
+
+
+def _app_armor(profile: Mapping[str, Any] | None) -> cri.SecurityProfile | None:
+    """None: the runtime's choice."""
+    if not profile:
+        return None
+    kind = cri.SecurityProfile.ProfileType.Value(profile["type"])
+    return cri.SecurityProfile(
+        profile_type=kind, localhost_ref=profile.get("localhostProfile") or ""
+    )
+
+
 def security_context(
     pod: Object, container: Mapping[str, Any], target_id: str = ""
 ) -> cri.LinuxContainerSecurityContext:
@@ -104,6 +126,8 @@ def security_context(
         ),
         masked_paths=() if own.get("procMount") == "Unmasked" else _MASKED_PATHS,
         namespace_options=namespaces(pod["spec"]),
+        seccomp=_seccomp(_effective(pod, container, "seccompProfile")),
+        apparmor=_app_armor(_effective(pod, container, "appArmorProfile")),
     )
     if target_id:
         result.namespace_options.pid = cri.TARGET

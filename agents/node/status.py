@@ -149,6 +149,7 @@ def _container_status(
     return {
         **_mounts(container),
         **_resources(life, observed.allocation),
+        **_of_life(life),
         "name": name,
         "image": life.image or container.get("image", ""),
         "imageID": life.image_id,
@@ -208,6 +209,18 @@ def _resources(life: ContainerView, allocation: Allocation) -> Status:
     actual = allocation.actual.get(life.id, given) if life.running else given
     requests = given.get("requests")
     return {"resources": actual, **({"allocatedResources": requests} if requests else {})}
+
+
+def _of_life(life: ContainerView) -> Status:
+    """What the runtime says of who runs, and of how it is told to stop."""
+    found: Status = {"stopSignal": life.stop_signal} if life.stop_signal else {}
+    if life.user is not None:
+        uid, gid, groups = life.user
+        linux: Status = {"uid": uid, "gid": gid}
+        if groups:
+            linux["supplementalGroups"] = list(groups)
+        found["user"] = {"linux": linux}
+    return found
 
 
 def _mounts(container: Mapping[str, Any]) -> Status:

@@ -55,6 +55,7 @@ def container_launch(
         PreconditionFailure: it needs mounts or a user that this machine does not give.
     """
     security = config.linux.security_context
+    _check_profiles(security)
     argv = (*config.command, *config.args)
     builtin = ""
     if not config.command and image.image.builtin:
@@ -94,6 +95,25 @@ def container_launch(
         oom_score_adj=config.linux.resources.oom_score_adj,
         cgroups=cgroups,
     )
+
+
+def container_user(launch: Launch) -> cri.ContainerUser:
+    """Who the container's program is."""
+    uid = os.geteuid() if launch.uid is None else launch.uid
+    gid = os.getegid() if launch.gid is None else launch.gid
+    groups = sorted({gid, *launch.groups})
+    user = cri.LinuxContainerUser(uid=uid, gid=gid, supplemental_groups=groups)
+    return cri.ContainerUser(linux=user)
+
+
+def _check_profiles(security: cri.LinuxContainerSecurityContext) -> None:
+    """Refuse a profile of the host's: nobody here loads it, and who asks for it relies on it."""
+    for name, profile in (("seccomp", security.seccomp), ("AppArmor", security.apparmor)):
+        if profile.profile_type == cri.SecurityProfile.Localhost:
+            raise InvalidFailure(
+                f'{name} profile "{profile.localhost_ref}" cannot be loaded: containers of the '
+                "process runtime are confined as the runtime itself"
+            )
 
 
 def make_directories(launch: Launch, directory: Path) -> None:

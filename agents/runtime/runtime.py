@@ -19,7 +19,12 @@ from typing import Any, TypeVar
 from agents.runtime.address_pool import AddressPool, AddressPoolExhaustedError
 from agents.runtime.cgroups import Cgroups
 from agents.runtime.container_events import ContainerEvents
-from agents.runtime.container_launch import Site, container_launch, make_directories
+from agents.runtime.container_launch import (
+    Site,
+    container_launch,
+    container_user,
+    make_directories,
+)
 from agents.runtime.container_log import LogFile
 from agents.runtime.errors import (
     AlreadyExistsFailure,
@@ -225,6 +230,7 @@ class ProcessRuntime:
             log_path=log_path,
             resources=cri.ContainerResources(linux=config.linux.resources),
             stop_signal=config.stop_signal or cri.SIGNAL_SIGTERM,
+            user=container_user(launch),
         )
         container = Container(status, sandbox.id, launch=launch)
         make_directories(launch, directory)

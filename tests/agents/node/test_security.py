@@ -77,6 +77,36 @@ def test_processes(spec: Object, pid: int) -> None:
     assert namespaces(spec).pid == pid
 
 
+PROFILES = cri.SecurityProfile
+
+
+@pytest.mark.parametrize(
+    ("common", "own", "kind", "path"),
+    [
+        pytest.param(None, None, PROFILES.Unconfined, "", id="nobody says"),
+        pytest.param("RuntimeDefault", None, PROFILES.RuntimeDefault, "", id="the Pod does"),
+        pytest.param("RuntimeDefault", "Unconfined", PROFILES.Unconfined, "", id="its own"),
+        pytest.param(
+            None, "Localhost", PROFILES.Localhost, "/var/lib/kubelet/seccomp/a.json", id="a file"
+        ),
+    ],
+)
+def test_seccomp_profiles(common: str | None, own: str | None, kind: int, path: str) -> None:
+    def profile(type_: str | None) -> dict[str, Any]:
+        named = {"localhostProfile": "a.json"} if type_ == "Localhost" else {}
+        return {"seccompProfile": {"type": type_, **named}} if type_ else {}
+
+    found = context(secured(profile(common), profile(own)))
+    assert (found.seccomp.profile_type, found.seccomp.localhost_ref) == (kind, path)
+    assert not found.HasField("apparmor")
+
+
+def test_app_armor_profiles() -> None:
+    profile = {"type": "Localhost", "localhostProfile": "k8s-nginx"}
+    found = context(secured({"appArmorProfile": profile})).apparmor
+    assert (found.profile_type, found.localhost_ref) == (PROFILES.Localhost, "k8s-nginx")
+
+
 def test_capabilities_are_taken_and_given_by_name() -> None:
     assert set(capabilities((), ())) == DEFAULT_CAPABILITIES
     assert capabilities(["NET_BIND_SERVICE"], ["ALL"]) == (10,)

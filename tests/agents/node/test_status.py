@@ -152,6 +152,14 @@ def test_restart_count_and_last_state_follow_the_lives() -> None:
     assert container["containerID"] == "process://main2"
 
 
+def test_who_runs_and_how_it_is_stopped_is_said() -> None:
+    there = view(life("main", "running", stop_signal="SIGUSR1", user=(1000, 3000, (3000, 4000))))
+    (container,) = status(pod(), there)["containerStatuses"]
+    assert container["stopSignal"] == "SIGUSR1"
+    linux = {"uid": 1000, "gid": 3000, "supplementalGroups": [3000, 4000]}
+    assert container["user"] == {"linux": linux}
+
+
 def test_a_second_look_changes_nothing() -> None:
     wanted = pod()
     wanted["status"] = status(wanted, view(life("main", "running")))

@@ -253,6 +253,17 @@ async def test_the_stop_signal_can_be_chosen(node: Node) -> None:
     assert (await client.status(container)).exit_code == 5
 
 
+async def test_a_profile_that_nobody_loads_is_refused(node: Node) -> None:
+    _, client = node
+    profile = cri.SecurityProfile(
+        profile_type=cri.SecurityProfile.Localhost, localhost_ref="/a.json"
+    )
+    security = cri.LinuxContainerSecurityContext(seccomp=profile)
+    linux = cri.LinuxContainerConfig(security_context=security)
+    with pytest.raises(grpc.aio.AioRpcError, match='seccomp profile "/a.json" cannot be loaded'):
+        await client.create(await client.sandbox(), "true", linux=linux)
+
+
 async def test_each_sandbox_has_an_address_of_the_range(any_node: AnyNode) -> None:
     process, client = any_node
     sandboxes = [await client.sandbox(f"pod-{n}") for n in range(5)]
