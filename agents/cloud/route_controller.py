@@ -17,7 +17,7 @@ from kubraft.agent_main import first_cause
 from kubraft.api.conditions import conditions_of, find_condition, with_condition
 from kubraft.api.errors import ConflictError, NotFoundError
 from kubraft.api.gvk import NODE
-from kubraft.api.networks import Network
+from kubraft.api.networks import Network, pod_cidrs
 from kubraft.api.object import Object, key_of, uid_of
 from kubraft.api.time import Clock, format_time
 from kubraft.client.client import ApiClient
@@ -120,7 +120,7 @@ class RouteController:
         await _together(
             self._write_condition(node, has_routes=key_of(node).name not in without)
             for node in nodes
-            if route_plan.pod_cidrs(node)
+            if pod_cidrs(node)
         )
 
     async def _write_condition(self, node: Object, *, has_routes: bool) -> None:

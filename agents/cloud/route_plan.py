@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from agents.cloud.provider import Route
 from kubraft.api.conditions import conditions_of, find_condition
-from kubraft.api.networks import Network, find_network, is_within
+from kubraft.api.networks import Network, find_network, is_within, pod_cidrs
 from kubraft.api.object import Object, key_of
 
 CONDITION: Final = "NetworkUnavailable"
@@ -64,12 +64,6 @@ def routes_of(node: Object) -> list[Route]:
         for each in (node.get("status") or {}).get("addresses") or ()
     )
     return [Route(key_of(node).name, cidr, addresses) for cidr in pod_cidrs(node)]
-
-
-def pod_cidrs(node: Object) -> list[str]:
-    """`spec.podCIDRs`, of older Nodes `spec.podCIDR`."""
-    spec = node.get("spec") or {}
-    return spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
 
 
 def condition_due(node: Object, *, has_routes: bool) -> dict[str, Any] | None:

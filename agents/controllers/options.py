@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
+from agents.controllers.node_ipam.flags import add_flags, pools_of, service_networks_of
+from agents.controllers.node_ipam.pools import Pool
 from agents.controllers.node_lifecycle.zone import Limits
 from agents.controllers.pod_gc.plan import Rules
 from kubraft.agent_main import add_leader_election_flags, agent_parser, duration_s
+from kubraft.api.networks import Network
 from kubraft.health.secure_port import add_secure_port_flags
 
 
@@ -17,6 +20,7 @@ class Options:
 
     `controllers` are patterns as upstream's flag: "*" for all, a name, or "-name" for all but that.
     `pod_force_delete_s` is None where terminating Pods of unreachable nodes wait for their node.
+    `node_pools` is empty where nodes are told their ranges of addresses otherwise.
     """
 
     controllers: tuple[str, ...] = ("*",)
@@ -47,6 +51,8 @@ class Options:
     cluster_signing_key_file: str = ""
     local_storage_class: str = ""
     cluster_signing_s: float = 365 * 24 * 3600.0
+    node_pools: tuple[Pool, ...] = ()
+    service_networks: tuple[Network, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -114,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--cluster-signing-duration", type=duration_s, default=default.cluster_signing_s
     )
+    add_flags(flags)
     flags.add_argument(
         "--local-storage-class",
         default="",
@@ -191,6 +198,8 @@ def options_of(given: argparse.Namespace) -> Options:
         cluster_signing_key_file=given.cluster_signing_key_file,
         local_storage_class=given.local_storage_class,
         cluster_signing_s=given.cluster_signing_duration,
+        node_pools=pools_of(given),
+        service_networks=service_networks_of(given),
         limits=Limits(
             given.node_eviction_rate,
             given.secondary_node_eviction_rate,

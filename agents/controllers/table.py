@@ -26,6 +26,7 @@ from agents.controllers.horizontal_pod_autoscaler.controller import (
 )
 from agents.controllers.job.controller import JobController
 from agents.controllers.namespace.controller import NamespaceController
+from agents.controllers.node_ipam.controller import NodeIpamController
 from agents.controllers.node_lifecycle.controller import NodeLifecycleController
 from agents.controllers.node_lifecycle.taint_eviction import TaintEvictionController
 from agents.controllers.node_ttl import NodeTtl
@@ -48,10 +49,14 @@ from agents.controllers.volumes.protection import ClaimProtection, VolumeProtect
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A controller: its name, as kube-controller-manager's flag --controllers has it."""
+    """A controller: its name, as kube-controller-manager's flag --controllers has it.
+
+    One that has no work by the other flags is not built.
+    """
 
     name: str
     build: Callable[[Context], Runnable]
+    has_work: Callable[[Options], bool] = lambda _options: True
 
 
 def enabled(options: Options) -> list[Row]:
@@ -63,7 +68,7 @@ def enabled(options: Options) -> list[Row]:
     names = {row.name for row in CONTROLLERS} | {"*"}
     if unknown := [part for part in options.controllers if part.removeprefix("-") not in names]:
         raise ValueError(f"--controllers: there is no controller {unknown[0]!r}")
-    return [row for row in CONTROLLERS if options.enables(row.name)]
+    return [row for row in CONTROLLERS if options.enables(row.name) and row.has_work(options)]
 
 
 CONTROLLERS = (
@@ -83,6 +88,7 @@ CONTROLLERS = (
     Row("endpointslice-mirroring-controller", EndpointSliceMirroringController),
     Row("disruption-controller", DisruptionController),
     Row("horizontal-pod-autoscaler-controller", HorizontalPodAutoscalerController),
+    Row("node-ipam-controller", NodeIpamController, lambda options: bool(options.node_pools)),
     Row("node-lifecycle-controller", NodeLifecycleController),
     Row("taint-eviction-controller", TaintEvictionController),
     Row("garbage-collector-controller", GarbageCollector),

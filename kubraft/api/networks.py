@@ -1,10 +1,12 @@
-"""Ranges of addresses as flags give them: `--cluster-cidr=10.244.0.0/16,fd00::/48`."""
+"""Ranges of addresses, of flags and of Nodes: `--cluster-cidr=10.244.0.0/16,fd00::/48`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Final
+
+from kubraft.api.object import Object
 
 Network = IPv4Network | IPv6Network
 
@@ -45,3 +47,9 @@ def find_network(text: str) -> Network | None:
         return ip_network(text)
     except ValueError:
         return None
+
+
+def pod_cidrs(node: Object) -> list[str]:
+    """A Node's `spec.podCIDRs`, of older ones `spec.podCIDR`; empty where it has none."""
+    spec = node.get("spec") or {}
+    return spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
