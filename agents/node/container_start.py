@@ -18,6 +18,7 @@ from agents.node.pod_identity import PodIdentity
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_parts import PodVolumes
 from agents.node.pod_view import SandboxView
+from agents.node.runtime_class import runtime_handler
 from agents.node.security import check_image_user, must_not_be_root
 from agents.node.volume_mounts import mounts
 from agents.node.volume_watch import say_failed
@@ -55,6 +56,14 @@ class ContainerStarter:
     node_name: str
     place: Callable[[str], Place]  # of a Pod's address
     links: Callable[[Object], dict[str, str]]  # what a Pod's environment says of Services
+
+    async def handler(self, pod: Object) -> str:
+        """The runtime's handler for the Pod's sandbox.
+
+        Raises:
+            RuntimeClassError: its class cannot be had.
+        """
+        return await runtime_handler(pod, self.fetch)
 
     async def start(
         self, pod: Object, sandbox: SandboxView, action: StartContainer, memory: PodMemory

@@ -156,8 +156,8 @@ class CriClient:
             return of_containers((await _answer(listing)).stats)
         return list(answer.stats)
 
-    async def run_sandbox(self, config: cri.PodSandboxConfig) -> str:
-        request = cri.RunPodSandboxRequest(config=config)
+    async def run_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
+        request = cri.RunPodSandboxRequest(config=config, runtime_handler=handler)
         answer = await _answer(self._runtime.RunPodSandbox(request, timeout=_CALL_TIMEOUT_S))
         return answer.pod_sandbox_id
 

@@ -113,19 +113,26 @@ def is_critical(pod: Object) -> bool:
 
 
 def first_to_go(
-    pods: Iterable[Object], threshold: Threshold, memory: Mapping[str, int]
+    pods: Iterable[Object],
+    threshold: Threshold,
+    memory: Mapping[str, int],
+    processes: Mapping[str, int],
 ) -> Object | None:
     """Who is evicted first: who uses more than it asked for, is worth least, and uses most.
 
     Args:
         pods: those that run.
         threshold: what is short.
-        memory: bytes by Pod's uid; of other resources nobody's use is known.
+        memory: bytes by Pod's uid.
+        processes: their number by Pod's uid; nobody knows what of the disk is whose.
     """
 
     def order(pod: Object) -> tuple[bool, int, float]:
         priority = int(pod["spec"].get("priority") or 0)
-        if _SIGNALS[threshold.signal][1] != "memory":
+        resource = _SIGNALS[threshold.signal][1]
+        if resource == "pids":
+            return False, priority, -processes.get(uid_of(pod), 0)
+        if resource != "memory":
             return False, priority, 0.0
         excess = memory.get(uid_of(pod), 0) - _requested(pod)
         return excess <= 0, priority, -excess

@@ -76,7 +76,11 @@ class Evictor:
             for each in stats
         }
         totals = {uid: sum(containers.values()) for uid, containers in used.items()}
-        pod = first_to_go(self._running(), threshold, totals)
+        processes = {
+            each.attributes.labels.get(POD_UID, ""): each.linux.process.process_count.value
+            for each in stats
+        }
+        pod = first_to_go(self._running(), threshold, totals, processes)
         if pod is None:
             return
         message = eviction_message(pod, threshold, reading, used.get(uid_of(pod), {}))

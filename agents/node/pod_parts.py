@@ -25,7 +25,7 @@ class PodRuntime(Protocol):
 
     async def view(self, uid: str) -> PodView: ...
 
-    async def run_sandbox(self, config: cri.PodSandboxConfig) -> str: ...
+    async def run_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str: ...
 
     async def stop_sandbox(self, sandbox_id: str) -> None: ...
 
@@ -54,6 +54,9 @@ class PodVolumes(Protocol):
 
 class PodStarter(Protocol):
     """Starts containers and returns their ids; raises StartError."""
+
+    async def handler(self, pod: Object) -> str:
+        """The runtime's handler for its sandbox, "" for the default; raises RuntimeClassError."""
 
     @property
     def identity(self) -> PodIdentity: ...

@@ -28,6 +28,7 @@ from agents.node.pod_view import PodView
 from agents.node.post_start import PostStartHooks
 from agents.node.resizer import actuate
 from agents.node.restart_backoff import RestartBackoff
+from agents.node.runtime_class import RuntimeClassError
 from agents.node.status import Observed, pod_status
 from agents.node.volume_watch import PERIOD_S, check_limits, size_limits
 from agents.node.volumes import VolumeSetUpError
@@ -402,8 +403,9 @@ class PodSync:
         for reason, text in identity.dns(pod).warnings:
             self._recorder.event(pod, "Warning", reason, text)
         try:
-            await self._runtime.run_sandbox(identity.sandbox(pod, action.attempt))
-        except (RuntimeCallError, HostNameError) as error:
+            handler = await self._starter.handler(pod)
+            await self._runtime.run_sandbox(identity.sandbox(pod, action.attempt), handler)
+        except (RuntimeCallError, RuntimeClassError, HostNameError) as error:
             message = f"Failed to create pod sandbox: {error}"
             self._recorder.event(pod, "Warning", "FailedCreatePodSandBox", message)
             memory.failures += 1

@@ -60,6 +60,11 @@ class HollowStarter:
     volumes: NoVolumes
     place: Callable[[str], Place]
 
+    async def handler(self, pod: Object) -> str:
+        """They are all alike."""
+        del pod
+        return ""
+
     async def start(
         self, pod: Object, sandbox: SandboxView, action: StartContainer, memory: PodMemory
     ) -> str:

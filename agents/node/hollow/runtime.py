@@ -91,8 +91,9 @@ class HollowRuntime:
         lives.sort(key=lambda c: (c.attempt, c.created_at_ns), reverse=True)
         return PodView(tuple(sandboxes), tuple(lives))
 
-    async def run_sandbox(self, config: cri.PodSandboxConfig) -> str:
+    async def run_sandbox(self, config: cri.PodSandboxConfig, handler: str = "") -> str:
         """Make a sandbox with an address of its own."""
+        del handler
         attempt, now_ns = config.metadata.attempt, self._now_ns()
         sandbox = SandboxView(self._new_id(), attempt, True, self._take_address(), now_ns)
         self._keep_sandbox(config.metadata.uid, sandbox)

@@ -87,8 +87,21 @@ def test_a_soft_threshold_waits_and_a_condition_lasts() -> None:
     ],
 )
 def test_who_goes_first(pods: list[Object], used: dict[str, int], first: str | None) -> None:
-    found = first_to_go(pods, MEMORY, {uid: n * MIB for uid, n in used.items()})
+    found = first_to_go(pods, MEMORY, {uid: n * MIB for uid, n in used.items()}, {})
     assert (found["metadata"]["name"] if found else None) == first
+
+
+@pytest.mark.parametrize(
+    ("pods", "first"),
+    [
+        pytest.param([named("a"), named("b"), named("c")], "b", id="has most processes"),
+        pytest.param([named("a"), named("b", priority=1)], "a", id="is worth least"),
+    ],
+)
+def test_who_goes_first_where_processes_are_short(pods: list[Object], first: str) -> None:
+    found = first_to_go(pods, Threshold("pid.available", "5%"), {"a": MIB}, {"a": 2, "b": 90})
+    assert found is not None
+    assert found["metadata"]["name"] == first
 
 
 def test_what_is_said() -> None:

@@ -307,3 +307,17 @@ async def test_processes_are_shared_where_the_pod_says_so(fields_node: Node) -> 
     added = {"spec": {"ephemeralContainers": [{**debug, "targetContainerName": "main"}]}}
     await node.client.patch(POD, "alone", added, "default", "ephemeralcontainers")
     await node.until_logs("alone", "seen\n", "dbg")
+
+
+async def test_a_runtime_class_that_the_runtime_does_not_have(fields_node: Node) -> None:
+    node = fields_node
+    gvisor = {
+        "apiVersion": "node.k8s.io/v1",
+        "kind": "RuntimeClass",
+        "metadata": {"name": "gvisor"},
+        "handler": "runsc",
+    }
+    await node.client.create(gvisor)
+    await node.run(node.pod("boxed", "true", runtimeClassName="gvisor"))
+    text = 'no runtime for "runsc" is configured'
+    await node.until_event("boxed", "FailedCreatePodSandBox", text)
