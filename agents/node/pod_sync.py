@@ -14,28 +14,26 @@ from pathlib import Path
 from agents.node import action as actions
 from agents.node import plan as planning
 from agents.node.allocation import adopt, allocate, resources_of, with_allocation
-from agents.node.container_start import StartError, termination_log
+from agents.node.container_start import StartError
 from agents.node.cri_client import RuntimeCallError
 from agents.node.cri_config import grace_period_s, log_directory
 from agents.node.eviction import EVICTED
 from agents.node.hosts_file import HostNameError
-from agents.node.last_words import last_words
 from agents.node.plan import Facts, Plan, Unhealthy, Waiting, container_spec
 from agents.node.pod_memory import PodMemory
 from agents.node.pod_parts import PodProber, PodRuntime, PodStarter
+from agents.node.pod_reporter import PodReporter
 from agents.node.pod_stopper import PodStopper
 from agents.node.pod_view import PodView
 from agents.node.post_start import PostStartHooks
 from agents.node.resizer import actuate
 from agents.node.restart_backoff import RestartBackoff
 from agents.node.runtime_class import RuntimeClassError
-from agents.node.status import Observed, pod_status
 from agents.node.volume_watch import PERIOD_S, check_limits, size_limits
 from agents.node.volumes import VolumeSetUpError
 from kubraft.api.errors import ApiError, ConflictError, NotFoundError
 from kubraft.api.gvk import POD
 from kubraft.api.object import Object, is_terminating, key_of, uid_of
-from kubraft.api.patch import diff_merge_patch
 from kubraft.api.pods import all_containers, is_terminated
 from kubraft.api.time import Clock, parse_time
 from kubraft.client.client import ApiClient
@@ -92,12 +90,21 @@ class PodSync:
         self._find_pod = find_pod
         self._refuse = refuse
         self._backoff_s = backoff_s
-        self._runtime_name = runtime_name
         self._forget = forget
         self._again = again
         # Whether a status is written between sandbox and containers, which may take long to start.
         self._reports_sandboxes = reports_sandboxes
-        self._uid_in_api = uid_in_api
+        self._reporter = PodReporter(
+            client,
+            starter.volumes,
+            prober,
+            hooks,
+            clock,
+            host_ip=host_ip,
+            runtime_name=runtime_name,
+            find_pod=find_pod,
+            uid_in_api=uid_in_api,
+        )
         self._memories: dict[str, PodMemory] = {}
         self._began_s = clock.now().timestamp()
 
@@ -213,7 +220,7 @@ class PodSync:
             if not self._reports_sandboxes and not view.containers and view.sandbox is not None:
                 return await self._sync(uid, pod, memory, view)
         await self._refresh_volumes(pod, memory, view, plan)
-        await self._report(pod, memory, view)
+        await self._reporter.report(pod, memory, view)
         if finishing:
             await self._finish_deletion(pod)
         return 0.0 if changed else plan.wake_after_s
@@ -461,54 +468,6 @@ class PodSync:
             except (ApiError, VolumeSetUpError) as error:
                 log.info("volumes not refreshed", pod=str(key_of(pod)), cause=str(error))
         plan.wake(memory.volumes_checked_at_s + _VOLUMES_PERIOD_S - now_s + 0.01)
-
-    # Reporting
-
-    async def _report(self, pod: Object, memory: PodMemory, view: PodView) -> None:
-        """Write the status where it differs from what the API has."""
-        await self._read_last_words(pod, memory, view)
-        observed = Observed(
-            view=view,
-            host_ip=self._host_ip,
-            waiting=memory.waiting,
-            hooking=self._hooks.running(uid_of(pod)),
-            ready=self._prober.ready,
-            started=self._prober.started,
-            messages=memory.messages,
-            ended=memory.ended,
-            runtime_name=self._runtime_name,
-            allocation=memory.allocation,
-            disruption=memory.disruption,
-        )
-        latest = self._find_pod(uid_of(pod)) or pod
-        status = pod_status(latest, observed, self._clock.now())
-        change = diff_merge_patch(latest.get("status") or {}, status)
-        if not change:
-            return
-        key = key_of(pod)
-        uid = self._uid_in_api(pod)
-        if not uid:
-            return
-        merge = {"metadata": {"uid": uid}, "status": change}
-        try:
-            await self._client.patch(POD, key.name, merge, key.namespace, "status")
-        except (NotFoundError, ConflictError):
-            return  # it is gone, or another Pod has its name: the watch says so
-
-    async def _read_last_words(self, pod: Object, memory: PodMemory, view: PodView) -> None:
-        for life in view.containers:
-            if not life.exited or life.id in memory.messages:
-                continue
-            try:
-                container = container_spec(pod, life.name)
-            except KeyError:
-                continue
-            volumes = self._starter.volumes
-            path = termination_log(volumes, uid_of(pod), life.name, life.attempt)
-            policy = container.get("terminationMessagePolicy") or "File"
-            fallback = policy == "FallbackToLogsOnError" and life.exit_code != 0
-            log_path = Path(life.log_path) if fallback and life.log_path else None
-            memory.messages[life.id] = await asyncio.to_thread(last_words, path, log_path)
 
     async def _finish_deletion(self, pod: Object) -> None:
         key = key_of(pod)
