@@ -250,6 +250,7 @@ async def test_addresses_are_asked_for_again(world: World) -> None:
     await world.until_node(name, lambda each: _addresses(each) == ["192.0.2.1"])
     world.cloud.address = "192.0.2.2"
     await world.until_node(name, lambda each: _addresses(each) == ["192.0.2.2"])
+    await world.client.delete(NODE, name)  # load balancers of other tests find no node ready
 
 
 def _addresses(node: Object) -> list[str]:
