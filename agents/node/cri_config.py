@@ -10,11 +10,14 @@ from agents.node import pod_view
 from agents.node.environment import ConfigError, expand
 from agents.node.plan import spec_hash
 from agents.node.security import groups, namespaces, security_context
-from kubraft.api.object import Object, annotations_of, labels_of
+from kubraft.api.object import Object, annotations_of, is_terminating, labels_of
 from kubraft.api.pods import container_resources, qos_class
+from kubraft.api.time import parse_time
 from kubraft.pb.criv1 import api_pb2 as cri
 
 _GRACE_DEFAULT_S = 30
+# What a program gets whose time has run out while nobody watched. Source: the kubelet's minimum.
+_GRACE_MIN_S = 2.0
 _CPU_PERIOD_US = 100_000
 _SHARES_PER_CPU = 1024
 _OOM_SCORES = {"Guaranteed": -997, "BestEffort": 1000}
@@ -27,6 +30,23 @@ def grace_period_s(pod: Object) -> int:
         return int(deletion)
     seconds = pod["spec"].get("terminationGracePeriodSeconds")
     return _GRACE_DEFAULT_S if seconds is None else int(seconds)
+
+
+def grace_left_s(pod: Object, *, began_s: float, now_s: float) -> float:
+    """As `grace_period_s`, less what a deletion has used up before this agent began.
+
+    Args:
+        pod: may be terminating.
+        began_s: Unix time at which this agent began; of later deletions all is left.
+        now_s: Unix time.
+    """
+    whole_s = grace_period_s(pod)
+    if not is_terminating(pod):
+        return whole_s
+    until_s = parse_time(pod["metadata"]["deletionTimestamp"]).timestamp()
+    if until_s - whole_s >= began_s:
+        return whole_s
+    return min(whole_s, max(_GRACE_MIN_S, until_s - now_s))
 
 
 def log_directory(root: Path, pod: Object) -> Path:

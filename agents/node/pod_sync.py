@@ -16,7 +16,7 @@ from agents.node import plan as planning
 from agents.node.allocation import adopt, allocate, resources_of, with_allocation
 from agents.node.container_start import StartError
 from agents.node.cri_client import RuntimeCallError
-from agents.node.cri_config import grace_period_s, log_directory
+from agents.node.cri_config import grace_left_s, grace_period_s, log_directory
 from agents.node.eviction import EVICTED
 from agents.node.hosts_file import HostNameError
 from agents.node.plan import Facts, Plan, Unhealthy, Waiting, container_spec
@@ -359,7 +359,9 @@ class PodSync:
             elif isinstance(action, actions.CreateSandbox):
                 changed = await self._create_sandbox(pod, memory, view, action, plan) or changed
             else:
-                await self._act(uid, memory, view, action, grace_period_s(pod))
+                now_s = self._clock.now().timestamp()
+                grace_s = grace_left_s(pod, began_s=self._began_s, now_s=now_s)
+                await self._act(uid, memory, view, action, grace_s)
         return changed
 
     async def _start(
