@@ -16,7 +16,7 @@ from tests.agents.runtime.runtime_process import Cri, running, until
 from tests.agents.runtime.test_no_orphans import sleepers
 
 pytestmark = pytest.mark.e2e
-SECONDS = "7654321"
+SECONDS, HOSTS_SECONDS, LEFT_SECONDS = "7654321", "7654323", "7654324"
 # Prints the command of each process here, and then its own number.
 LOOK = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; echo; done; echo me $$"
 
@@ -67,29 +67,33 @@ async def test_a_debug_container_sees_its_target_and_ends_with_it(client: Cri) -
 
 async def test_a_container_with_the_hosts_processes(client: Cri) -> None:
     sandbox = await client.sandbox()
-    command = ("sh", "-c", f"test -d /proc/{os.getpid()}; echo $?; setsid sleep {SECONDS} & wait")
-    container = await client.run(sandbox, *command, linux=sees(cri.NODE))
-    await until(lambda: client.lines() == ["0"] and bool(sleepers(SECONDS)))
+    command = (
+        "sh",
+        "-c",
+        f"test -d /proc/{os.getpid()}; echo $?; setsid sleep {HOSTS_SECONDS} & wait",
+    )
+    container = await client.run(sandbox, *command, name="host", linux=sees(cri.NODE))
+    await until(lambda: client.lines(container="host") == ["0"] and bool(sleepers(HOSTS_SECONDS)))
     await client.stop(container)
-    await until(lambda: not sleepers(SECONDS))
+    await until(lambda: not sleepers(HOSTS_SECONDS))
 
 
 async def test_nothing_of_a_shared_namespace_outlives_runtime_or_sandbox(tmp_path: Path) -> None:
     async with running(tmp_path) as (process, client):
         shared = sees(cri.POD)
-        daemon = f"setsid sleep {SECONDS} & sleep {SECONDS}"
+        daemon = f"setsid sleep {LEFT_SECONDS} & sleep {LEFT_SECONDS}"
         sandbox = await client.sandbox()
         container = await client.run(sandbox, "sh", "-c", daemon, linux=shared)
-        await until(lambda: len(sleepers(SECONDS)) == 2)
+        await until(lambda: len(sleepers(LEFT_SECONDS)) == 2)
         (nursery,) = children(process.pid)
         init = await client.pid(container)
         (first,) = [pid for pid in children(nursery) if pid != init]
         os.kill(first, signal.SIGKILL)
         assert (await client.exited(container)).exit_code == 137
-        await until(lambda: not sleepers(SECONDS))
+        await until(lambda: not sleepers(LEFT_SECONDS))
         (item,) = (await client.runtime.ListPodSandbox(cri.ListPodSandboxRequest())).items
         assert item.state == cri.SANDBOX_NOTREADY  # so that the agent makes another
         await client.run(await client.sandbox(attempt=1), "sh", "-c", daemon, linux=shared)
-        await until(lambda: len(sleepers(SECONDS)) == 2)
+        await until(lambda: len(sleepers(LEFT_SECONDS)) == 2)
         process.kill()
-        await until(lambda: not sleepers(SECONDS) and not process.marked())
+        await until(lambda: not sleepers(LEFT_SECONDS) and not process.marked())
