@@ -8,7 +8,6 @@ Source: nft(8); knftables, which kube-proxy uses, runs the same program.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from agents.proxy.ruleset import TABLE, Ruleset
 from agents.proxy.service_ports import Family
 from agents.proxy.transaction import Stale, deletion, over, stale_after, step, whole
 from kubraft.log import get_logger
+from kubraft.program import ProgramError, run_program
 
 # More than the slowest whole table took by far.
 _TIMEOUT_S: Final = 60.0
@@ -48,28 +48,15 @@ class NftProgram:
             NftError: it cannot be run, takes too long, or its status is not 0.
         """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command,
-                *arguments,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+            return await run_program(
+                self.command,
+                arguments,
+                stdin=stdin,
+                timeout_s=_TIMEOUT_S,
+                message_chars_max=_MESSAGE_CHARS_MAX,
             )
-        except OSError as error:
-            raise NftError(f"{self.command[-1]} cannot be run: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                out, said = await process.communicate(stdin.encode())
-        except TimeoutError as error:
-            raise NftError(f"nft did not end within {_TIMEOUT_S:g} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            message = " ".join(said.decode(errors="replace").split())
-            raise NftError(message[:_MESSAGE_CHARS_MAX])
-        return out
+        except ProgramError as error:
+            raise NftError(str(error)) from error
 
 
 async def why_not(nft: Nft) -> str:

@@ -9,7 +9,6 @@ Source: ip-route(8); rtnetlink(7) (rtm_protocol: who installed a route).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -19,6 +18,7 @@ import orjson
 
 from agents.cloud.provider import CloudError, Route
 from kubraft.api.networks import find_network
+from kubraft.program import ProgramError, run_program
 
 # Of nobody else: /etc/iproute2/rt_protos names those that are taken.
 PROTOCOL: Final = "79"
@@ -43,28 +43,14 @@ class IpProgram:
             CloudError: it cannot be run, takes too long, or its status is not 0.
         """
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command,
-                *arguments,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
+            return await run_program(
+                self.command,
+                arguments,
+                timeout_s=_TIMEOUT_S,
+                message_chars_max=_MESSAGE_CHARS_MAX,
             )
-        except OSError as error:
-            raise CloudError(f"{self.command[-1]} cannot be run: {error.strerror}") from error
-        try:
-            async with asyncio.timeout(_TIMEOUT_S):
-                out, said = await process.communicate()
-        except TimeoutError as error:
-            raise CloudError(f"ip did not end within {_TIMEOUT_S:g} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode:
-            message = " ".join(said.decode(errors="replace").split())
-            raise CloudError(message[:_MESSAGE_CHARS_MAX])
-        return out
+        except ProgramError as error:
+            raise CloudError(str(error)) from error
 
 
 class KernelRoutes:

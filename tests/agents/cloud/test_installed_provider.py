@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import distributions
 from pathlib import Path
@@ -21,6 +19,7 @@ from kubraft.client.client import ApiClient
 from tests.agents.controllers.processes import Manager
 from tests.e2e.cluster import until_async
 from tests.harness.api import ROOT, ApiUnderTest, running_api
+from tests.harness.installed import install_example
 from tests.harness.ports import free_port
 
 EXAMPLE = ROOT / "docs/examples/cloud-provider"
@@ -39,15 +38,8 @@ FLAGS = (
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example package, installed by pip as a user would install it."""
-    target = tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "--disable-pip-version-check", "--target", str(target), str(EXAMPLE)],
-        check=True,
-        env={"PIP_NO_CACHE_DIR": "1", "PATH": "", "TMPDIR": str(tmp_path_factory.mktemp("tmp"))},
-        timeout=60,
-    )  # fmt: skip
-    return target
+    make = tmp_path_factory.mktemp
+    return install_example(EXAMPLE, make("site"), make("tmp"))
 
 
 def test_it_is_found_by_its_entry_point(

@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import distributions
@@ -20,6 +18,7 @@ from tests.agents.scheduler.test_e2e import LEASE_FLAGS, add_node, pod, until_on
 from tests.agents.scheduler.world import cluster, decide, idle_handle, node
 from tests.agents.scheduler.world import pod as plain_pod
 from tests.harness.api import ApiUnderTest, ProcessUnderTest, running_api
+from tests.harness.installed import install_example
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLE = ROOT / "docs/examples/scheduler-plugin"
@@ -28,15 +27,8 @@ EXAMPLE = ROOT / "docs/examples/scheduler-plugin"
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example package, installed by pip as a user would install it."""
-    target = tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "--disable-pip-version-check", "--target", str(target), str(EXAMPLE)],
-        check=True,
-        env={"PIP_NO_CACHE_DIR": "1", "PATH": "", "TMPDIR": str(tmp_path_factory.mktemp("tmp"))},
-        timeout=60,
-    )  # fmt: skip
-    return target
+    make = tmp_path_factory.mktemp
+    return install_example(EXAMPLE, make("site"), make("tmp"))
 
 
 @pytest.fixture

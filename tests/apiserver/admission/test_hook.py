@@ -1,6 +1,4 @@
 import asyncio
-import subprocess
-import sys
 import threading
 import time
 from importlib.metadata import EntryPoint, distributions
@@ -28,6 +26,7 @@ from kubraft.api.object import Object
 from tests.apiserver.admission.requests import context, request
 from tests.apiserver.memory import MemoryCluster
 from tests.apiserver.objects import cluster_scoped, namespaced
+from tests.harness.installed import install_example
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "admission-hook"
 
@@ -211,15 +210,8 @@ def test_a_hook_that_cannot_be_loaded_stops_the_start(value: str, message: str) 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example package, installed by pip as a user would install it."""
-    target = tmp_path_factory.mktemp("site")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation",
-         "--no-index", "--disable-pip-version-check", "--target", str(target), str(EXAMPLE)],
-        check=True,
-        env={"PIP_NO_CACHE_DIR": "1", "PATH": "", "TMPDIR": str(tmp_path_factory.mktemp("tmp"))},
-        timeout=60,
-    )  # fmt: skip
-    return target
+    make = tmp_path_factory.mktemp
+    return install_example(EXAMPLE, make("site"), make("tmp"))
 
 
 def deployment(**labels: str) -> Object:
